@@ -1,0 +1,72 @@
+"""One row of the results: a cell, what was measured in it, and why not where nothing was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Status = Literal["ok", "unsupported", "not_installed", "wrong", "nonfinite", "timeout", "oom", "crash"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one row is about: a method on a case, asked for in one way. `case` names a case of the profile."""
+
+    method: str
+    case: str
+    outputs: str = "full"
+    dtype: str = "float32"
+    device: str = "cpu"
+    threads: int = 1
+    batch_size: int | None = None
+    seed: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CaseInfo:
+    """What the report needs to know of a case; sizes are counts."""
+
+    case: str
+    network: str
+    """The kind of network, one series in the plots: "MLP", "ConvNet", or the name of a user's model."""
+    width: int | None
+    """Hidden width or channels; None where the network does not say."""
+    n1: int
+    n2: int | None
+    """None means x2 = x1."""
+    n_outputs: int | None
+    n_params: int | None
+    data: str
+    """Where the inputs come from: "digits", "random", or the file's name."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A row of the store. Times in seconds, memory in bytes; None where it was not measured."""
+
+    cell: Cell
+    info: CaseInfo
+    replicate: int
+    status: Status
+    reason: str = ""
+    """Empty for "ok", else why."""
+    error: float | None = None
+    """max |K − K_ref| / √(K_ref[n,n,a,a] K_ref[m,m,b,b]), for exact methods; for stochastic ones the same quantity."""
+    tolerance: float | None = None
+    checked_against: str = ""
+    """What the kernel was compared with: "proved kernel", "float64 tape on examples (0, 7, 31)", …"""
+    setup_s: float | None = None
+    """`prepare`: building the network, moving the data."""
+    first_call_s: float | None = None
+    """First call: trace, compile and compute."""
+    samples_s: tuple[float, ...] = ()
+    """Steady state, one number a call."""
+    peak_bytes: int | None = None
+    """Peak memory of set-up and calls, net of the process's memory before."""
+    kernel_bytes: int | None = None
+    """Size of the kernel itself, for scale."""
+    started_at: str = ""
+    """UTC, ISO 8601."""
+    environment: str = ""
+    """Key of the environment (machine and versions) in which it ran."""

@@ -1,0 +1,20 @@
+"""Every method that claims to compute the kernel, behind one signature.
+
+`names()` and `load(name)` are the registry; `ntk(...)` computes the kernel of a network of your own. Importing this
+package imports no framework: a method's module is imported when the method is loaded.
+"""
+
+from __future__ import annotations
+
+from impls.protocol import Array, Method, MethodNotInstalled, RegistryError
+from impls.registry import load, load_object, names, unsupported
+
+__all__ = ["Array", "Method", "MethodNotInstalled", "RegistryError", "load", "load_object", "names", "ntk", "unsupported"]
+
+
+def ntk(model, x1, x2=None, *, params=None, outputs="full", method="auto", batch_size=None, verbose=False, **options):
+    """See `impls.public.ntk`, which this calls: it stands apart so that importing `impls` stays quick."""
+    from impls.public import ntk as compute
+
+    return compute(model, x1, x2, params=params, outputs=outputs, method=method, batch_size=batch_size, verbose=verbose,
+                   **options)

@@ -1,0 +1,55 @@
+"""What stands behind the single signature, and the errors of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from reference import Case, Request
+
+Array = Any
+"""A framework's own array: numpy.ndarray, jax.Array or torch.Tensor."""
+
+Framework = Literal["jax", "torch", "numpy"]
+Kind = Literal["exact", "stochastic", "limit"]
+
+
+@runtime_checkable
+class Method(Protocol):
+    """One way to compute the kernel. Stateless: everything it needs comes with the case and the request.
+
+    Methods that work on any function of their framework also have
+
+        kernel(f, params, x1, x2, request) -> Array
+
+    with a batched ``f(params, x)``; `impls.ntk` and `prepare` both call it.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def framework(self) -> Framework: ...
+
+    @property
+    def kind(self) -> Kind: ...
+
+    def unsupported(self, case: Case, request: Request) -> str | None:
+        """Why this cannot be done, or None. Cheap: nothing is built or computed."""
+        ...
+
+    def prepare(self, case: Case, request: Request) -> Callable[[], Array]:
+        """Build the network, move the data, trace what can be traced; the callable computes the kernel.
+
+        The callable returns the framework's own array, possibly not yet computed: the caller synchronises. It may be
+        called any number of times and computes anew each time.
+        """
+        ...
+
+
+class RegistryError(Exception):
+    """A method that is unknown, missing, or does not keep the protocol; the message says what to do."""
+
+
+class MethodNotInstalled(RegistryError):
+    """The method is known, its package is not there."""

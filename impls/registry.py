@@ -1,0 +1,158 @@
+"""The registry: names to methods, without importing what is not asked for."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from impls.protocol import Method, MethodNotInstalled, RegistryError
+from reference import Case, Request
+
+ENTRY_POINT_GROUP = "ntk_bench.impls"
+
+# name → module; the module's METHODS holds the object of that name.
+METHODS: tuple[tuple[str, str], ...] = (
+    ("neural_tangents.jacobian_contraction", "impls.neural_tangents_finite"),
+    ("neural_tangents.ntk_vector_products", "impls.neural_tangents_finite"),
+    ("neural_tangents.structured_derivatives", "impls.neural_tangents_finite"),
+    ("neural_tangents.auto", "impls.neural_tangents_finite"),
+    ("neural_tangents.infinite", "impls.neural_tangents_infinite"),
+    ("torch_func.jacobian_contraction", "impls.torch_func"),
+    ("torch_func.ntk_vector_products", "impls.torch_func"),
+    ("torch_autograd.per_example", "impls.torch_autograd"),
+    ("explicit_mlp", "impls.explicit_mlp"),
+    ("equinox.exact", "impls.equinox_exact"),
+    ("equinox.monte_carlo", "impls.equinox_monte_carlo"),
+)
+
+# Import name of a package → how to get it.
+REMEDIES = {
+    "jax": 'pip install "ntk-bench[jax]" -c constraints.txt',
+    "jaxlib": 'pip install "ntk-bench[jax]" -c constraints.txt',
+    "equinox": 'pip install "ntk-bench[jax]" -c constraints.txt',
+    "torch": 'pip install "ntk-bench[torch]" -c constraints.txt',
+    "neural_tangents": 'pip install "ntk-bench[jax]" -c constraints.txt && pip install --no-deps -r requirements-nodeps.txt',
+}
+
+
+def names() -> list[str]:
+    """The names of all methods: the built-in ones, then those of installed entry points."""
+    return [name for name, _ in METHODS] + sorted(_entry_points())
+
+
+def load(name: str) -> Method:
+    """The method of that name.
+
+    Raises `RegistryError` for an unknown name (with the nearest ones) and `MethodNotInstalled`, with the remedy, where
+    a package that it needs is missing.
+    """
+    modules = dict(METHODS)
+    if name in modules:
+        module = _import(name, modules[name])
+        return next(method for method in module.METHODS if method.name == name)
+    if name in (points := _entry_points()):
+        return check_protocol(_load_entry_point(points[name]), f"entry point {name!r}", name)
+    raise RegistryError(f"unknown method {name!r}{did_you_mean(name, names())}")
+
+
+def load_object(spec: str) -> Method:
+    """The method that ``path/to/file.py:OBJECT`` names; it need not be in the registry.
+
+    Raises `RegistryError` where the file or the object does not exist, the object breaks the protocol, or its name is
+    taken by another method.
+    """
+    path_text, colon, attribute = spec.rpartition(":")
+    if not colon or not path_text.endswith(".py"):
+        raise RegistryError(f"--impl takes path/to/file.py:OBJECT, got {spec!r}")
+    path = Path(path_text).expanduser().resolve()
+    if not path.is_file():
+        raise RegistryError(f"--impl {spec!r}: there is no file {path}")
+    module = import_file(path)
+    if not hasattr(module, attribute):
+        public = [name for name in vars(module) if not name.startswith("_")]
+        raise RegistryError(f"--impl {spec!r}: {path.name} has no {attribute!r}{did_you_mean(attribute, public)}")
+    method = check_protocol(getattr(module, attribute), f"--impl {spec!r}")
+    if method.name in names():
+        raise RegistryError(f"--impl {spec!r}: the name {method.name!r} is taken; give the method another name")
+    return method
+
+
+def import_file(path: Path) -> ModuleType:
+    """Import a file as a module of its own, from anywhere; what it raises is passed on."""
+    name = f"ntk_bench_file_{path.stem}_{abs(hash(str(path)))}"
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    assert module_spec is not None and module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[name] = module  # dataclasses look their module up here
+    try:
+        module_spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def check_protocol(method: Any, source: str, name: str | None = None) -> Method:
+    """`method` itself, or `RegistryError` that says which part of the protocol it lacks."""
+    if isinstance(method, type):
+        raise RegistryError(f"{source} is the class {method.__name__}; name an instance, e.g. OBJECT = {method.__name__}()")
+    for attribute in ("name", "framework", "kind", "prepare"):
+        if not hasattr(method, attribute):
+            raise RegistryError(f"{source} has no attribute {attribute!r}; a method needs name, framework, kind and prepare")
+    if not callable(method.prepare):
+        raise RegistryError(f"{source}: prepare must be callable, got {method.prepare!r}")
+    if not isinstance(method.name, str) or not method.name:
+        raise RegistryError(f"{source}: name must be a non-empty string, got {method.name!r}")
+    if method.framework not in ("jax", "torch", "numpy"):
+        raise RegistryError(f"{source}: framework must be 'jax', 'torch' or 'numpy', got {method.framework!r}")
+    if method.kind not in ("exact", "stochastic", "limit"):
+        raise RegistryError(f"{source}: kind must be 'exact', 'stochastic' or 'limit', got {method.kind!r}")
+    if name is not None and method.name != name:
+        raise RegistryError(f"{source} holds a method called {method.name!r}; the two names must agree")
+    return method
+
+
+def unsupported(method: Method, case: Case, request: Request) -> str | None:
+    """The method's reason, or None; a method without `unsupported` claims to support everything."""
+    reason = getattr(method, "unsupported", None)
+    return None if reason is None else reason(case, request)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean …?` with the nearest names, else the list of all."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(known)}"
+
+
+def _import(name: str, module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in REMEDIES:
+            raise
+        raise MethodNotInstalled(f"{name} needs {missing}, which is not installed: {REMEDIES[missing]}") from error
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    for name in points:
+        if name in dict(METHODS):
+            raise RegistryError(f"entry point {name!r} of {points[name].value!r} takes the name of a built-in method; "
+                                "its package must rename it or be uninstalled")
+    return points
+
+
+def _load_entry_point(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except ModuleNotFoundError as error:
+        raise MethodNotInstalled(f"{point.name} ({point.value}) needs {error.name}, which is not installed") from error
