@@ -70,3 +70,18 @@ class Record:
     """UTC, ISO 8601."""
     environment: str = ""
     """Key of the environment (machine and versions) in which it ran."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where rows were measured; its key is a digest of everything that may move a figure."""
+
+    key: str
+    machine: str
+    """One line: processor, cores, memory in GiB."""
+    accelerator: str
+    """"" on a machine without one."""
+    system: str
+    """Operating system and kernel."""
+    versions: dict[str, str]
+    """Of Python, ntk-bench, its commit where known, and every framework and library that was used."""

@@ -7,9 +7,12 @@ package imports no framework: a method's module is imported when the method is l
 from __future__ import annotations
 
 from impls.protocol import Array, Method, MethodNotInstalled, RegistryError
-from impls.registry import load, load_object, names, unsupported
+from impls.registry import framework, load, load_object, names, unsupported
 
-__all__ = ["Array", "Method", "MethodNotInstalled", "RegistryError", "load", "load_object", "names", "ntk", "unsupported"]
+__all__ = [
+    "Array", "Method", "MethodNotInstalled", "RegistryError",
+    "framework", "load", "load_object", "names", "ntk", "unsupported",
+]
 
 
 def ntk(model, x1, x2=None, *, params=None, outputs="full", method="auto", batch_size=None, verbose=False, **options):

@@ -12,24 +12,24 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from impls.protocol import Method, MethodNotInstalled, RegistryError
+from impls.protocol import Framework, Method, MethodNotInstalled, RegistryError
 from reference import Case, Request
 
 ENTRY_POINT_GROUP = "ntk_bench.impls"
 
-# name → module; the module's METHODS holds the object of that name.
-METHODS: tuple[tuple[str, str], ...] = (
-    ("neural_tangents.jacobian_contraction", "impls.neural_tangents_finite"),
-    ("neural_tangents.ntk_vector_products", "impls.neural_tangents_finite"),
-    ("neural_tangents.structured_derivatives", "impls.neural_tangents_finite"),
-    ("neural_tangents.auto", "impls.neural_tangents_finite"),
-    ("neural_tangents.infinite", "impls.neural_tangents_infinite"),
-    ("torch_func.jacobian_contraction", "impls.torch_func"),
-    ("torch_func.ntk_vector_products", "impls.torch_func"),
-    ("torch_autograd.per_example", "impls.torch_autograd"),
-    ("explicit_mlp", "impls.explicit_mlp"),
-    ("equinox.exact", "impls.equinox_exact"),
-    ("equinox.monte_carlo", "impls.equinox_monte_carlo"),
+# (name, framework, module); the module's METHODS holds the object of that name.
+METHODS: tuple[tuple[str, Framework, str], ...] = (
+    ("neural_tangents.jacobian_contraction", "jax", "impls.neural_tangents_finite"),
+    ("neural_tangents.ntk_vector_products", "jax", "impls.neural_tangents_finite"),
+    ("neural_tangents.structured_derivatives", "jax", "impls.neural_tangents_finite"),
+    ("neural_tangents.auto", "jax", "impls.neural_tangents_finite"),
+    ("neural_tangents.infinite", "jax", "impls.neural_tangents_infinite"),
+    ("torch_func.jacobian_contraction", "torch", "impls.torch_func"),
+    ("torch_func.ntk_vector_products", "torch", "impls.torch_func"),
+    ("torch_autograd.per_example", "torch", "impls.torch_autograd"),
+    ("explicit_mlp", "torch", "impls.explicit_mlp"),
+    ("equinox.exact", "jax", "impls.equinox_exact"),
+    ("equinox.monte_carlo", "jax", "impls.equinox_monte_carlo"),
 )
 
 # Import name of a package → how to get it.
@@ -44,7 +44,15 @@ REMEDIES = {
 
 def names() -> list[str]:
     """The names of all methods: the built-in ones, then those of installed entry points."""
-    return [name for name, _ in METHODS] + sorted(_entry_points())
+    return [name for name, _, _ in METHODS] + sorted(_entry_points())
+
+
+def framework(name: str) -> Framework:
+    """The framework of that method; nothing is imported for a built-in one."""
+    for built_in, its_framework, _ in METHODS:
+        if built_in == name:
+            return its_framework
+    return load(name).framework
 
 
 def load(name: str) -> Method:
@@ -53,7 +61,7 @@ def load(name: str) -> Method:
     Raises `RegistryError` for an unknown name (with the nearest ones) and `MethodNotInstalled`, with the remedy, where
     a package that it needs is missing.
     """
-    modules = dict(METHODS)
+    modules = {name: module for name, _, module in METHODS}
     if name in modules:
         module = _import(name, modules[name])
         return next(method for method in module.METHODS if method.name == name)
@@ -145,7 +153,7 @@ def _import(name: str, module: str) -> ModuleType:
 def _entry_points() -> dict[str, EntryPoint]:
     points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
     for name in points:
-        if name in dict(METHODS):
+        if name in {built_in for built_in, _, _ in METHODS}:
             raise RegistryError(f"entry point {name!r} of {points[name].value!r} takes the name of a built-in method; "
                                 "its package must rename it or be uninstalled")
     return points

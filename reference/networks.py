@@ -13,7 +13,9 @@ A convolution has fan_in = channels_in · kernel height · kernel width. The act
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 Activation = Literal["relu", "tanh", "erf", "gelu", "sin"]
@@ -38,7 +40,7 @@ class Network(Protocol):
         """O, the number of outputs after flattening; None where the network does not say."""
         ...
 
-    def param_shapes(self) -> dict[str, tuple[int, ...]]:
+    def param_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Parameter names, in order of use, with their shapes."""
         ...
 
@@ -171,7 +173,7 @@ class ConvNet:
 
 def _dense_shapes(widths: tuple[int, ...], bias: bool) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
-    for i, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
         shapes[f"dense{i}.weight"] = (fan_out, fan_in)
         if bias:
             shapes[f"dense{i}.bias"] = (fan_out,)
