@@ -33,12 +33,13 @@ METHODS: tuple[tuple[str, Framework, str], ...] = (
 )
 
 # Import name of a package → how to get it.
+_JAX_REMEDY = 'pip install -c constraints.txt ".[jax]"'
 REMEDIES = {
-    "jax": 'pip install "ntk-bench[jax]" -c constraints.txt',
-    "jaxlib": 'pip install "ntk-bench[jax]" -c constraints.txt',
-    "equinox": 'pip install "ntk-bench[jax]" -c constraints.txt',
-    "torch": 'pip install "ntk-bench[torch]" -c constraints.txt',
-    "neural_tangents": 'pip install "ntk-bench[jax]" -c constraints.txt && pip install --no-deps -r requirements-nodeps.txt',
+    "jax": _JAX_REMEDY,
+    "jaxlib": _JAX_REMEDY,
+    "equinox": _JAX_REMEDY,
+    "torch": 'pip install -c constraints.txt ".[torch]"',
+    "neural_tangents": f"{_JAX_REMEDY} && pip install --no-deps -r requirements-nodeps.txt",
 }
 
 
@@ -96,7 +97,8 @@ def import_file(path: Path) -> ModuleType:
     """Import a file as a module of its own, from anywhere; what it raises is passed on."""
     name = f"ntk_bench_file_{path.stem}_{abs(hash(str(path)))}"
     module_spec = importlib.util.spec_from_file_location(name, path)
-    assert module_spec is not None and module_spec.loader is not None
+    assert module_spec is not None
+    assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[name] = module  # dataclasses look their module up here
     try:
@@ -110,10 +112,12 @@ def import_file(path: Path) -> ModuleType:
 def check_protocol(method: Any, source: str, name: str | None = None) -> Method:
     """`method` itself, or `RegistryError` that says which part of the protocol it lacks."""
     if isinstance(method, type):
-        raise RegistryError(f"{source} is the class {method.__name__}; name an instance, e.g. OBJECT = {method.__name__}()")
+        name = method.__name__
+        raise RegistryError(f"{source} is the class {name}; name an instance of it, e.g. OBJECT = {name}()")
     for attribute in ("name", "framework", "kind", "prepare"):
         if not hasattr(method, attribute):
-            raise RegistryError(f"{source} has no attribute {attribute!r}; a method needs name, framework, kind and prepare")
+            raise RegistryError(f"{source} has no attribute {attribute!r}; "
+                                "a method needs name, framework, kind and prepare")
     if not callable(method.prepare):
         raise RegistryError(f"{source}: prepare must be callable, got {method.prepare!r}")
     if not isinstance(method.name, str) or not method.name:

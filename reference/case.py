@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from reference.networks import ConvNet, MLP, Network, fan_in
+from reference.networks import MLP, ConvNet, Network, fan_in
 
 Outputs = Literal["full", "diagonal", "trace"]
 DType = Literal["float32", "float64"]
@@ -77,8 +77,8 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, value, allowed in (("outputs", self.outputs, get_args(Outputs)), ("dtype", self.dtype, get_args(DType)),
-                                     ("device", self.device, get_args(Device))):
+        for name, choices in (("outputs", Outputs), ("dtype", DType), ("device", Device)):
+            value, allowed = getattr(self, name), get_args(choices)
             if value not in allowed:
                 raise InputError(f"{name}={value!r} is not one of {', '.join(allowed)}")
         if self.batch_size is not None and self.batch_size < 1:

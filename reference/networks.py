@@ -5,9 +5,11 @@ Every framework builds these from its own layers, and the reference has a forwar
 Parameterization, for a dense layer with weight W of shape (fan_out, fan_in) and bias b:
 
 - ``"standard"``: y = W x + b, drawn with W ~ N(0, W_std²/fan_in), b ~ N(0, b_std²);
-- ``"ntk"``: y = (W_std/√fan_in) W x + b_std b, drawn with W, b ~ N(0, 1) (Jacot et al. 2018, section 3, with variances).
+- ``"ntk"``: y = (W_std/√fan_in) W x + b_std b, drawn with W, b ~ N(0, 1)
+  (Jacot et al. 2018, section 3, with W_std and b_std).
 
-A convolution has fan_in = channels_in · kernel height · kernel width. The activation follows every layer but the last.
+A convolution has fan_in = channels_in · kernel height · kernel width. The activation follows every layer
+but the last.
 """
 
 from __future__ import annotations
@@ -92,7 +94,7 @@ class MLP:
 
 @dataclass(frozen=True)
 class Conv:
-    """One convolution (cross-correlation, zero padding on both sides), its activation, and an optional average pooling."""
+    """One convolution (cross-correlation, zeros padded on both sides), its activation, an optional average pooling."""
 
     channels: int
     kernel: Pair = (3, 3)
