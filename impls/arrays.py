@@ -1,0 +1,39 @@
+"""From a framework's own array to NumPy's, and waiting until it is computed; no framework is imported for it."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from impls.protocol import Array
+
+
+def block_until_ready(array: Array) -> Array:
+    """`array`, once its device has computed it. Raises `TypeError` for what is no array of NumPy, JAX or PyTorch."""
+    if _is("torch", "Tensor", array):
+        if array.is_cuda:
+            sys.modules["torch"].cuda.synchronize(array.device)
+        return array
+    if _is("jax", "Array", array):
+        return array.block_until_ready()
+    if isinstance(array, np.ndarray):
+        return array
+    raise TypeError(f"a method returns an array of NumPy, JAX or PyTorch, got {type(array).__name__}")
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """A NumPy copy of `array`, same shape and dtype, sharing no memory with what the method may write to later.
+
+    Waits until the array is computed. Raises `TypeError` for what is no array of NumPy, JAX or PyTorch.
+    """
+    ready = block_until_ready(array)
+    if _is("torch", "Tensor", ready):
+        ready = ready.detach().cpu().numpy()
+    return np.array(ready, copy=True)
+
+
+def _is(framework: str, kind: str, array: Array) -> bool:
+    """Whether `array` is a ``framework.kind``; an array of a framework that is not imported cannot exist."""
+    module = sys.modules.get(framework)
+    return module is not None and hasattr(module, kind) and isinstance(array, getattr(module, kind))
