@@ -49,6 +49,8 @@ class Record:
     info: CaseInfo
     replicate: int
     status: Status
+    kind: str = "exact"
+    """Of the method: "exact", "stochastic" or "limit"; only exact ones are ranked."""
     reason: str = ""
     """Empty for "ok", else why."""
     error: float | None = None
