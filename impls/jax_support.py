@@ -1,0 +1,113 @@
+"""What every JAX adapter needs: precision, device, and a case as one function of its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from impls.user_network import UserNetwork
+from reference import Case, InputError, Request
+
+Batched = Callable[[Any, jax.Array], jax.Array]
+"""``f(params, x)`` for x of shape (N, …), with an answer of shape (N, …)."""
+
+
+class Functional(NamedTuple):
+    """A network as a batched function: ``f(params, x)`` has shape (N, …); `x2` None means x2 = x1.
+
+    `params` is a pytree that holds the trainable parameters and nothing else.
+    """
+
+    f: Batched
+    params: Any
+    x1: jax.Array
+    x2: jax.Array | None
+
+
+@contextmanager
+def precision(dtype: str) -> Iterator[None]:
+    """Inside, float64 exists where `dtype` asks for it, and matrix products and convolutions keep all their bits.
+
+    "highest" rules out TF32 on CUDA. Both settings are this thread's and end with the block. A function compiled inside
+    must be called inside, else it is compiled anew.
+    """
+    with ExitStack() as stack:
+        if dtype == "float64":
+            stack.enter_context(jax.enable_x64(True))
+        stack.enter_context(jax.default_matmul_precision("highest"))
+        yield
+
+
+def device(name: str) -> jax.Device:
+    """The first device of that name, "cpu" or "cuda"; `InputError` where there is none."""
+    try:
+        return jax.devices(name)[0]
+    except RuntimeError as error:
+        raise InputError(f"device={name!r}: JAX has no such device here (it has {jax.default_backend()!r}); "
+                         'use device="cpu", or install JAX for it, e.g. pip install "jax[cuda12]"') from error
+
+
+def unsupported_network(case: Case) -> str | None:
+    """Why JAX cannot build the case's network, or None."""
+    if isinstance(case.network, UserNetwork) and case.network.framework == "torch":
+        return "the model is a torch.nn.Module; JAX methods take an Equinox module or f(params, x)"
+    return None
+
+
+def functional(case: Case, request: Request) -> Functional:
+    """The case's network in plain JAX, or the user's own, in the request's dtype and on its device.
+
+    Raises `InputError` where the device is missing.
+    """
+    f, params = _function(case)
+    with precision(request.dtype):
+        return Functional(f, place(params, request), *place((case.x1, case.x2), request))
+
+
+def place(tree: Any, request: Request) -> Any:
+    """The pytree with every floating-point array in the request's dtype, and all arrays on its device."""
+    target = device(request.device)
+
+    def place_one(leaf: Any) -> Any:
+        if not isinstance(leaf, np.ndarray | jax.Array):
+            return leaf
+        return jax.device_put(leaf.astype(request.dtype) if _is_float(leaf) else leaf, target)
+
+    return jax.tree.map(place_one, tree)
+
+
+def _function(case: Case) -> tuple[Batched, Any]:
+    network = case.network
+    if not isinstance(network, UserNetwork):
+        from impls import jax_networks
+
+        return jax_networks.forward(network), dict(case.params)
+    if network.framework == "equinox":
+        from impls import equinox_networks
+
+        return equinox_networks.batched(network.model, network.params)
+    return trainable(network.model, network.params)
+
+
+def trainable(f: Batched, params: Any) -> tuple[Batched, Any]:
+    """`f` and `params` without the leaves that are no floating-point arrays; those stay as they are, inside `f`."""
+    leaves, structure = jax.tree.flatten(params)
+    is_param = [isinstance(leaf, np.ndarray | jax.Array) and _is_float(leaf) for leaf in leaves]
+    if all(is_param):
+        return f, params
+    rest = [None if ours else leaf for leaf, ours in zip(leaves, is_param, strict=True)]
+
+    def f_of_trainable(some: list[jax.Array], x: jax.Array) -> jax.Array:
+        given = iter(some)
+        return f(structure.unflatten([next(given) if ours else other
+                                      for other, ours in zip(rest, is_param, strict=True)]), x)
+
+    return f_of_trainable, [leaf for leaf, ours in zip(leaves, is_param, strict=True) if ours]
+
+
+def _is_float(array: np.ndarray | jax.Array) -> bool:
+    return jax.dtypes.issubdtype(array.dtype, np.floating)
