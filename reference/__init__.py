@@ -3,10 +3,18 @@
 Needs numpy, and python-flint only to prove values anew; no framework.
 """
 
+from reference.arithmetic import KinkError
 from reference.case import Case, InputError, Request, draw_params, random_case, round_to_float32, seed_of
+from reference.cases import case, cases
+from reference.compare import Comparison, check_form, compare, normalised
+from reference.expected import Expected, select_outputs
+from reference.float64 import float64_expected
 from reference.networks import MLP, Conv, ConvNet, Network
+from reference.structure import structural_fault
+from reference.tolerances import tolerance
 
 __all__ = [
-    "MLP", "Case", "Conv", "ConvNet", "InputError", "Network", "Request",
-    "draw_params", "random_case", "round_to_float32", "seed_of",
+    "MLP", "Case", "Comparison", "Conv", "ConvNet", "Expected", "InputError", "KinkError", "Network", "Request",
+    "case", "cases", "check_form", "compare", "draw_params", "float64_expected", "normalised", "random_case",
+    "round_to_float32", "seed_of", "select_outputs", "structural_fault", "tolerance",
 ]

@@ -1,0 +1,88 @@
+"""The reference's own forward pass of the shared networks, one example at a time, on the tape.
+
+Every layer is a matrix product: features are a matrix (channels, positions), a dense layer's have one position, and
+a convolution multiplies its weight, as a matrix (channels_out, channels_in·kh·kw), with the patches its kernel meets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+
+import numpy as np
+
+from reference.arithmetic import KinkError
+from reference.networks import MLP, Conv, ConvNet, Pair, fan_in
+from reference.tape import Node, add, elementwise, gather, matmul, mean, reshape, scale
+
+
+def forward(network: MLP | ConvNet, params: Mapping[str, Node], x: Node) -> Node:
+    """The outputs (O, 1) for one example `x` of shape `network.input_shape`. `params` and `x` are on one tape.
+
+    Raises `KinkError`, naming the layer, where the arithmetic cannot tell the slope of an activation.
+    """
+    if isinstance(network, MLP):
+        return _dense_layers(network, params, reshape(x, (network.widths[0], 1)), network.n_layers)
+    features = x
+    for i, (conv, shape) in enumerate(zip(network.convs, network.feature_shapes(), strict=False)):
+        features = _conv_layer(network, params, f"conv{i}", conv, features, shape)
+    channels, height, width = network.feature_shapes()[-1]
+    if network.head == "global":
+        features = mean(reshape(features, (channels, height * width)), axis=1)
+    return _dense_layers(network, params, reshape(features, (network.dense_widths[0], 1)), len(network.dense))
+
+
+def window_indices(shape: tuple[int, int, int], kernel: Pair, stride: Pair, padding: Pair) -> np.ndarray:
+    """Where each window finds its entries in an image of shape (channels, height, width), flattened; -1 in the padding.
+
+    Shape (channels·kh·kw, positions), both in C order: of (channel, kernel row, kernel column), and of (row, column).
+    """
+    (channels, height, width), (kh, kw), (sh, sw), (ph, pw) = shape, kernel, stride, padding
+    tops = range(-ph, height + ph - kh + 1, sh)
+    lefts = range(-pw, width + pw - kw + 1, sw)
+
+    def index(channel: int, row: int, column: int) -> int:
+        inside = 0 <= row < height and 0 <= column < width
+        return (channel * height + row) * width + column if inside else -1
+
+    return np.array([[index(c, top + i, left + j) for top, left in product(tops, lefts)]
+                     for c, i, j in product(range(channels), range(kh), range(kw))])
+
+
+def _conv_layer(network: ConvNet, params: Mapping[str, Node], layer: str, conv: Conv, x: Node,
+                shape: tuple[int, int, int]) -> Node:
+    patches = gather(x, window_indices(shape, conv.kernel, conv.stride, conv.padding))
+    features = _activate(network, layer, _affine(network, params, layer, patches))
+    if conv.pool is None:
+        return features
+    convolved = (conv.channels, *conv.convolved_shape(*shape[1:]))
+    windows = gather(features, window_indices(convolved, conv.pool, conv.pool, (0, 0)))
+    positions = windows.value.shape[1]
+    return mean(reshape(windows, (conv.channels, conv.pool[0] * conv.pool[1], positions)), axis=1)
+
+
+def _dense_layers(network: MLP | ConvNet, params: Mapping[str, Node], x: Node, n_layers: int) -> Node:
+    for i in range(n_layers):
+        x = _affine(network, params, f"dense{i}", x)
+        if i < n_layers - 1:
+            x = _activate(network, f"dense{i}", x)
+    return x
+
+
+def _affine(network: MLP | ConvNet, params: Mapping[str, Node], layer: str, x: Node) -> Node:
+    """W x + b with the factors of the parameterization, for the columns of x."""
+    weight, arithmetic = params[f"{layer}.weight"], x.tape.arithmetic
+    shape = weight.value.shape
+    y = matmul(reshape(weight, (shape[0], fan_in(shape))), x)
+    bias = reshape(params[f"{layer}.bias"], (shape[0], 1)) if network.bias else None
+    if network.parameterization == "ntk":
+        y = scale(y, arithmetic.number(network.W_std) / arithmetic.sqrt(arithmetic.number(fan_in(shape))))
+        bias = None if bias is None else scale(bias, arithmetic.number(network.b_std))
+    return y if bias is None else add(y, bias)
+
+
+def _activate(network: MLP | ConvNet, layer: str, x: Node) -> Node:
+    try:
+        return elementwise(x, *x.tape.arithmetic.activations[network.activation])
+    except KinkError as kink:
+        raise KinkError(f"layer {layer}: {kink}") from None

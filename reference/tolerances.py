@@ -1,0 +1,41 @@
+"""The one tolerance table. Errors are relative to √(K[n,n,a,a] K[m,m,b,b]), so a tolerance has no unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from reference.case import DType, InputError
+
+ToleranceKind = Literal["exact", "symmetry", "positivity"]
+
+# exact: |K − K_ref| / √(K_ref[n,n,a,a] K_ref[m,m,b,b]). An entry is the inner product of two gradients; each passes
+#   through 2L matrix products of n terms, whose rounding errors are random in sign, so the error is about
+#   ε √(2L) √n ≈ 20 ε for L = 4 and n = 64, and the frameworks' elementary functions add a few ε each.
+#   float32 (ε = 1.2e-7): 1e-5 is 84 ε, a margin of four. float64 (ε = 2.2e-16): 1e-12 is 4500 ε, which also covers the
+#   rounding of float64 references (a proof's radius is below 2⁻⁷⁰ and does not count) and is still 1e5 times below
+#   what one float32 step would leave.
+# symmetry: |K[n,m,a,b] − K[m,n,b,a]|, normalised with K's own diagonal. Two exact entries may differ by twice the exact
+#   tolerance; their rounding errors are no larger than those above, so the exact tolerance itself is asked for.
+# positivity: τ in λ_min ≥ −τ tr K. With |E_ij| ≤ τ d_i d_j, d_i² = K_ii, the rounding errors E of an exact kernel have
+#   ‖E‖₂ ≤ τ Σ d_i² = τ tr K, so a kernel within the exact tolerance never fails. As tr K = r λ_max with r the effective
+#   rank, this is λ_min ≥ −c ε λ_max with c = 84 r in float32 and 4500 r in float64.
+TOLERANCES: Mapping[tuple[DType, ToleranceKind], float] = {
+    ("float32", "exact"): 1e-5,
+    ("float64", "exact"): 1e-12,
+    ("float32", "symmetry"): 1e-5,
+    ("float64", "symmetry"): 1e-12,
+    ("float32", "positivity"): 1e-5,
+    ("float64", "positivity"): 1e-12,
+}
+
+# The probability that a run of the gate fails a right stochastic method, over all its comparisons and their entries.
+FALSE_ALARM_LEVEL = 1e-3
+
+
+def tolerance(dtype: DType, kind: ToleranceKind = "exact") -> float:
+    """The tolerance for kernels of that dtype; `InputError` for a dtype or kind that the table does not hold."""
+    if (dtype, kind) not in TOLERANCES:
+        raise InputError(f"no tolerance for dtype {dtype!r} and kind {kind!r}; the table has "
+                         f"{', '.join(get_args(DType))} and {', '.join(get_args(ToleranceKind))}")
+    return TOLERANCES[dtype, kind]
