@@ -39,6 +39,8 @@ class CaseInfo:
     n_params: int | None
     data: str
     """Where the inputs come from: "digits", "random", or the file's name."""
+    digest: str = field(default="", compare=False)
+    """Of network, parameters and inputs: where it differs, the case is another one, whatever its name."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,10 @@ class Record:
     """UTC, ISO 8601."""
     environment: str = ""
     """Key of the environment (machine and versions) in which it ran."""
+    method_digest: str = ""
+    """Of the file that ``--impl`` named, "" for a method of the registry."""
+    stderr: str = ""
+    """The end of what the process wrote to its standard error."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,73 @@
+"""The memory of a process, in bytes. The peak is Linux only: elsewhere it is None."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+
+LIMIT_FRACTION = 0.9
+"""Of the memory that is free when a run begins; what a cell may hold unless told otherwise."""
+
+_STATUS = Path("/proc/self/status")
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+_CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_VMSTAT = Path("/proc/vmstat")
+
+
+def resident() -> int:
+    """Resident memory of this process."""
+    return psutil.Process().memory_info().rss
+
+
+def resident_of(pid: int) -> int:
+    """Resident memory of another process; 0 once it has ended."""
+    try:
+        return psutil.Process(pid).memory_info().rss
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def reset_peak() -> bool:
+    """Let the kernel's high-water mark (VmHWM) begin anew from here; False where that cannot be done.
+
+    Source: proc(5), /proc/pid/clear_refs, value 5.
+    """
+    try:
+        _CLEAR_REFS.write_text("5")
+    except OSError:  # not Linux, or a sandbox that withholds it: the peak is then not reported
+        return False
+    return True
+
+
+def peak() -> int | None:
+    """Largest resident memory since `reset_peak` (or since the process began), None off Linux."""
+    if not _STATUS.exists():
+        return None
+    line = next((line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:")), None)
+    return None if line is None else int(line.split()[1]) * 1024
+
+
+def total() -> int:
+    """Memory of this machine, or of the container where that is less."""
+    limits = [int(text) for path in _CGROUP_LIMITS if path.exists() and (text := path.read_text().strip()).isdigit()]
+    return min([psutil.virtual_memory().total, *limits])
+
+
+def default_limit() -> int:
+    """What one cell may hold: a share of what is free now, so that the kernel need not kill at random."""
+    return int(LIMIT_FRACTION * min(psutil.virtual_memory().available, total()))
+
+
+def kills_by_kernel() -> int:
+    """How many processes the kernel has killed for want of memory since boot; 0 where it does not say."""
+    if not _VMSTAT.exists():
+        return 0
+    counts = (line.split() for line in _VMSTAT.read_text().splitlines() if line.startswith("oom_kill "))
+    return sum(int(count) for _, count in counts)
+
+
+def cores() -> list[int]:
+    """The cores that this process may run on."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
