@@ -72,8 +72,9 @@ def _read(path: Path) -> Mapping[str, np.ndarray]:
         content = np.load(path, allow_pickle=False)
         return {"x1": content} if isinstance(content, np.ndarray) else dict(content)
     except (ValueError, EOFError, BadZipFile) as error:
-        raise InputError(f"{path.name} is not read: it holds pickled objects, which would run code, or is no {path.suffix} "
-                         f"file ({error}); save a plain array, e.g. np.save({path.name!r}, x.astype('float32'))") from error
+        raise InputError(f"{path.name} is not read: it holds pickled objects, which would run code, or is no "
+                         f"{path.suffix} file ({error}); save a plain array, e.g. np.save({path.name!r}, "
+                         "x.astype('float32'))") from error
 
 
 def _pick(path: Path, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
@@ -90,10 +91,11 @@ def _usable(array: np.ndarray, what: str) -> np.ndarray:
         raise InputError(f"{what} has dtype {array.dtype}, but a network takes floating-point numbers; "
                          "convert it, e.g. x.astype('float32')")
     if array.ndim < 1 or array.size == 0:
-        raise InputError(f"{what} is empty (shape {array.shape}); it needs at least one example with at least one number")
+        raise InputError(f"{what} is empty (shape {array.shape}); it needs at least one example and number")
     with np.errstate(over="ignore"):  # said below
         rounded = round_to_float32(array)
     if not np.isfinite(rounded).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(rounded))[0])
-        raise InputError(f"{what} is not finite in float32 at index {where} (value {array[where]}); remove or mask such values")
+        raise InputError(f"{what} is not finite in float32 at index {where} (value {array[where]}); "
+                         "remove or mask such values")
     return rounded

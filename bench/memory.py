@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import psutil
@@ -66,8 +65,3 @@ def kills_by_kernel() -> int:
         return 0
     counts = (line.split() for line in _VMSTAT.read_text().splitlines() if line.startswith("oom_kill "))
     return sum(int(count) for _, count in counts)
-
-
-def cores() -> list[int]:
-    """The cores that this process may run on."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
