@@ -1,0 +1,41 @@
+"""The classic loop: one `torch.autograd.grad` per example and output, as most people write it first.
+
+A baseline. Its conventions are this project's; nothing is converted. Time N·O·FP for the gradients, in N·O calls, and
+N²O²P for the matrix product (Jacobian contraction in Novak et al. 2022, arXiv 2206.08720, table 1); memory 2·B·O·P,
+with B the `batch_size`, or N without one.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from impls.torch_blocks import assemble, contract
+from impls.torch_support import Forward, FunctionalMethod, Params, one_example, precision
+from reference import Request
+
+
+def per_example(f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request) -> Tensor:
+    """The kernel from one backward pass per example and output."""
+    leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
+    with precision(x1.dtype):
+        return assemble(lambda x: _jacobian(f, leaves, x), lambda left, right: contract(left, right, request.outputs),
+                        x1, x2, request.batch_size)
+
+
+def _jacobian(f: Forward, leaves: Params, x: Tensor) -> Float[Tensor, "N O P"]:
+    return torch.stack([_gradients(f, leaves, example) for example in x])
+
+
+def _gradients(f: Forward, leaves: Params, example: Tensor) -> Float[Tensor, "O P"]:
+    """One example's gradients, the parameters flattened and joined in their order; zeros where one is not used."""
+    tensors = tuple(leaves.values())
+    with torch.enable_grad():
+        y = one_example(f)(leaves, example)
+    rows = [torch.autograd.grad(output, tensors, retain_graph=True, allow_unused=True, materialize_grads=True)
+            for output in y.unbind()]
+    return torch.stack([torch.cat([gradient.flatten() for gradient in row]) for row in rows])
+
+
+METHODS = (FunctionalMethod("torch_autograd.per_example", per_example),)

@@ -1,0 +1,90 @@
+"""A kernel put together from blocks of examples, and the contractions that make one block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import reduce
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reference.case import Outputs
+
+Part = TypeVar("Part")
+"""What a method holds of some examples: the inputs themselves, Jacobians, …"""
+
+
+def assemble(
+    part: Callable[[Tensor], Part],
+    contract: Callable[[Part, Part], Tensor],
+    x1: Float[Tensor, "N1 ..."],
+    x2: Float[Tensor, "N2 ..."] | None,
+    batch_size: int | None,
+) -> Float[Tensor, "N1 N2 ..."]:
+    """The kernel from ``contract(part(rows), part(columns))`` for blocks of `batch_size` examples, all without one.
+
+    At most two parts are alive: that of the rows, made once, and that of the columns, made anew for each block of rows.
+    """
+    columns = None if x2 is None else lambda j: part(x2[j])
+    n1, n2 = len(x1), len(x1 if x2 is None else x2)
+    return assemble_slices(lambda i: part(x1[i]), columns, contract, (n1, n2), batch_size)
+
+
+def assemble_slices(
+    rows: Callable[[slice], Part],
+    columns: Callable[[slice], Part] | None,
+    contract: Callable[[Part, Part], Tensor],
+    shape: tuple[int, int],
+    batch_size: int | None,
+) -> Float[Tensor, "N1 N2 ..."]:
+    """The kernel of that shape (N1, N2) from ``contract(rows(i), columns(j))``.
+
+    ``columns=None`` means x2 = x1: only the blocks on and above the diagonal are computed.
+    """
+    kernel: Tensor | None = None
+    for i in _slices(shape[0], batch_size):
+        left = rows(i)
+        for j in _slices(shape[1], batch_size):
+            if columns is None and j.start < i.start:
+                continue
+            right = columns(j) if columns is not None else left if i == j else rows(j)
+            block = contract(left, right)
+            if kernel is None:
+                kernel = block.new_empty((*shape, *block.shape[2:]))
+            kernel[i, j] = block
+            if columns is None and i != j:
+                kernel[j, i] = _mirrored(block)
+    assert kernel is not None  # there is at least one example
+    return kernel
+
+
+def contract(left: Float[Tensor, "n O P"], right: Float[Tensor, "m O P"], outputs: Outputs) -> Float[Tensor, "n m ..."]:
+    """Σ_p left[n, a, p] right[m, b, p], of shape (n, m, O, O); its entries a = b, (n, m, O); or their sum, (n, m).
+
+    One matrix product each; the diagonal and the trace cost O times less than the full kernel and never form it.
+    """
+    (n, n_outputs, p), m = left.shape, len(right)
+    if outputs == "full":
+        products = left.reshape(n * n_outputs, p) @ right.reshape(m * n_outputs, p).T
+        return products.reshape(n, n_outputs, m, n_outputs).transpose(1, 2)
+    if outputs == "diagonal":
+        return (left.transpose(0, 1) @ right.permute(1, 2, 0)).permute(1, 2, 0)
+    return left.reshape(n, n_outputs * p) @ right.reshape(m, n_outputs * p).T
+
+
+def summed(shares: Iterable[Tensor]) -> Tensor:
+    """The sum, made in the memory of the first."""
+    return reduce(torch.Tensor.add_, shares)
+
+
+def _slices(n: int, batch_size: int | None) -> list[slice]:
+    """Slices of `batch_size` that cover range(n); the last may be shorter."""
+    step = n if batch_size is None else batch_size
+    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+
+
+def _mirrored(block: Tensor) -> Tensor:
+    """The block at (j, i) of a symmetric kernel from the one at (i, j): K[m, n, b, a] = K[n, m, a, b]."""
+    return block.permute(1, 0, 3, 2) if block.ndim == 4 else block.transpose(0, 1)

@@ -1,0 +1,181 @@
+"""What the PyTorch methods share: device and precision, a case as a function of its parameters, and their common shape.
+
+Everything here leaves PyTorch's global state (grad mode, random generator, default dtype, precision flags) and the
+user's module (training flags, `requires_grad`, dtype, device) as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from impls.options import check_options
+from impls.torch_networks import build
+from impls.user_network import UserNetwork
+from reference import MLP, Case, ConvNet, InputError, Request
+
+Params = dict[str, Tensor]
+Forward = Callable[[Params, Tensor], Tensor]
+"""Batched: (params, x of shape (N, …)) to outputs of shape (N, …)."""
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class Functional(NamedTuple):
+    """A case, ready to be differentiated: `params` holds exactly the trainable parameters, each tied one once."""
+
+    f: Forward
+    params: Params
+    x1: Tensor
+    x2: Tensor | None
+
+
+KernelFunction = Callable[[Forward, Params, Tensor, Tensor | None, Request], Tensor]
+
+
+@dataclass(frozen=True)
+class FunctionalMethod:
+    """A method that works on any function of its parameters; `kernel` is that method, `name` its name."""
+
+    name: str
+    kernel: KernelFunction
+    framework: Literal["torch"] = "torch"
+    kind: Literal["exact"] = "exact"
+
+    def unsupported(self, case: Case, request: Request) -> str | None:
+        return unsupported(case)
+
+    def prepare(self, case: Case, request: Request) -> Callable[[], Tensor]:
+        check_options(self.name, request, {})
+        f, params, x1, x2 = functional(case, request)
+        return lambda: self.kernel(f, params, x1, x2, request)
+
+
+def unsupported(case: Case) -> str | None:
+    """Why PyTorch cannot build this case's network, or None."""
+    network = case.network
+    if isinstance(network, UserNetwork):
+        return None if network.framework == "torch" else f"a network of {network.framework}, not of PyTorch"
+    if isinstance(network, (MLP, ConvNet)):
+        return None
+    return f"PyTorch has no build of a {type(network).__name__}"
+
+
+def device(name: str) -> torch.device:
+    """The device of that name ("cpu" or "cuda"). Raises `InputError` where there is no such device."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("device='cuda' was asked for, but PyTorch sees no CUDA device here; use device='cpu', or run "
+                         "on a machine with a GPU and a CUDA build of PyTorch")
+    return torch.device(name)
+
+
+@contextmanager
+def precision(dtype: str | torch.dtype) -> Iterator[None]:
+    """Products in the full precision of `dtype`: no TF32, no bfloat16 inside float32, no autocast.
+
+    The settings are PyTorch's own, process-wide; they are put back on leaving.
+    """
+    if dtype not in (*DTYPES, *DTYPES.values()):
+        raise InputError(f"dtype {dtype} is not one of {', '.join(DTYPES)}; convert the parameters and the inputs")
+    backends: Any = torch.backends  # its type stubs lack most of these
+    operations = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn,
+                  backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn)  # fmt: skip
+    before = [operation.fp32_precision for operation in operations]
+    try:
+        for operation in operations:
+            operation.fp32_precision = "ieee"
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            yield
+    finally:
+        for operation, value in zip(operations, before, strict=True):
+            operation.fp32_precision = "none"  # inherit; most had their value from there
+            if operation.fp32_precision != value:
+                operation.fp32_precision = value
+
+
+def functional(case: Case, request: Request) -> Functional:
+    """`case` in the request's dtype and on its device.
+
+    Raises `InputError` for a module whose kernel is not defined: one that is not batched, whose outputs do not depend
+    on a trainable parameter, or whose examples depend on each other.
+    """
+    dtype, where = DTYPES[request.dtype], device(request.device)
+    if isinstance(case.network, UserNetwork):
+        module = _converted(case.network.model, dtype, where)
+    else:
+        module = build(case.network, case.params, dtype, where)
+    f, params = module_function(module)
+    x1 = torch.tensor(case.x1, dtype=dtype, device=where)
+    x2 = None if case.x2 is None else torch.tensor(case.x2, dtype=dtype, device=where)
+    check_batched(f, params, x1)
+    return Functional(f, params, x1, x2)
+
+
+def module_function(module: nn.Module) -> tuple[Forward, Params]:
+    """`module` as a batched function of its trainable parameters, and those parameters.
+
+    A tied parameter has one entry, and its value takes every one of its places; frozen parameters and buffers are
+    constants. The parameters share the module's memory, detached. The module must be in evaluation mode.
+    """
+    for name, part in module.named_modules():
+        if isinstance(part, _BatchNorm) and part.running_mean is None:
+            raise InputError(f"module {name!r} ({part}) keeps no running statistics, so that an example's output "
+                             "depends on the others and has no kernel of its own; use track_running_stats=True")
+    params = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+    if not params:
+        raise InputError(f"{type(module).__name__} has no trainable parameter (requires_grad=True), hence no kernel")
+    return lambda params, x: functional_call(module, params, (x,)), params
+
+
+def check_batched(f: Forward, params: Params, x: Tensor) -> None:
+    """Raise `InputError` unless f maps N examples to N outputs that depend on `params`; it is called for N = 1, 2."""
+    leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
+    with torch.enable_grad(), precision(x.dtype):
+        outputs = [f(leaves, x[:1]), f(leaves, x[[0, -1]])]
+    for n, y in zip((1, 2), outputs, strict=True):
+        _check_output(y, n)
+    if outputs[0].shape[1:] != outputs[1].shape[1:]:
+        raise InputError(f"the model is not batched: its outputs for one and for two examples are of shapes "
+                         f"{tuple(outputs[0].shape)} and {tuple(outputs[1].shape)}")
+    if not outputs[0].requires_grad:
+        raise InputError("the model's output does not depend on its trainable parameters: is it detached, converted to "
+                         "integers, or computed under torch.no_grad()?")
+
+
+def one_example(f: Forward) -> Forward:
+    """f for one example without the batch axis; the outputs flattened in C order, shape (O,)."""
+
+    def single(params: Params, x: Float[Tensor, "..."]) -> Float[Tensor, " O"]:
+        y = f(params, x.unsqueeze(0))
+        _check_output(y, 1)
+        return y.reshape(-1)
+
+    return single
+
+
+def _check_output(y: Any, n: int) -> None:
+    if not isinstance(y, Tensor):
+        raise InputError(f"the model must return one tensor, got {type(y).__name__}; wrap it in a module that returns "
+                         "the outputs whose kernel you want")
+    if y.ndim < 1 or y.shape[0] != n:
+        raise InputError(f"the model is not batched: for {n} example(s) it returns shape {tuple(y.shape)}, whose first "
+                         f"axis should be {n}")
+
+
+def _converted(model: Any, dtype: torch.dtype, where: torch.device) -> nn.Module:
+    """A copy of the user's module in evaluation mode; the module itself stays as it is."""
+    if not isinstance(model, nn.Module):
+        raise InputError(f"a PyTorch model must be a torch.nn.Module, got {type(model).__name__}")
+    for name, p in model.named_parameters():
+        if not p.is_floating_point() and p.requires_grad:
+            raise InputError(f"parameter {name!r} is {p.dtype}; the kernel is that of real floating-point parameters")
+    return copy.deepcopy(model).eval().to(device=where, dtype=dtype)
