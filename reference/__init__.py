@@ -10,11 +10,13 @@ from reference.compare import Comparison, check_form, compare, normalised
 from reference.expected import Expected, select_outputs
 from reference.float64 import float64_expected
 from reference.networks import MLP, Conv, ConvNet, Network
+from reference.store import StoreError, expected, has_proof, kernel
 from reference.structure import structural_fault
 from reference.tolerances import tolerance
 
 __all__ = [
     "MLP", "Case", "Comparison", "Conv", "ConvNet", "Expected", "InputError", "KinkError", "Network", "Request",
-    "case", "cases", "check_form", "compare", "draw_params", "float64_expected", "normalised", "random_case",
-    "round_to_float32", "seed_of", "select_outputs", "structural_fault", "tolerance",
+    "StoreError", "case", "cases", "check_form", "compare", "draw_params", "expected", "float64_expected", "has_proof",
+    "kernel", "normalised", "random_case", "round_to_float32", "seed_of", "select_outputs", "structural_fault",
+    "tolerance",
 ]

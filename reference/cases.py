@@ -38,9 +38,14 @@ _CASES: dict[str, tuple[MLP | ConvNet, int, int]] = {
 }
 
 
+def names() -> list[str]:
+    """The names of the shared cases."""
+    return list(_CASES)
+
+
 def cases() -> list[Case]:
     """All shared cases, made anew, each with x2; `Case.with_symmetry` gives x2 = x1."""
-    return [case(name) for name in _CASES]
+    return [case(name) for name in names()]
 
 
 def case(name: str) -> Case:
