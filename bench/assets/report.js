@@ -1,0 +1,49 @@
+"use strict";
+(() => {
+  const stored = document.getElementById("figures");
+  const figures = stored ? JSON.parse(stored.textContent) : {};
+  const hidden = new Set();
+  const visible = (trace) => !hidden.has(trace.meta);
+
+  function draw(place) {
+    const figure = figures[place.dataset.figure];
+    for (const trace of figure.data) trace.visible = visible(trace);
+    return Plotly.newPlot(place, figure.data, figure.layout, { responsive: true, displayModeBar: false })
+      .then(() => { place.dataset.drawn = ""; });
+  }
+
+  // A full run has hundreds of figures: each is drawn when it is about to be seen.
+  const seen = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting) continue;
+      seen.unobserve(entry.target);
+      draw(entry.target);
+    }
+  }, { rootMargin: "800px" });
+  const places = [...document.querySelectorAll(".figure")];
+  places.forEach((place) => seen.observe(place));
+  window.addEventListener("beforeprint", () => places.filter((place) => !("drawn" in place.dataset)).forEach(draw));
+
+  function refresh() {
+    for (const button of document.querySelectorAll(".legend button[data-line]"))
+      button.setAttribute("aria-pressed", String(!hidden.has(button.dataset.line)));
+    for (const place of places.filter((place) => "drawn" in place.dataset))
+      Plotly.restyle(place, { visible: place.data.map(visible) });
+  }
+  for (const button of document.querySelectorAll(".legend button"))
+    button.addEventListener("click", () => {
+      const line = button.dataset.line;
+      if (line === undefined) hidden.clear();
+      else if (!hidden.delete(line)) hidden.add(line);
+      refresh();
+    });
+
+  const filter = document.getElementById("filter");
+  if (filter) {
+    const rows = [...document.querySelectorAll("#cells tbody tr")].map((row) => [row, row.textContent.toLowerCase()]);
+    filter.addEventListener("input", () => {
+      const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+      for (const [row, text] of rows) row.hidden = !words.every((word) => text.includes(word));
+    });
+  }
+})();
