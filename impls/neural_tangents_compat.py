@@ -1,0 +1,237 @@
+"""neural-tangents 0.6.5 on JAX 0.10, without TensorFlow, and without changing JAX for anyone else.
+
+The last release of neural-tangents (June 2024) reads names that JAX has removed since, and imports TensorFlow for a part
+that nobody needs here (google/neural-tangents issue 209). So `load`
+
+1. restores these names while neural-tangents is being imported, and takes them away again;
+2. lets its `experimental` package (the TensorFlow part) pass for imported meanwhile;
+3. gives its own modules what they read later. JAX itself stays as it was: the tests compare every attribute.
+
+Its installed files are not touched.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import jax
+import jax.core
+import jax.interpreters.ad
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core as extend_core
+from jax.extend import linear_util
+
+from impls.protocol import MethodNotInstalled
+from impls.registry import REMEDIES
+
+JAX_SUPPORTED = (0, 10)
+"""(major, minor): what is restored below depends on what this release of JAX lacks."""
+NEURAL_TANGENTS_SUPPORTED = "0.6.5"
+
+ad = jax.interpreters.ad
+
+
+@functools.cache
+def load() -> ModuleType:
+    """The module `neural_tangents`, ready to use; its `stax` and `predict` come with it.
+
+    Raises `MethodNotInstalled` where JAX or neural-tangents is a release that this module does not know, and
+    `ModuleNotFoundError` where neural-tangents is missing.
+    """
+    _check_versions()
+    with _removed_names(), _without_tensorflow(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)  # escape sequences in its docstrings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        neural_tangents = importlib.import_module("neural_tangents")
+    vars(neural_tangents).pop("experimental", None)  # the stand-in
+    _mend(importlib.import_module("neural_tangents._src.empirical"))
+    return neural_tangents
+
+
+def _check_versions() -> None:
+    supported = ".".join(map(str, JAX_SUPPORTED))
+    if jax.__version_info__[:2] != JAX_SUPPORTED:
+        raise MethodNotInstalled(f"neural-tangents runs here on JAX {supported}.x, but JAX is {jax.__version__}: "
+                                 f"{REMEDIES['neural_tangents']}")
+    try:
+        version = importlib.metadata.version("neural-tangents")
+    except importlib.metadata.PackageNotFoundError:
+        raise ModuleNotFoundError("No module named 'neural_tangents'", name="neural_tangents") from None
+    if version != NEURAL_TANGENTS_SUPPORTED:
+        raise MethodNotInstalled(f"neural-tangents {NEURAL_TANGENTS_SUPPORTED} is known here, but {version} is installed: "
+                                 f"{REMEDIES['neural_tangents']}")
+
+
+# --- while it is imported ---
+
+ZEROS_LIKE = extend_core.Primitive("zeros_like")
+"""Stands where JAX had a primitive of that name, as a key of neural-tangents' tables of rules; no trace contains it."""
+
+
+def _safe_zip(*arguments: Iterable[Any]) -> list[tuple[Any, ...]]:
+    return list(zip(*arguments, strict=True))
+
+
+@contextmanager
+def _removed_names() -> Iterator[None]:
+    """Inside, the names that JAX has removed and neural-tangents imports are where they were."""
+    util = ModuleType("jax.util")
+    vars(util).update(safe_map=jax.api_util.safe_map, safe_zip=_safe_zip)
+    moved = {name: getattr(extend_core, name) for name in ("Jaxpr", "JaxprEqn", "Literal", "Primitive", "Var")}
+    with (_attributes(jax.core, moved), _attributes(ad, {"zeros_like_p": ZEROS_LIKE}),
+          _modules({"jax.util": util})):
+        yield
+
+
+@contextmanager
+def _without_tensorflow() -> Iterator[None]:
+    """Inside, `neural_tangents.experimental` passes for imported: it would import tensorflow, tf2jax and jax2tf."""
+    with _modules({"neural_tangents.experimental": ModuleType("neural_tangents.experimental")}):
+        yield
+
+
+@contextmanager
+def _attributes(module: ModuleType, values: dict[str, Any]) -> Iterator[None]:
+    missing = {name: value for name, value in values.items() if name not in vars(module)}
+    with ExitStack() as stack:
+        for name, value in missing.items():
+            setattr(module, name, value)
+            stack.callback(delattr, module, name)
+        yield
+
+
+@contextmanager
+def _modules(modules: dict[str, ModuleType]) -> Iterator[None]:
+    missing = {name: module for name, module in modules.items() if name not in sys.modules}
+    with ExitStack() as stack:
+        for name, module in missing.items():
+            sys.modules[name] = module
+            stack.callback(sys.modules.pop, name)
+        yield
+
+
+# --- what its modules read later ---
+
+
+def _mend(empirical: Any) -> None:
+    """Give the module of the finite-width kernels its own view of JAX; the rest of neural-tangents needs none."""
+    vars(empirical).update(
+        ad=SimpleNamespace(
+            **{name: getattr(ad, name) for name in ("UndefinedPrimal", "Zero", "add_tangents", "is_undefined_primal",
+                                                    "primitive_jvps")},
+            config=SimpleNamespace(jax_enable_checks=False),  # its checks join types in a way that is gone
+            linearize=_linearize,
+            source_info_util=SimpleNamespace(transform_name_stack=jax.named_scope),
+        ),
+        core=SimpleNamespace(ShapedArray=jax.core.ShapedArray, Var=extend_core.Var, DShapedArray=_DynamicallyShaped),
+        jnp=SimpleNamespace(**{**vars(jnp), "size": np.size, "shape": np.shape}),  # JAX's refuse shapes without values
+        lu=SimpleNamespace(wrap_init=_wrap_init),
+        _eqn_vjp_fn=_equation_vjp,
+        _get_flops=_flops,
+        print=_print_nothing,  # AUTO writes its choice to standard output
+    )
+
+
+def _wrap_init(f: Callable[..., Any]) -> Any:
+    return linear_util.wrap_init(f, debug_info=jax.api_util.debug_info("neural_tangents", f, (), {}))
+
+
+class _DynamicallyShaped:
+    """A type that no array has; JAX gave dynamic shapes up."""
+
+
+class _Tangent(SimpleNamespace):
+    """What is known of an output's tangent: only whether it is identically zero."""
+
+    zero: bool
+
+    def is_known(self) -> bool:
+        return self.zero
+
+
+def _linearize(traceable: Any, *primals: Any, has_aux: bool) -> tuple[Any, list[_Tangent], Any, Sequence[Any]]:
+    """The form that `jax.interpreters.ad.linearize` had: outputs, tangents, the linear jaxpr, and its constants.
+
+    The jaxpr gives the outputs whose tangent is not known to be zero, and holds linear equations alone: those that
+    depend on no input have been evaluated.
+    """
+    assert not has_aux
+    outputs, tangent_map = jax.linearize(traceable.call_wrapped, *primals)
+    closed = jax.make_jaxpr(tangent_map)(*primals)
+    linear = _depend_on_inputs(closed.jaxpr)
+    tangents = [_Tangent(zero=not _is_in(v, linear)) for v in closed.jaxpr.outvars]
+    jaxpr, consts = _without_constant_equations(closed, linear)
+    jaxpr = jaxpr.replace(outvars=[v for v in jaxpr.outvars if _is_in(v, linear)])
+    return outputs, tangents, jaxpr, consts
+
+
+def _depend_on_inputs(jaxpr: Any) -> set[Any]:
+    """The variables whose value depends on the jaxpr's inputs."""
+    depend = set(jaxpr.invars)
+    for eqn in jaxpr.eqns:
+        if any(_is_in(v, depend) for v in eqn.invars):
+            depend.update(eqn.outvars)
+    return depend
+
+
+def _without_constant_equations(closed: Any, linear: set[Any]) -> tuple[Any, list[Any]]:
+    """The jaxpr without the equations that give none of `linear`; their values join its constants."""
+    jaxpr = closed.jaxpr
+    constant = [eqn for eqn in jaxpr.eqns if linear.isdisjoint(eqn.outvars)]
+    names = [v for eqn in constant for v in eqn.outvars]
+    values = jax.core.eval_jaxpr(jaxpr.replace(invars=[], eqns=constant, outvars=names), closed.consts)
+    rest = [eqn for eqn in jaxpr.eqns if not linear.isdisjoint(eqn.outvars)]
+    return jaxpr.replace(constvars=[*jaxpr.constvars, *names], eqns=rest), [*closed.consts, *values]
+
+
+def _is_in(atom: Any, variables: set[Any]) -> bool:
+    return isinstance(atom, extend_core.Var) and atom in variables  # a literal has no hash
+
+
+def _equation_vjp(eqn: Any, cotangent: Any, *invals: Any) -> Sequence[Any]:
+    """Cotangents of the equation's undefined inputs, None for the others; `eqn` None is the identity.
+
+    neural-tangents reads `Primitive.map_primitive` and `ad.reducing_transposes`, which are gone, and asks the table of
+    transposition rules, which no longer holds all of them; `jax.linear_transpose` knows all.
+    """
+    if eqn is None:
+        return (cotangent,)
+    undefined = [isinstance(x, ad.UndefinedPrimal) for x in invals]
+    avals = [x.aval for x, is_undefined in zip(invals, undefined, strict=True) if is_undefined]
+    if isinstance(cotangent, ad.Zero):
+        cotangents = iter([ad.Zero(aval) for aval in avals])
+    else:
+        cotangents = iter(jax.linear_transpose(_equation_function(eqn, invals), *avals)(cotangent))
+    return [next(cotangents) if is_undefined else None for is_undefined in undefined]
+
+
+def _equation_function(eqn: Any, invals: Sequence[Any]) -> Callable[..., Any]:
+    """The equation as a function of its undefined inputs."""
+    def function(*undefined: Any) -> Any:
+        given = iter(undefined)
+        arguments = [next(given) if isinstance(x, ad.UndefinedPrimal) else x for x in invals]
+        result = eqn.primitive.bind(*arguments, **eqn.primitive.get_bind_params(eqn.params))
+        return result[0] if eqn.primitive.multiple_results else result
+
+    return function
+
+
+def _flops(f: Callable[..., Any], optimize: bool, *args: Any, **kwargs: Any) -> float:
+    """XLA's estimate; `cost_analysis()` returned a list of dicts, and returns a dict."""
+    lowered = jax.jit(f).lower(*args, **kwargs)
+    analysis = (lowered.compile() if optimize else lowered).cost_analysis()
+    assert analysis is not None
+    return analysis["flops"]
+
+
+def _print_nothing(*_: Any) -> None:
+    pass
