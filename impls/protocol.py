@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 from reference import Case, Request
 
@@ -14,9 +14,10 @@ Framework = Literal["jax", "torch", "numpy"]
 Kind = Literal["exact", "stochastic", "limit"]
 
 
-@runtime_checkable
 class Method(Protocol):
     """One way to compute the kernel. Stateless: everything it needs comes with the case and the request.
+
+    Not checkable by `isinstance`, as a method from elsewhere may lack `unsupported`; `impls.registry.check_protocol` checks.
 
     Methods that work on any function of their framework also have
 
