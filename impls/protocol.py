@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from reference import Case, Request
 
@@ -14,10 +14,16 @@ Framework = Literal["jax", "torch", "numpy"]
 Kind = Literal["exact", "stochastic", "limit"]
 
 
+@runtime_checkable
 class Method(Protocol):
     """One way to compute the kernel. Stateless: everything it needs comes with the case and the request.
 
-    Not checkable by `isinstance`, as a method from elsewhere may lack `unsupported`; `impls.registry.check_protocol` checks.
+    A method that cannot do everything also has
+
+        unsupported(case, request) -> str | None
+
+    that says why this cannot be done, or None. It is cheap: nothing is built or computed. Call it through
+    `impls.unsupported`, as a method without it claims to support everything.
 
     Methods that work on any function of their framework also have
 
@@ -34,10 +40,6 @@ class Method(Protocol):
 
     @property
     def kind(self) -> Kind: ...
-
-    def unsupported(self, case: Case, request: Request) -> str | None:
-        """Why this cannot be done, or None. Cheap: nothing is built or computed."""
-        ...
 
     def prepare(self, case: Case, request: Request) -> Callable[[], Array]:
         """Build the network, move the data, trace what can be traced; the callable computes the kernel.
