@@ -71,7 +71,8 @@ def _marks(facet: Facet, quantity: Quantity, styles: Styles) -> Figure:
                      [_hover(quantity, entry)], mode="markers+text", text=quantity.write(quantity.of(entry)))
               for series, entry in shown]
     layout = _layout(quantity.title, height=_height(series.line for series, _ in shown))
-    layout["xaxis"] |= _quantity_axis(quantity, traces, "x", narrow=True)
+    layout["xaxis"] |= _quantity_axis(quantity, traces, "x", most=4)
+    layout["margin"]["r"] = 76  # the texts stand at the right of their marks
     layout["yaxis"] |= {"type": "category", "automargin": True}
     return {"data": traces, "layout": layout}
 
@@ -112,7 +113,7 @@ def first_calls(rankings: Iterable[Ranking], styles: Styles, names: Callable[[Ra
                                                    f"then {units.seconds(entry.median_s)}"))
     drawn = list(traces.values())
     layout = _layout("first call, over a later call", height=460)
-    layout["xaxis"] |= _quantity_axis(TIME, drawn, "x") | {"title": {"text": "a later call"}}
+    layout["xaxis"] |= _quantity_axis(TIME, drawn, "x") | {"title": {"text": "a later call", "font": {"size": 14}}}
     layout["yaxis"] |= _quantity_axis(FIRST, drawn, "y")
     both = [value for trace in drawn for axis in ("x", "y") for value in trace[axis]]
     if both:
@@ -160,25 +161,23 @@ def _layout(title: str, height: int) -> Figure:
             "hoverlabel": {"font": {"size": 14}, "align": "left"}, "xaxis": dict(axis), "yaxis": dict(axis)}
 
 
-def _quantity_axis(quantity: Quantity, traces: Iterable[Figure], axis: str, narrow: bool = False) -> Figure:
-    """`narrow` leaves room for the texts at the right of the marks."""
+def _quantity_axis(quantity: Quantity, traces: Iterable[Figure], axis: str, most: int = 7) -> Figure:
     values = [value for trace in traces for value in trace[axis]]
     if not values:
         return {"visible": False}
-    ticks = quantity.ticks(min(values), max(values), 4 if narrow else 7)
-    return _log_axis(ticks, lambda tick: units.tick(quantity.write(tick)), pad=0.04, pad_high=0.35 if narrow else 0.04)
+    ticks = quantity.ticks(min(values), max(values), most)
+    return _log_axis(ticks, lambda tick: units.tick(quantity.write(tick)), pad=0.04)
 
 
-def _log_axis(ticks: Sequence[float], write: Callable[[float], str], pad: float, pad_high: float | None = None,
-              title: str | None = None) -> Figure:
+def _log_axis(ticks: Sequence[float], write: Callable[[float], str], pad: float, title: str | None = None) -> Figure:
     """A log axis over the ticks, with room of `pad` times its length at both ends."""
     low, high = math.log10(min(ticks)), math.log10(max(ticks))
     room = max(high - low, 0.3)
-    axis: Figure = {"type": "log", "range": [low - pad * room, high + (pad if pad_high is None else pad_high) * room],
+    axis: Figure = {"type": "log", "range": [low - pad * room, high + pad * room],
                     "tickmode": "array", "tickvals": list(ticks), "minor": {"ticks": "", "showgrid": False},
                     "ticktext": [write(tick) for tick in ticks], "tickangle": 0}
     if title is not None:
-        axis["title"] = {"text": title, "standoff": 8}
+        axis["title"] = {"text": title, "standoff": 8, "font": {"size": 14}}
     return axis
 
 

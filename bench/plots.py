@@ -85,7 +85,7 @@ def _exponents(facet: Facet, styles: Styles) -> Markup:
 
 
 def _exponent(fit: Fit | None) -> str:
-    return units.NONE if fit is None else f"{fit.exponent:.2f}".replace("-", "−")
+    return units.NONE if fit is None else f"{round(fit.exponent, 2) + 0.0:.2f}".replace("-", "−")  # no "−0.00"
 
 
 def _range(series: Series) -> str | None:

@@ -75,7 +75,7 @@ def answers(rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> Sect
 def methods(totals: Sequence[Total], styles: Styles) -> Section:
     """Each method over all cells."""
     shown = [status for status in reversed(WORST_FIRST) if any(total.statuses.get(status) for total in totals)]
-    headings = ["method", "kind", *shown, "fastest in", "median slower"]
+    headings = ["method", "kind", *(status.replace("_", " ") for status in shown), "fastest in", "median slower"]
     rows = [[name_of(total.line, styles, total.kind == "exact"), total.kind,
              *(str(total.statuses.get(status, "")) for status in shown),
              str(total.fastest) if total.kind == "exact" else units.NONE, units.times(total.median_slower)]
