@@ -64,7 +64,7 @@ def skip_unsupported(method: Method, case: Case, request: Request) -> None:
 
 
 def prepare(method: Method, case: Case, request: Request) -> Callable[[], np.ndarray]:
-    """As `method.prepare`, on a copy of the case; the callable gives NumPy arrays and sees that the copy is unchanged."""
+    """As `method.prepare`, on a copy of the case, which the callable sees unchanged; it gives NumPy arrays."""
     own = copied(case)
     compute = method.prepare(own, request)
 
