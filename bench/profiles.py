@@ -62,10 +62,13 @@ def find_profile(name: str) -> Profile:
     return PROFILES[name]
 
 
+def fixtures() -> list[CaseSource]:
+    """The shared cases."""
+    return [Fixture(case.name) for case in reference.cases()]
+
+
 def cases_of(profile: Profile, inputs: Inputs) -> list[CaseSource]:
-    """Every case of the profile: the shared ones, or its networks on `inputs`, a case for each size."""
-    if profile.fixtures:
-        return [Fixture(case.name) for case in reference.cases()]
+    """The profile's networks on `inputs`, a case for each size."""
     return [case for n in batches(profile.batch, inputs) for case in _networks(profile, inputs.first(n))]
 
 
@@ -94,7 +97,8 @@ def _networks(profile: Profile, inputs: Inputs) -> list[CaseSource]:
         NetworkOnInputs(f"{stem}-mlp-w{width}-o{o}-n{n}", mlp(flat.x1.shape[1], width, o), flat)
         for width, o in product(profile.widths, profile.n_outputs)]
     if inputs.x1.ndim == 4:
-        cases += [NetworkOnInputs(f"{stem}-convnet-c{channels}-o{o}-n{n}", convnet(inputs.x1.shape[1:], channels, o), inputs)
+        image = inputs.x1.shape[1:]
+        cases += [NetworkOnInputs(f"{stem}-convnet-c{channels}-o{o}-n{n}", convnet(image, channels, o), inputs)
                   for channels, o in product(profile.channels, profile.n_outputs)]
     return cases
 
