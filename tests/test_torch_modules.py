@@ -106,12 +106,14 @@ def test_refused_with_a_reason(method: str, what: str) -> None:
 
 @pytest.mark.parametrize("method", GENERAL)
 def test_kernel_of_a_function(method: str) -> None:
-    """`kernel(f, params, x1, x2, request)` on its own refuses an unbatched f, whatever `prepare` checks."""
+    """`kernel(f, params, x1, x2, request)` checks f and the options itself: `prepare` is not on its way."""
     params, x = {"w": torch.ones(3, 2)}, torch.ones(4, 3)
     kernel = impls.load(method).kernel  # pyright: ignore[reportAttributeAccessIssue]
     assert kernel(lambda p, x: x @ p["w"], params, x, None, Request()).shape == (4, 4, 2, 2)
     with pytest.raises(InputError, match="not batched"):
         kernel(lambda p, x: (x @ p["w"]).sum(0), params, x, None, Request())
+    with pytest.raises(InputError, match="proj_dim"):
+        kernel(lambda p, x: x @ p["w"], params, x, None, Request(options={"proj_dim": 4}))
 
 
 @pytest.mark.parametrize("method", [*GENERAL, "explicit_mlp"])
