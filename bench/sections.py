@@ -24,7 +24,7 @@ _METHODS = (
 def name_of(line: Line, styles: Styles, exact: bool = True) -> Markup:
     """A method's marker and label."""
     # A narrow table may break the name behind the library's.
-    label = markup.join(line.label.split("."), Markup(".<wbr>"))
+    label = markup.join(line.label.split("."), markup.join([".", element("wbr")]))
     return element("span", swatch(styles[line.method], exact), label, class_="method")
 
 

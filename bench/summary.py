@@ -70,6 +70,7 @@ class Entry:
     """The largest of the replicates."""
     tolerance: float | None
     checked_against: str
+    stderr: str
     slower: float | None = None
     """Times slower than the fastest of the group; None for what is not ranked."""
 
@@ -169,7 +170,7 @@ def summarize(line: Line, records: list[Record]) -> Entry:
         first_call_s=_median([record.first_call_s for record in records]),
         peak_bytes=_median([record.peak_bytes for record in records]),
         kernel_bytes=worst.kernel_bytes, error=max(errors, default=None), tolerance=worst.tolerance,
-        checked_against=worst.checked_against,
+        checked_against=worst.checked_against, stderr=worst.stderr,
     )
 
 
