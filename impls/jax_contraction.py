@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import jax
@@ -21,7 +23,7 @@ def contract(jacobian1: Jacobian, jacobian2: Jacobian, outputs: Outputs) -> jax.
     Diagonal and trace are contracted directly: they cost 1/O of the full kernel.
     """
     pairs = zip(jax.tree.leaves(jacobian1), jax.tree.leaves(jacobian2), strict=True)
-    return sum((_contract_leaf(leaf1, leaf2, outputs) for leaf1, leaf2 in pairs), start=jnp.zeros(()))
+    return reduce(operator.add, (_contract_leaf(leaf1, leaf2, outputs) for leaf1, leaf2 in pairs))
 
 
 def _contract_leaf(leaf1: jax.Array, leaf2: jax.Array, outputs: Outputs) -> jax.Array:
