@@ -1,7 +1,7 @@
 """neural-tangents 0.6.5 on JAX 0.10, without TensorFlow, and without changing JAX for anyone else.
 
-The last release of neural-tangents (June 2024) reads names that JAX has removed since, and imports TensorFlow for a part
-that nobody needs here (google/neural-tangents issue 209). So `load`
+The last release of neural-tangents reads names that JAX has removed since (github.com/google/neural-tangents, issue
+209), and imports TensorFlow for a part that nobody needs here. So `load`
 
 1. restores these names while neural-tangents is being imported, and takes them away again;
 2. lets its `experimental` package (the TensorFlow part) pass for imported meanwhile;
@@ -67,7 +67,7 @@ def _check_versions() -> None:
     except importlib.metadata.PackageNotFoundError:
         raise ModuleNotFoundError("No module named 'neural_tangents'", name="neural_tangents") from None
     if version != NEURAL_TANGENTS_SUPPORTED:
-        raise MethodNotInstalled(f"neural-tangents {NEURAL_TANGENTS_SUPPORTED} is known here, but {version} is installed: "
+        raise MethodNotInstalled(f"neural-tangents {NEURAL_TANGENTS_SUPPORTED} runs here, but {version} is installed: "
                                  f"{REMEDIES['neural_tangents']}")
 
 

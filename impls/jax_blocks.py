@@ -1,0 +1,41 @@
+"""A kernel put together from blocks of examples, for JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+Block = Callable[[jax.Array, jax.Array | None], jax.Array]
+"""The kernel of some examples of x1 with some of x2; None means the same examples."""
+
+
+def blocked(block: Block, x1: jax.Array, x2: jax.Array | None, batch_size: int | None) -> jax.Array:
+    """The kernel from blocks of `batch_size` examples of x1 and of x2, the last ones as small as they come.
+
+    With x2 None only the blocks on and above the diagonal are computed: K[m, n, b, a] = K[n, m, a, b].
+    """
+    if batch_size is None or batch_size >= max(len(x1), 0 if x2 is None else len(x2)):
+        return block(x1, x2)
+    parts1 = _parts(x1, batch_size)
+    if x2 is not None:
+        parts2 = _parts(x2, batch_size)
+        return _join([[block(part1, part2) for part2 in parts2] for part1 in parts1])
+    rows: list[list[jax.Array]] = []
+    for i, part in enumerate(parts1):
+        mirrored = [_mirrored(row[i]) for row in rows]
+        rows.append([*mirrored, block(part, None), *(block(part, other) for other in parts1[i + 1:])])
+    return _join(rows)
+
+
+def _parts(x: jax.Array, size: int) -> list[jax.Array]:
+    return [x[start:start + size] for start in range(0, len(x), size)]
+
+
+def _mirrored(block: jax.Array) -> jax.Array:
+    return block.transpose(1, 0, 3, 2) if block.ndim == 4 else jnp.swapaxes(block, 0, 1)
+
+
+def _join(rows: list[list[jax.Array]]) -> jax.Array:
+    return jnp.concatenate([jnp.concatenate(row, axis=1) for row in rows], axis=0)
