@@ -160,7 +160,7 @@ def _text(x: float, y: float, text: str, size: int = 14, anchor: str = "start", 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line; ends with status 2 and one line where there is nothing to read or draw, or no place to write."""
+    """The command line; ends with status 2 and one line where nothing can be read, drawn or written."""
     parser = argparse.ArgumentParser(prog="python -m bench.picture", description="Draw time against width as an SVG.")
     parser.add_argument("results", type=Path, metavar="RESULTS.sqlite")
     parser.add_argument("out", type=Path, metavar="OUT.svg")
