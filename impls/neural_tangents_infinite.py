@@ -61,8 +61,8 @@ class Infinite:
 def _unsupported_padding(network: ConvNet) -> str | None:
     for conv, (_, height, width) in zip(network.convs, network.feature_shapes(), strict=False):
         if stax_networks.padding_name(conv, height, width) is None:
-            return (f"stax pads 'VALID' or 'SAME', and neither is padding={conv.padding} for a {conv.kernel} kernel with "
-                    f"stride {conv.stride} on a {height}×{width} image")
+            return (f"stax pads 'VALID' or 'SAME'; neither is padding={conv.padding} for a {conv.kernel} kernel "
+                    f"with stride {conv.stride} on a {height}×{width} image")
     return None
 
 
