@@ -71,7 +71,7 @@ class Store:
         path = folder / FILE_NAME
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
+            if not path.exists() or path.stat().st_size == 0:
                 _write_schema(path)
         except (OSError, sqlite3.Error) as error:
             raise _unwritable(folder, error) from error
@@ -159,8 +159,8 @@ def _identity(record: Record) -> tuple[str, int]:
 
 def _write_schema(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(f"{_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
-                                 f"PRAGMA user_version = {SCHEMA_VERSION};")
+        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
+                                 f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")  # all of it, or an empty file
 
 
 def _unwritable(folder: Path, error: Exception) -> StoreError:

@@ -84,8 +84,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     program = tmp_path_factory.mktemp("pool") / "program.py"
     program.write_text(PROGRAM)
     frameworks = [name for name in ("torch", "jax") if _installed(name)]
-    done = subprocess.run([sys.executable, str(program), *frameworks], cwd=ROOT, capture_output=True, text=True, timeout=300,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    done = subprocess.run([sys.executable, str(program), *frameworks], cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "fork" not in done.stderr, "a framework warns of the fork: one of its backends ran before it"
     return json.loads(done.stdout)

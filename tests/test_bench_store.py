@@ -20,8 +20,9 @@ INFO = CaseInfo("a", "MLP", 8, 2, None, 3, 99, "random", digest="d1")
 
 def record(method: str = "m", replicate: int = 0, digest: str = "d1", **changes: object) -> Record:
     cell, info = Cell(method, "a", options={"b": 1, "a": [2]}), dataclasses.replace(INFO, digest=digest)
-    made = Record(cell, info, replicate, "ok", kind="stochastic", error=1e-7, tolerance=1e-5, checked_against="proof", setup_s=0.1, first_call_s=0.2,
-                  samples_s=(0.01, 0.02), peak_bytes=3, kernel_bytes=4, started_at="2030-01-01T00:00:00+00:00",
+    made = Record(cell, info, replicate, "ok", kind="stochastic", error=1e-7, tolerance=1e-5,
+                  checked_against="proof", setup_s=0.1, first_call_s=0.2, samples_s=(0.01, 0.02),
+                  peak_bytes=3, kernel_bytes=4, started_at="2030-01-01T00:00:00+00:00",
                   environment="key", method_digest="f", stderr="line\n<b>")
     return dataclasses.replace(made, **changes)
 
