@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.metadata
+import operator
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -133,7 +134,7 @@ def _mend(empirical: Any) -> None:
             source_info_util=SimpleNamespace(transform_name_stack=jax.named_scope),
         ),
         core=SimpleNamespace(ShapedArray=jax.core.ShapedArray, Var=extend_core.Var, DShapedArray=_DynamicallyShaped),
-        jnp=SimpleNamespace(**{**vars(jnp), "size": np.size, "shape": np.shape}),  # JAX's refuse shapes without values
+        jnp=SimpleNamespace(**{**vars(jnp), **_NUMPY}),
         lu=SimpleNamespace(wrap_init=_wrap_init),
         _eqn_vjp_fn=_equation_vjp,
         _get_flops=_flops,
@@ -144,6 +145,10 @@ def _mend(empirical: Any) -> None:
 
 def _wrap_init(f: Callable[..., Any]) -> Any:
     return linear_util.wrap_init(f, debug_info=jax.api_util.debug_info("neural_tangents", f, (), {}))
+
+
+_NUMPY = {"size": np.size, "shape": np.shape, "dtype": operator.attrgetter("dtype")}
+"""Asked of shapes without values, and the last of arrays: JAX deprecates both."""
 
 
 class _DynamicallyShaped:
