@@ -72,6 +72,8 @@ class Run:
         if len(left) < len(self.places):
             self.console.print(f"{len(self.places) - len(left)} of {len(self.places)} rows are there already "
                                f"(measured anew with --rerun)", highlight=False)
+        if not memory.reset_peak():
+            self.console.print("peak memory is not measured: this system has no /proc/self/clear_refs (Linux has)")
         self.store.add_run(self.environment, self.options.as_noted(), _now())
         with Progress(self.console, [place.cell for place in left]) as progress:
             for source, places in _by_source(left):

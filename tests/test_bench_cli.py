@@ -220,7 +220,7 @@ def test_a_good_row_has_all_figures(all_kinds: tuple[Done, Path]) -> None:
     assert row.setup_s is not None
     assert row.first_call_s is not None
     assert len(row.samples_s) >= 3
-    assert row.kernel_bytes == np.prod([row.info.n1, row.info.n2, row.info.n_outputs, row.info.n_outputs]) * 4
+    assert row.kernel_bytes == 4 * 2 * 3 * 3 * np.dtype("float32").itemsize, "N1 × N2 × O × O"
     assert row.environment in Store(all_kinds[1]).environments()
 
 
