@@ -13,7 +13,7 @@ jax = pytest.importorskip("jax", reason="the JAX half is not installed")
 if importlib.util.find_spec("neural_tangents") is None:
     pytest.skip("neural-tangents is not installed", allow_module_level=True)
 
-from impls import load  # noqa: E402
+from impls import load, unsupported  # noqa: E402
 from impls.user_network import UserNetwork  # noqa: E402
 from reference import (  # noqa: E402
     MLP,
@@ -64,8 +64,8 @@ def by_hand(of: Case) -> Expected:
     def theta(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return arc_cosine(a, b, network.W_std, b_std)[:, :, None, None] * identity
 
-    blocks = [np.einsum("nnab->nab", theta(x, x)) for x in (of.x1, x2)]
-    return Expected(theta(of.x1, x2), *blocks, "arc-cosine kernel")
+    block1, block2 = (np.einsum("nnab->nab", theta(x, x)) for x in (of.x1, x2))
+    return Expected(theta(of.x1, x2), block1, block2, "arc-cosine kernel")
 
 
 @pytest.mark.parametrize("batch_size", [None, 3])
@@ -117,7 +117,7 @@ def test_convolution_of_one_pixel_is_dense(head: Any) -> None:
 
 
 def widened(width: int) -> tuple[MLP, ConvNet]:
-    common = {"parameterization": "ntk", "W_std": 1.4, "b_std": 0.75}
+    common: Any = {"parameterization": "ntk", "W_std": 1.4, "b_std": 0.75}
     return (MLP((3, width, width, 1), "gelu", **common),
             ConvNet((2, 4, 4), (Conv(width, (3, 3), padding=(1, 1), pool=(2, 2)),), (1,), "global", "erf", **common))
 
@@ -129,7 +129,7 @@ def test_average_of_finite_networks(index: int, width: int) -> None:
     n_draws, rng = 64, np.random.default_rng(0)
     network = widened(width)[index]
     of = random_case("average", network, 3, None)
-    finite = load("neural_tangents.structured_derivatives")
+    finite: Any = load("neural_tangents.structured_derivatives")
     f, _, x, _ = _functional(of)
     draws = np.stack([np.asarray(finite.kernel(f, _params(network, rng), x, None, Request(dtype="float64")))
                       for _ in range(n_draws)])
@@ -162,4 +162,4 @@ def _params(network: MLP | ConvNet, rng: np.random.Generator) -> Any:
     (Case("own", UserNetwork("jax", None), {}, np.ones((2, 3))), "not for a model of the user's own"),
 ], ids=["standard", "tanh", "padding", "own"])
 def test_unsupported(of: Case, reason: str) -> None:
-    assert reason in str(INFINITE.unsupported(of, Request()))
+    assert reason in str(unsupported(INFINITE, of, Request()))
