@@ -41,7 +41,7 @@ class Infinite:
         if network.activation == "tanh":
             return "the analytic kernel of tanh has no closed form; erf has"
         if network.activation == "relu" and request.batch_size is not None:
-            return ("where x1 equals x2 its closed form for ReLU keeps half the digits, and what the others are depends "
+            return ("where x1 equals x2 its closed form for ReLU keeps half the digits, and the others depend "
                     "on the size of the blocks; leave batch_size out")
         return _unsupported_padding(network) if isinstance(network, ConvNet) else None
 
