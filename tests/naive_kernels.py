@@ -9,7 +9,7 @@ import numpy as np
 
 from impls.arrays import to_numpy
 from reference import Expected, compare
-from reference.case import Outputs
+from reference.case import DType, Outputs
 
 
 def jax_expected(f: Callable[..., Any], params: Any, x1: np.ndarray, x2: np.ndarray | None) -> Expected:
@@ -42,7 +42,7 @@ def torch_expected(f: Callable[..., Any], params: Any, x1: np.ndarray, x2: np.nd
     return _expected(jacobian(x1), jacobian(x1 if x2 is None else x2))
 
 
-def assert_right(kernel: Any, expected: Expected, dtype: str, outputs: Outputs = "full",
+def assert_right(kernel: Any, expected: Expected, dtype: DType, outputs: Outputs = "full",
                  symmetric: bool = False) -> None:
     """`kernel`, a framework's own array, agrees with `expected` within the table's tolerance."""
     result = compare(to_numpy(kernel), expected, outputs=outputs, dtype=dtype, symmetric=symmetric)

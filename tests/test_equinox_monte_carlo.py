@@ -7,19 +7,20 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-jax = pytest.importorskip("jax", reason="the JAX half is not installed")
+pytest.importorskip("jax", reason="the JAX half is not installed")
 pytest.importorskip("equinox", reason="the JAX half is not installed")
 
-import jax.numpy as jnp  # noqa: E402
+import jax
+import jax.numpy as jnp
 
-from impls import load  # noqa: E402
-from impls.arrays import to_numpy  # noqa: E402
-from reference import Case, Expected, InputError, Request, case, expected  # noqa: E402
-from reference.case import DType, Outputs  # noqa: E402
-from reference.statistics import compare_stochastic  # noqa: E402
-from tests.naive_kernels import assert_right, jax_expected  # noqa: E402
+from impls import load
+from impls.arrays import to_numpy
+from reference import Case, Expected, InputError, Request, case, expected
+from reference.case import DType, Outputs
+from reference.statistics import compare_stochastic
+from tests.naive_kernels import assert_right, jax_expected
 
-METHOD = load("equinox.monte_carlo")
+METHOD: Any = load("equinox.monte_carlo")
 PROJ_DIM = 130  # not a multiple of the projections that are pushed through the network together
 
 

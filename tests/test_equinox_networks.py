@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Callable
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
-jax = pytest.importorskip("jax", reason="the JAX half is not installed")
-eqx = pytest.importorskip("equinox", reason="the JAX half is not installed")
+pytest.importorskip("jax", reason="the JAX half is not installed")
+pytest.importorskip("equinox", reason="the JAX half is not installed")
 
-import jax.numpy as jnp  # noqa: E402
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 
-from impls import equinox_networks, jax_support  # noqa: E402
-from impls.user_network import UserNetwork  # noqa: E402
-from reference import Case, InputError, Request, case, cases, expected, tolerance  # noqa: E402
-from reference.case import DType  # noqa: E402
-from tests.naive_kernels import assert_right, jax_expected  # noqa: E402
+from impls import equinox_networks, jax_support
+from impls.user_network import UserNetwork
+from reference import Case, InputError, Request, case, cases, expected, tolerance
+from reference.case import DType
+from tests.naive_kernels import assert_right, jax_expected
 
 
 @pytest.mark.parametrize("of_case", cases(), ids=lambda case: case.name)
@@ -40,16 +43,16 @@ def test_equinox_layers_compute_what_plain_jax_computes(of_case: Case, dtype: DT
 
 @pytest.mark.parametrize("x64", [False, True])
 def test_precision_leaves_no_trace(x64: bool) -> None:
+    config: Any = jax.config  # what it says here includes what holds for this thread alone
     with jax.enable_x64(x64):
-        before = dict(jax.config.values)
+        before = {name: getattr(config, name, None) for name in config.values}
         for dtype in get_args(DType):
             with jax_support.precision(dtype):
-                assert jax.config.jax_default_matmul_precision == "highest"
-                assert jax.config.jax_enable_x64 == (x64 or dtype == "float64")
+                assert config.jax_default_matmul_precision == "highest"
+                assert config.jax_enable_x64 == (x64 or dtype == "float64")
             with pytest.raises(KeyError), jax_support.precision(dtype):
                 raise KeyError
-        assert dict(jax.config.values) == before
-        assert jax.config.jax_enable_x64 == x64
+        assert {name: getattr(config, name, None) for name in config.values} == before
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="there is a CUDA device here")
@@ -74,7 +77,7 @@ class Rescaled(eqx.Module):
     linear: eqx.nn.Linear
     shift: jax.Array
     double: bool
-    activation: object
+    activation: Callable[[jax.Array], jax.Array]
 
     def __call__(self, x: jax.Array) -> jax.Array:
         y = self.activation(self.linear(x)) + self.shift
