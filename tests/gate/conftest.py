@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
@@ -33,18 +33,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in list(items):
-        if Path(__file__).parent not in item.path.parents:
-            continue
-        assert isinstance(item, pytest.Function)
-        if (tag := _tag(item.callspec.params)) is None:
-            items.remove(item)  # parametrized over nothing, e.g. a test of random methods where there are none
-        else:
-            tag.attach(item)
+    """Tag the gate's tests for the summary, and put those of one method on one case side by side.
+
+    What a method compiled, and what a truth cost, then serves the next test too, which pytest-xdist gives to the same
+    worker as a rule.
+    """
+    gate = [item for item in items if Path(__file__).parent in item.path.parents]
+    tagged = [(tag, item) for item in gate if (tag := _tag(item)) is not None]  # None: parametrized over nothing
+    for tag, item in tagged:
+        tag.attach(item)
+    tagged.sort(key=lambda pair: (pair[0].method, pair[0].case or ""))
+    items[:] = [item for item in items if item not in gate] + [item for _, item in tagged]
 
 
-def _tag(params: Mapping[str, Any]) -> Tag | None:
-    for fixture, value in params.items():
+def _tag(item: pytest.Item) -> Tag | None:
+    assert isinstance(item, pytest.Function)
+    for fixture, value in item.callspec.params.items():
         if isinstance(value, Check):
             return Tag(value.method, value.case.name, is_check=True)
         if isinstance(value, tuple) and fixture in ("pair", "stochastic_pair"):
