@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 import nox
 
@@ -22,6 +23,16 @@ def install(session: nox.Session, extra: str = "all") -> None:
     """The project with the versions that CI proves, and the packages whose declared dependencies would break it."""
     session.install("-c", "constraints.txt", "-e", f".[{extra}]")
     session.install("--no-deps", "-r", "requirements-nodeps.txt")
+
+
+def quick_to_compile(folder: str) -> dict[str, str]:
+    """JAX's settings for thousands of tiny kernels, each compiled for far longer than it runs.
+
+    What a run has compiled it does not compile again (the folder starts empty), and LLVM optimizes nothing: that moves
+    times, not algorithms. The benchmarks, which check every kernel that they time, compile as usual.
+    """
+    return {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
 
 
 @nox.session
@@ -44,7 +55,8 @@ def tests(session: nox.Session) -> None:
     """The gate and the tests of everything else; ARGS go to pytest."""
     install(session)
     args = session.posargs or ["-n", WORKERS]
-    session.run("pytest", *args, env=ONE_THREAD)
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("pytest", *args, env=ONE_THREAD | quick_to_compile(folder))
 
 
 @nox.session
