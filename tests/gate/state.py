@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 
 
+# PyTorch sets it when torch.vmap is first used and imports its compiler.
+SET_BY_IMPORTS = ("TORCHINDUCTOR_CACHE_DIR",)
+
+
 def global_state() -> dict[str, Any]:
     """Name to value, comparable with ==, of the frameworks that are imported.
 
     Python's own `random` is not among them: the runtime check of types draws from it.
     """
     state: dict[str, Any] = {
-        "os.environ": dict(os.environ),
+        "os.environ": {name: value for name, value in os.environ.items() if name not in SET_BY_IMPORTS},
         "numpy.random.get_state()": [str(part) for part in np.random.get_state()],  # noqa: NPY002
         "numpy.geterr()": np.geterr(),
     }
