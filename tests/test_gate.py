@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.gate.selection import Selection
+from tests.gate.summary import GateSummary
+
 pytest_plugins = ["pytester"]
 
 TESTS = Path(__file__).parent
@@ -149,3 +152,32 @@ def test_a_framework_that_is_missing_fails(tmp_path: Path) -> None:
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     reason = "explicit_mlp cannot be loaded: MethodNotInstalled: explicit_mlp needs torch, which is not installed"
     assert reason in done.stdout
+
+
+def test_only_what_was_selected_is_held_to_account(pytester: pytest.Pytester) -> None:
+    result = run_gate(pytester, "correct.py", "CORRECT", "-k", "global_state")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.no_fnmatch_line("GATE FAILED*")
+
+
+def test_a_case_that_every_method_skips_fails_the_whole_gate() -> None:
+    summary = GateSummary(Selection(("numpy",), "cpu"))
+    summary.selection.names = ["one", "other"]
+    for method, case, outcome in (("one", "easy", "passed"), ("one", "hard", "skipped"), ("other", "hard", "skipped")):
+        summary.checks[method][outcome] += 1
+        summary.cases[case][outcome] += 1
+    assert summary.empty() == ["other: no check ran, 1 was skipped", "case hard: every method skipped it"]
+
+
+def test_a_method_that_supports_few_cases_may_be_alone(pytester: pytest.Pytester) -> None:
+    """A case that no method ran on fails a whole gate only, not that of one method."""
+    (pytester.path / "few.py").write_text(
+        "from tests.planted.correct import Correct\n\n"
+        "class Few(Correct):\n"
+        "    name = 'few'\n"
+        "    def unsupported(self, case, request):\n"
+        "        return None if case.name == 'linear' else 'linear alone'\n\n"
+        "FEW = Few()\n")
+    result = pytester.runpytest_inprocess(GATE, "--impl", "few.py:FEW", "-p", "no:cacheprovider", "-k", "linear or mlp")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.re_match_lines([r"few +12 +108 +0 +2 +18 +0", r" +108 skipped: linear alone"])

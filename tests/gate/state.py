@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-
 # PyTorch sets it when torch.vmap is first used and imports its compiler.
 SET_BY_IMPORTS = ("TORCHINDUCTOR_CACHE_DIR",)
 

@@ -41,12 +41,12 @@ class GateSummary:
     """A pytest plugin of the controller."""
 
     selection: Selection
-    checks: dict[str, Counter[Outcome]] = field(default_factory=lambda: defaultdict(Counter))
+    checks: defaultdict[str, Counter[Outcome]] = field(default_factory=lambda: defaultdict(Counter))
     """Per method, over `test_kernel`."""
-    others: dict[str, Counter[Outcome]] = field(default_factory=lambda: defaultdict(Counter))
+    others: defaultdict[str, Counter[Outcome]] = field(default_factory=lambda: defaultdict(Counter))
     """Per method, over the gate's other tests."""
-    cases: dict[str, Counter[Outcome]] = field(default_factory=lambda: defaultdict(Counter))
-    reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    cases: defaultdict[str, Counter[Outcome]] = field(default_factory=lambda: defaultdict(Counter))
+    reasons: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         tag = Tag.of(report)
@@ -89,10 +89,11 @@ class GateSummary:
         width = max(map(len, methods))
         lines = [f"{'':{width}}  checks: passed skipped failed   others: passed skipped failed"]
         for method in methods:
-            checks, others = self.checks[method], self.others[method]
             lines.append(f"{method:{width}}  " + "   ".join(
-                f"{counts['passed']:14} {counts['skipped']:7} {counts['failed']:6}" for counts in (checks, others)))
-            lines += [f"{'':{width}}    {n} skipped: {reason}" for reason, n in sorted(self.reasons[method].items())]
+                f"{counts['passed']:14} {counts['skipped']:7} {counts['failed']:6}"
+                for counts in (self.checks.get(method, Counter()), self.others.get(method, Counter()))))
+            reasons = self.reasons.get(method, Counter())
+            lines += [f"{'':{width}}    {n} skipped: {reason}" for reason, n in sorted(reasons.items())]
         return lines
 
 
