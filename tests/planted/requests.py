@@ -1,0 +1,67 @@
+"""Exact methods that are wrong only where something unusual is asked for; the gate has to fail on each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from reference import Case, Request, select_outputs
+from tests.planted.correct import full_kernel, second_inputs
+from tests.planted.exact import planted
+
+
+def wrong_where(condition: Callable[[Case, Request], bool], case: Case, request: Request) -> np.ndarray:
+    """One entry is half as large again where the condition holds."""
+    kernel = full_kernel(case)
+    if condition(case, request):
+        kernel[-1, -1] *= 1.5
+    return select_outputs(kernel, request.outputs).astype(request.dtype)
+
+
+@planted
+def SYMMETRIC_BY_SHAPE(case: Case, request: Request) -> np.ndarray:
+    """x2 of the shape of x1 is taken for x1."""
+    same = case.x2 is not None and case.x1.shape == case.x2.shape
+    kernel = full_kernel(case.with_symmetry() if same else case)
+    return select_outputs(kernel, request.outputs).astype(request.dtype)
+
+
+@planted
+def MORE_THAN_8_EXAMPLES(case: Case, request: Request) -> np.ndarray:
+    return wrong_where(lambda case, _: len(case.x1) > 8, case, request)
+
+
+@planted
+def BLOCKED_TRACE(case: Case, request: Request) -> np.ndarray:
+    return wrong_where(lambda _, r: r.batch_size is not None and r.outputs == "trace", case, request)
+
+
+@planted
+def BLOCKED_FLOAT32(case: Case, request: Request) -> np.ndarray:
+    return wrong_where(lambda _, r: r.batch_size is not None and r.dtype == "float32", case, request)
+
+
+@planted
+def BLOCKS_OF_ONE(case: Case, request: Request) -> np.ndarray:
+    return wrong_where(lambda _, r: r.batch_size == 1, case, request)
+
+
+@planted
+def PADDED_BLOCK(case: Case, request: Request) -> np.ndarray:
+    """A block that is larger than both batches."""
+    def larger(case: Case, request: Request) -> bool:
+        return request.batch_size is not None and request.batch_size > max(len(case.x1), len(second_inputs(case)))
+
+    return wrong_where(larger, case, request)
+
+
+_kernels: dict = {}
+
+
+@planted
+def STALE_IN_FLOAT32(case: Case, request: Request) -> np.ndarray:
+    """The first kernel of a case, for ever after, in one dtype only."""
+    key = (case.name, case.symmetric, len(case.x1))
+    kernel = _kernels.setdefault(key, full_kernel(case)) if request.dtype == "float32" else full_kernel(case)
+    return select_outputs(kernel, request.outputs).astype(request.dtype)

@@ -1,0 +1,30 @@
+"""The gate fails on methods that are wrong only in some kinds of request, and says in which."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.test_gate import run_gate
+
+pytest_plugins = ["pytester"]
+
+
+def test_a_right_method_passes(pytester: pytest.Pytester) -> None:
+    result = run_gate(pytester, "correct.py", "CORRECT", "-k", "test_requests")
+    assert result.ret == pytest.ExitCode.OK
+    result.assert_outcomes(passed=7)
+
+
+@pytest.mark.parametrize(("name", "reason"), [
+    ("SYMMETRIC_BY_SHAPE", "*9 examples in x1, as many in x2: error *"),
+    ("MORE_THAN_8_EXAMPLES", "*9 examples in x1, as many in x2: error *"),
+    ("BLOCKED_TRACE", "*a network, batch_size=1: error *"),
+    ("BLOCKED_FLOAT32", "*a network, batch_size=2: error *"),
+    ("BLOCKS_OF_ONE", "*a network, batch_size=1: error *"),
+    ("PADDED_BLOCK", "*a network, batch_size=1000: error *"),
+    ("STALE_IN_FLOAT32", "*another network after it, batch_size=*: error *"),
+])
+def test_a_mistake_in_some_requests_fails(pytester: pytest.Pytester, name: str, reason: str) -> None:
+    result = run_gate(pytester, "requests.py", name, "-k", "test_requests")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([f"E {reason}"])
