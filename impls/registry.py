@@ -137,9 +137,15 @@ def check_protocol(method: Any, source: str, name: str | None = None) -> Method:
 
 
 def unsupported(method: Method, case: Case, request: Request) -> str | None:
-    """The method's reason, or None; a method without `unsupported` claims to support everything."""
-    reason = getattr(method, "unsupported", None)
-    return None if reason is None else reason(case, request)
+    """The method's reason, or None; a method without `unsupported` claims to support everything.
+
+    Raises `RegistryError` for an answer that is neither None nor a text: a refusal without a reason is none.
+    """
+    asked = getattr(method, "unsupported", None)
+    reason = None if asked is None else asked(case, request)
+    if reason is not None and not (isinstance(reason, str) and reason.strip()):
+        raise RegistryError(f"{method.name}: unsupported must return None or a reason in words, got {reason!r}")
+    return reason
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -30,7 +30,7 @@ def run_gate(pytester: pytest.Pytester, file: str, name: str, *args: str) -> pyt
 def test_a_right_method_passes_every_check(pytester: pytest.Pytester) -> None:
     result = run_gate(pytester, "correct.py", "CORRECT", "-k", "not conv")
     assert result.ret == pytest.ExitCode.OK
-    result.stdout.re_match_lines([r"planted.correct +120 +0 +0 +23 +0 +0"])
+    result.stdout.re_match_lines([r"planted.correct +120 +0 +0 +30 +0 +0"])
 
 
 def test_a_right_random_method_passes(pytester: pytest.Pytester) -> None:
@@ -91,6 +91,19 @@ def test_a_changed_generator_fails(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["E *AssertionError: by the call*", "E *numpy.random.get_state()*"])
 
 
+def test_a_changed_default_dtype_fails_though_torch_is_imported_late(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the planted method changes PyTorch's settings")
+    done = gate_elsewhere(tmp_path, "--impl", f"{PLANTED / 'exact.py'}:LEAVES_FLOAT64", "-k", "global_state")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    assert "torch.get_default_dtype()" in done.stdout
+
+
+def test_a_refusal_without_a_reason_fails(pytester: pytest.Pytester) -> None:
+    result = run_gate(pytester, "exact.py", "SKIPS_WITHOUT_REASON", *ONE_CASE)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["E *unsupported must return None or a reason in words, got ''"])
+
+
 def test_a_method_that_skips_everything_fails(pytester: pytest.Pytester) -> None:
     result = run_gate(pytester, "exact.py", "SKIPS_ALL")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -98,7 +111,7 @@ def test_a_method_that_skips_everything_fails(pytester: pytest.Pytester) -> None
         "*192 skipped: supports nothing",
         "GATE FAILED: planted.SKIPS_ALL: no check ran, 192 were skipped",
     ])
-    result.assert_outcomes(passed=1, skipped=226)  # the one is that it is installed
+    result.assert_outcomes(passed=1, skipped=233)  # the one is that it is installed
 
 
 @pytest.mark.parametrize(("spec", "message"), [

@@ -191,3 +191,17 @@ def test_two_packages_with_one_name(installed) -> None:
     installed("ours", **{"mine.zeros": "of_others:zeros"})
     with pytest.raises(RegistryError, match="takes the name of 'of_others:zeros'; its package must rename it"):
         names()
+
+
+@pytest.mark.parametrize("answer", ["", " ", True, 0])
+def test_a_refusal_needs_a_reason_in_words(answer: object) -> None:
+    class Refuses:
+        name, framework, kind = "refuses", "numpy", "exact"
+
+        def unsupported(self, case: object, request: object) -> object:
+            return answer
+
+        def prepare(self, case: object, request: object) -> None: ...
+
+    with pytest.raises(RegistryError, match="None or a reason in words"):
+        unsupported(Refuses(), case("linear"), Request())  # pyright: ignore[reportArgumentType]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Any
@@ -21,6 +22,9 @@ def global_state() -> dict[str, Any]:
         "os.environ": {name: value for name, value in os.environ.items() if name not in SET_BY_IMPORTS},
         "numpy.random.get_state()": [str(part) for part in np.random.get_state()],  # noqa: NPY002
         "numpy.geterr()": np.geterr(),
+        "numpy.get_printoptions()": str(np.get_printoptions()),
+        "os.getcwd()": os.getcwd(),
+        "gc.isenabled()": gc.isenabled(),
     }
     if (jax := sys.modules.get("jax")) is not None:
         state |= {f"jax.config.{name}": getattr(jax.config, name, value) for name, value in jax.config.values.items()}

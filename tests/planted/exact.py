@@ -187,6 +187,24 @@ def GENERATOR_RESEEDED(case: Case, request: Request) -> np.ndarray:
     return right(case, request)
 
 
+@dataclass(frozen=True)
+class LeavesFloat64:
+    """PyTorch's default dtype is another one afterwards; PyTorch is imported no sooner than needed."""
+
+    name: str = "planted.LEAVES_FLOAT64"
+    framework: Framework = "torch"
+    kind: Kind = "exact"
+
+    def prepare(self, case: Case, request: Request) -> Callable[[], np.ndarray]:
+        import torch
+
+        torch.set_default_dtype(torch.float64)
+        return lambda: right(case, request)
+
+
+LEAVES_FLOAT64 = LeavesFloat64()
+
+
 @planted
 def NO_OUTPUT_AXES(case: Case, request: Request) -> np.ndarray:
     """One output only."""
@@ -219,6 +237,17 @@ class SkipsAll:
 
 
 SKIPS_ALL = SkipsAll()
+
+
+@dataclass(frozen=True)
+class SkipsWithoutReason(SkipsAll):
+    name: str = "planted.SKIPS_WITHOUT_REASON"
+
+    def unsupported(self, case: Case, request: Request) -> str:
+        return ""
+
+
+SKIPS_WITHOUT_REASON = SkipsWithoutReason()
 
 
 class IncompleteMethod:
