@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from impls.own_network import OwnNetwork, check_examples, check_finite, check_floating, one_device, one_dtype
-from impls.torch_support import DTYPES, Forward, Params, check_batched, module_function, precision
+from impls.torch_support import DTYPES, Forward, Params, check_batched, check_reached, module_function, precision
 from impls.user_network import UserNetwork
 from reference import InputError
 from reference.case import DType
@@ -28,6 +28,8 @@ def own_network(network: UserNetwork, x1: Any, x2: Any) -> OwnNetwork:
         check_finite(bool(torch.isfinite(tensor).all()), name)
     kind = one_device(str(tensor.device) for _, tensor in tensors)
     check_batched(f, params, x1)
+    if isinstance(network.model, nn.Module):  # what a function holds beside its params is a constant of the user's
+        check_reached(f, params, x1)
     with torch.no_grad(), precision(dtype):
         n_outputs = f(params, x1[:1]).numel()
     return OwnNetwork("torch", f, params, x1, x2, dtype, kind, n_outputs, sum(p.numel() for p in params.values()))

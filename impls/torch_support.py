@@ -140,6 +140,7 @@ def functional(case: Case, request: Request) -> Functional:
     x1 = torch.tensor(case.x1, dtype=dtype, device=where)
     x2 = None if case.x2 is None else torch.tensor(case.x2, dtype=dtype, device=where)
     check_batched(f, params, x1)
+    check_reached(f, params, x1)
     return Functional(f, params, x1, x2)
 
 
@@ -157,6 +158,20 @@ def module_function(module: nn.Module) -> tuple[Forward, Params]:
     if not params:
         raise InputError(f"{type(module).__name__} has no trainable parameter (requires_grad=True), hence no kernel")
     return lambda params, x: functional_call(module, params, (x,)), params
+
+
+def check_reached(f: Forward, params: Params, x: Tensor) -> None:
+    """Raise `InputError` where the module of f uses a trainable parameter under no name of its own.
+
+    One kept in a plain list, say, is not exchanged for its value in `params`, and its share of the kernel would be lost
+    without a word. The module's own parameters require gradients and `params` do not, so an output that does has one.
+    """
+    with torch.enable_grad(), precision(x.dtype):
+        y = f({name: p.detach() for name, p in params.items()}, x[:1])
+    if isinstance(y, Tensor) and y.requires_grad:
+        raise InputError("the model uses a trainable parameter by another way than its registered name (kept in a list "
+                         "or dict, or in a closure), so that its share of the kernel would be lost; register it as an "
+                         "attribute, torch.nn.ParameterList or ModuleList, or freeze it with requires_grad_(False)")
 
 
 def check_batched(f: Forward, params: Params, x: Tensor) -> None:

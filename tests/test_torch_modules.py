@@ -121,3 +121,27 @@ def test_model_of_another_framework_is_unsupported(method: str) -> None:
     case = user_case(model(TiedLinear))
     jax_case = Case("jax", UserNetwork("jax", lambda p, x: x, {}), {}, case.x1)
     assert impls.unsupported(impls.load(method), jax_case, Request())
+
+
+class BesideItsNames(nn.Module):
+    """Reads its weight from a plain list, where torch.func.functional_call does not exchange it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 2)
+        self.kept = [self.layer.weight]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x) + x @ self.kept[0].T
+
+
+def test_a_parameter_used_beside_its_name_is_refused() -> None:
+    x = torch.ones(3, 4)
+    case = Case("beside", UserNetwork("torch", BesideItsNames()), {}, x.double().numpy())
+    with pytest.raises(InputError, match="by another way than its registered name"):
+        functional(case, Request())
+    with pytest.raises(InputError, match="by another way than its registered name"):
+        impls.ntk(BesideItsNames(), x)
+    frozen = BesideItsNames().requires_grad_(False)
+    frozen.layer.bias.requires_grad_(True)
+    assert impls.ntk(frozen, x).shape == (3, 3, 2, 2)
