@@ -8,7 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -20,7 +20,7 @@ import psutil
 
 from bench import memory, preload
 from bench.threads import variables
-from bench.worker import Answer, Failure, Progress, serve
+from bench.worker import Answer, Failure, Progress, printable, serve
 
 POLL_S = 0.02
 _LOG_TAIL = 4000
@@ -123,16 +123,18 @@ class _Watch:
 
 
 def _end(process: BaseProcess) -> None:
-    """Nothing of a process is left behind; one that has answered has nothing more to do."""
+    """Nothing of a process, or of those that it started, is left behind; one that has answered has no more to do."""
     if process.pid is None:
         return
+    with suppress(ProcessLookupError):  # it ended before it had a group of its own, or nobody of the group is left
+        os.killpg(process.pid, signal.SIGKILL)
     process.kill()
     process.join()
     process.close()
 
 
 def _with_log(outcome: Outcome, log: Path) -> Outcome:
-    text = log.read_text(errors="replace")[-_LOG_TAIL:] if log.exists() else ""
+    text = printable(log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:]) if log.exists() else ""
     return Outcome(outcome.status, outcome.reason, outcome.answer, outcome.measured, text)
 
 

@@ -103,6 +103,8 @@ class Run:
         found = self.pool.run(PREPARATION, find_truth, source)
         if found.status == "refused" or (found.status != "ok" and isinstance(source, UserModel)):
             raise InputError(found.reason)
+        if "info" not in found.measured and found.status != "ok":
+            raise InputError(f"{source.name} cannot be built: {found.status}: {found.reason}")
         for place in places:
             progress.begin(place.cell)
             record = self._row(place, found)

@@ -47,7 +47,8 @@ class Failure:
 def serve(connection: Connection, threads: int, log: Path, task: Callable[..., Any],
           arguments: tuple[Any, ...]) -> None:
     """Run ``task(send, *arguments)`` and send its answer, or why there is none."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    os.setpgid(0, 0)  # a group of its own, which ends as a whole: nothing that a method starts outlives its cell
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to decide on
     _redirect_output(log)
     faulthandler.enable()  # the stack of a crash by signal goes to the log
     pin(threads)
@@ -58,7 +59,7 @@ def serve(connection: Connection, threads: int, log: Path, task: Callable[..., A
     try:
         connection.send(Answer(task(send, *arguments)))
     except (InputError, RegistryError) as error:
-        connection.send(Failure("refused", str(error)))
+        connection.send(Failure("refused", printable(str(error))))
     except BaseException as error:  # whatever a method raises, SystemExit included, is its row's reason
         traceback.print_exc()
         connection.send(describe(error))
@@ -66,11 +67,23 @@ def serve(connection: Connection, threads: int, log: Path, task: Callable[..., A
 
 def describe(error: BaseException) -> Failure:
     """Type, message and place of an exception that a task raised, in one line."""
-    message = " ".join(str(error).split())
+    message = printable(" ".join(_text_of(error).split()))
     frames = traceback.extract_tb(error.__traceback__)
     place = f" (at {'/'.join(Path(frames[-1].filename).parts[-2:])}:{frames[-1].lineno})" if frames else ""
     memory = isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(message) is not None
     return Failure("oom" if memory else "crash", f"{type(error).__name__}: {message}{place}")
+
+
+def printable(text: str) -> str:
+    """`text` with what neither UTF-8 nor a terminal takes, lone surrogates and control characters, as escapes."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as second:  # an exception whose message cannot be had is reported all the same
+        return f"(its message raised {type(second).__name__})"
 
 
 def _redirect_output(log: Path) -> None:

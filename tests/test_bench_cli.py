@@ -462,6 +462,20 @@ def test_it_runs_from_anywhere(files: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_terminal_that_lacks_the_signs(all_kinds: tuple[Done, Path]) -> None:
+    command = _command(("report", "--out", all_kinds[1]))
+    done = subprocess.run(command, cwd=ROOT, env=_environment() | {"PYTHONIOENCODING": "ascii"}, capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "report: " in done.stdout
+
+
+def test_a_case_that_cannot_be_built(files: Path, tmp_path: Path) -> None:
+    """10¹⁴ weights: more than any memory; one line says so."""
+    assert_usage_error(bench("run", "--out", tmp_path, "--methods", "torch_autograd.per_example", "--widths", "9999999",
+                             "--cases", "*mlp*o1-*", "--batch", "2"), "cannot be built", "TiB")
+
+
 def test_importing_bench_imports_no_framework() -> None:
     program = ("import sys, bench, bench.cli, bench.runner; "
                "print(sorted({'torch', 'jax', 'sklearn', 'plotly', 'equinox'} & set(sys.modules)))")

@@ -41,6 +41,21 @@ def like_xla(send): raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory alloca
 def segfault(send): send("first call", {}); os.kill(os.getpid(), signal.SIGSEGV)
 def leave(send): os._exit(3)
 def exit_quietly(send): sys.exit(0)
+def speak_oddly(send): raise ValueError("lone \\udcff, \\x1b[31mred, \u2603")
+class Mute(Exception):
+    def __str__(self): raise RuntimeError("no words")
+def be_mute(send): raise Mute()
+def leave_a_child(send):
+    child = os.fork()
+    if child == 0: time.sleep(60); os._exit(0)
+    return child
+def is_alive(send, pid):
+    for _ in range(100):
+        try: state = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0]
+        except FileNotFoundError: return False
+        if state == "Z": return False
+        time.sleep(0.02)
+    return True
 def refuse(send):
     from reference import InputError
     raise InputError("mend your input")
@@ -71,8 +86,10 @@ if __name__ == "__main__":
     }
     if "torch" in frameworks: runs["torch_threads"] = (limits, torch_threads)
     if "jax" in frameworks: runs["xla_threads"] = (limits, xla_threads)
+    runs |= {task.__name__: (limits, task) for task in (speak_oddly, be_mute, leave_a_child)}
     before = dict(os.environ)
     outcomes = {name: dataclasses.asdict(pool.run(*run)) for name, run in runs.items()}
+    outcomes["child"] = dataclasses.asdict(pool.run(limits, is_alive, outcomes["leave_a_child"]["answer"]))
     assert dict(os.environ) == before
     print(json.dumps(outcomes))
 """
@@ -132,6 +149,18 @@ def test_leaving_without_an_answer_is_a_crash(outcomes: dict[str, dict[str, Any]
     assert "exit code 3" in outcomes["leave"]["reason"]
     assert "SystemExit" in outcomes["exit_quietly"]["reason"]
     assert outcomes["leave"]["status"] == outcomes["exit_quietly"]["status"] == "crash"
+
+
+def test_a_message_that_cannot_be_written_or_had_is_reported_all_the_same(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert outcomes["speak_oddly"]["reason"].startswith(r"ValueError: lone \udcff, \x1b[31mred, ☃ (at ")
+    assert outcomes["speak_oddly"]["stderr"].encode()
+    assert outcomes["be_mute"]["reason"].startswith("Mute: (its message raised RuntimeError) (at ")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks a process up in /proc")
+def test_what_a_task_started_ends_with_it(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert outcomes["leave_a_child"]["status"] == "ok"
+    assert outcomes["child"]["answer"] is False
 
 
 def test_unusable_input_is_refused(outcomes: dict[str, dict[str, Any]]) -> None:
