@@ -92,12 +92,13 @@ def test_blocks(n2: int | None) -> None:
 
 
 @pytest.mark.parametrize("dtype", get_args(DType))
-def test_relu_loses_half_the_digits_on_the_diagonal(dtype: DType) -> None:
-    """√(Σ_nn Σ_mm − Σ_nm²) is √ε where it should be 0. Where this fails, the library has mended it: say so there."""
+def test_relu_keeps_half_the_digits_on_the_diagonal(dtype: DType) -> None:
+    """√(Σ_nn Σ_mm − Σ_nm²), 0 in truth, may come out as √ε: XLA's order of the products decides. No more is lost."""
     of = random_case("diagonal", replace(RELU, widths=(5, 7, 1)), 40, None)
     truth = by_hand(of)
     errors = normalised(kernel(of, dtype=dtype).astype(np.float64) - truth.full, truth.scale("full"))[..., 0, 0]
-    assert tolerance(dtype) < np.diag(errors).max() < np.sqrt(np.finfo(dtype).eps)
+    assert np.diag(errors).max() < np.sqrt(np.finfo(dtype).eps)
+    assert errors[~np.eye(len(errors), dtype=bool)].max() < tolerance(dtype)
 
 
 def in_one_block(of: Case) -> Expected:
