@@ -24,8 +24,7 @@ from impls.jax_support import Batched, flat_outputs, precision, unsupported_netw
 from impls.neural_tangents_compat import load
 from impls.options import check_options
 from impls.protocol import Framework, Kind
-from impls.user_network import UserNetwork
-from reference import Case, Request
+from reference import MLP, Case, ConvNet, Request
 
 nt = load()
 
@@ -52,7 +51,8 @@ class Finite:
         return unsupported_network(case)
 
     def prepare(self, case: Case, request: Request) -> Callable[[], jax.Array]:
-        build = jax_support if isinstance(case.network, UserNetwork) else stax_networks
+        # stax has no batch normalisation, no learned scale in LayerNorm, no embedding, no tied or frozen parameters.
+        build = stax_networks if isinstance(case.network, MLP | ConvNet) else jax_support
         f, *arguments = build.functional(case, request)
         return partial(self._compiled(f, request), *arguments)
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from impls.options import check_options
 from impls.torch_networks import build
 from impls.user_network import UserNetwork
-from reference import MLP, Case, ConvNet, InputError, Request
+from reference import Case, Described, InputError, Request
 
 Params = dict[str, Tensor]
 Forward = Callable[[Params, Tensor], Tensor]
@@ -71,7 +72,7 @@ def unsupported(case: Case) -> str | None:
     network = case.network
     if isinstance(network, UserNetwork):
         return None if network.framework == "torch" else f"a network of {network.framework}, not of PyTorch"
-    if isinstance(network, (MLP, ConvNet)):
+    if isinstance(network, Described):
         return None
     return f"PyTorch has no build of a {type(network).__name__}"
 
@@ -135,12 +136,21 @@ def functional(case: Case, request: Request) -> Functional:
     if isinstance(case.network, UserNetwork):
         module = _converted(case.network.model, dtype, where)
     else:
-        module = build(case.network, case.params, dtype, where)
+        module = build(case, dtype, where)
     f, params = module_function(module)
-    x1 = torch.tensor(case.x1, dtype=dtype, device=where)
-    x2 = None if case.x2 is None else torch.tensor(case.x2, dtype=dtype, device=where)
+    x1 = _examples(case.x1, dtype, where)
+    x2 = None if case.x2 is None else _examples(case.x2, dtype, where)
     check_batched(f, params, x1)
     return Functional(f, params, x1, x2)
+
+
+def _examples(x: np.ndarray, dtype: torch.dtype, where: torch.device) -> Tensor:
+    return torch.tensor(x, dtype=dtype if x.dtype.kind == "f" else torch.int64, device=where)
+
+
+def dtype_of(params: Params) -> torch.dtype:
+    """That of the parameters, and so of the kernel; inputs may be integers."""
+    return next(iter(params.values())).dtype
 
 
 def module_function(module: nn.Module) -> tuple[Forward, Params]:
@@ -162,7 +172,7 @@ def module_function(module: nn.Module) -> tuple[Forward, Params]:
 def check_batched(f: Forward, params: Params, x: Tensor) -> None:
     """Raise `InputError` unless f maps N examples to N outputs that depend on `params`; it is called for N = 1, 2."""
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
-    with torch.enable_grad(), precision(x.dtype):
+    with torch.enable_grad(), precision(dtype_of(params)):
         outputs = [f(leaves, x[:1]), f(leaves, x[[0, -1]])]
     for n, y in zip((1, 2), outputs, strict=True):
         _check_output(y, n)

@@ -86,7 +86,7 @@ _CASES: dict[str, tuple[Described, int, int]] = {
         FourierFeatures("fourier", 4, std=3.0), Dense("first", 6, std=1 / 30), Activate("siren", frequency=30.0),
         Dense("second", 7, std=1 / 30), Activate("siren", frequency=30.0), Dense("head", 3))), 4, 2),
     "finer_gaussian": (Layered((2,), (
-        Dense("first", 6), Activate("finer", frequency=2.5), Dense("second", 7), Activate("gaussian", rate=0.75),
+        Dense("first", 6), Activate("finer", frequency=1.5), Dense("second", 7), Activate("gaussian", rate=0.5),
         Dense("head", 3))), 4, 2),
     "sinc_wire": (Layered((2,), (
         Dense("first", 6), Activate("sinc", frequency=3.0), Dense("second", 7),
