@@ -77,5 +77,5 @@ def _detached(params: Params) -> Params:
 
 METHODS = (
     FunctionalMethod("torch_func.jacobian_contraction", jacobian_contraction),
-    FunctionalMethod("torch_func.ntk_vector_products", ntk_vector_products),
+    FunctionalMethod("torch_func.ntk_vector_products", ntk_vector_products, forward_mode=True),
 )

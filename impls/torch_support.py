@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -23,7 +23,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from impls.options import check_options
 from impls.torch_networks import build
 from impls.user_network import UserNetwork
-from reference import Case, Described, InputError, Request
+from reference import Case, Described, InputError, Layered, Request
+from reference.layers import WeightNormDense
 
 Params = dict[str, Tensor]
 Forward = Callable[[Params, Tensor], Tensor]
@@ -50,11 +51,13 @@ class FunctionalMethod:
 
     name: str
     compute: KernelFunction
+    forward_mode: bool = False
+    """Whether it needs forward-mode derivatives, which PyTorch does not have of every operation."""
     framework: Literal["torch"] = "torch"
     kind: Literal["exact"] = "exact"
 
     def unsupported(self, case: Case, request: Request) -> str | None:
-        return unsupported(case)
+        return unsupported(case) or (unsupported_forward_mode(case) if self.forward_mode else None)
 
     def prepare(self, case: Case, request: Request) -> Callable[[], Tensor]:
         check_options(self.name, request, {})
@@ -75,6 +78,15 @@ def unsupported(case: Case) -> str | None:
     if isinstance(network, Described):
         return None
     return f"PyTorch has no build of a {type(network).__name__}"
+
+
+def unsupported_forward_mode(case: Case) -> str | None:
+    """Why PyTorch has no forward-mode derivative of this network, or None."""
+    network = case.network
+    if isinstance(network, Layered) and any(isinstance(layer, WeightNormDense) for layer in network.all_layers()):
+        return ("PyTorch has no forward-mode derivative of weight normalisation (NotImplementedError: "
+                "_weight_norm_interface)")
+    return None
 
 
 def device(name: str) -> torch.device:
@@ -187,7 +199,7 @@ def check_batched(f: Forward, params: Params, x: Tensor) -> None:
 def one_example(f: Forward) -> Forward:
     """f for one example without the batch axis; the outputs flattened in C order, shape (O,)."""
 
-    def single(params: Params, x: Float[Tensor, "..."]) -> Float[Tensor, " O"]:
+    def single(params: Params, x: Shaped[Tensor, "..."]) -> Float[Tensor, " O"]:
         y = f(params, x.unsqueeze(0))
         _check_output(y, 1)
         return y.reshape(-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reference.layers import Arrays, Embedding, Layer, Residual, Shape, after, merged, met
@@ -56,8 +57,19 @@ class Layered:
     def constant_shapes(self) -> dict[str, Shape]:
         return {name: drawn.shape for name, drawn in self.constants().items()}
 
+    def all_layers(self) -> list[Layer]:
+        """The layers, those inside of residual ones as well."""
+        return list(_nested(self.layers))
+
     def _all_params(self) -> Arrays:
         return merged(layer.params(shape) for layer, shape in met(self.layers, self.input_shape))
+
+
+def _nested(layers: tuple[Layer, ...]) -> Iterator[Layer]:
+    for layer in layers:
+        yield layer
+        if isinstance(layer, Residual):
+            yield from _nested((*layer.body, *layer.shortcut))
 
 
 def _check_residuals(layers: tuple[Layer, ...], shape: Shape) -> None:
