@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,14 +47,16 @@ class Truth:
 def find_truth(send: Send, source: CaseSource) -> Truth:
     """Build the case and compute what its kernels are held against. Raises `InputError` where the case cannot run."""
     case = source.build()
-    info = _info(source, case)
+    with _users_code(case):
+        info = _info(source, case)
     send("truth", {"info": info})
     if isinstance(source, Fixture) and reference.has_proof(case):
         return Truth(info, reference.expected(case))
     examples1 = _spread(len(case.x1))
     examples2 = examples1 if case.x2 is None else _spread(len(case.x2))
     compute = _own_framework if isinstance(case.network, UserNetwork) else reference.float64_expected
-    expected = compute(case, examples1, examples2)
+    with _users_code(case):
+        expected = compute(case, examples1, examples2)
     return Truth(replace(info, n_outputs=expected.full.shape[-1]), expected, examples1, examples2)
 
 
@@ -116,12 +119,20 @@ def _own_framework(case: Case, examples1: Sequence[int], examples2: Sequence[int
     def blocks(x: np.ndarray) -> np.ndarray:
         return np.einsum("nnab->nab", kernel(x, None))
 
+    source = f"{witness} in float64 on examples {tuple(examples1)} of x1 and {tuple(examples2)} of x2"
+    return Expected(kernel(first, second), blocks(first), blocks(second), source)
+
+
+@contextmanager
+def _users_code(case: Case) -> Iterator[None]:
+    """What a user's own model raises is `InputError`; what goes wrong with a network of ours is passed on."""
     try:
-        return Expected(kernel(first, second), blocks(first), blocks(second),
-                        f"{witness} in float64 on examples {tuple(examples1)} of x1 and {tuple(examples2)} of x2")
+        yield
     except (InputError, RegistryError):
         raise
-    except Exception as error:  # the user's own code: anything may go wrong in it
+    except Exception as error:
+        if not isinstance(case.network, UserNetwork):
+            raise
         raise InputError(f"{case.name} fails on inputs of shape {case.x1.shape}: "
                          f"{type(error).__name__}: {error}") from error
 

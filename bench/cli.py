@@ -15,6 +15,7 @@ import tyro
 from rich.console import Console
 
 from bench.options import DEFAULT_FOLDER, Options
+from bench.record import Record
 from bench.store import Store, StoreError, latest
 from impls import RegistryError
 from reference import InputError
@@ -73,7 +74,7 @@ def _do(command: Options | Report | List | Export) -> int:
     if isinstance(command, Options):
         return _run(command, console)
     if isinstance(command, Report):
-        return _report(Store(command.out), command.out, console)
+        return _report(Store(command.out), console)
     if isinstance(command, Export):
         return _export(command)
     from bench.listing import show
@@ -84,6 +85,7 @@ def _do(command: Options | Report | List | Export) -> int:
 
 def _run(options: Options, console: Console) -> int:
     from bench.runner import Run, exit_code
+    from bench.table import print_table
 
     run = Run(options, console)
     try:
@@ -93,20 +95,26 @@ def _run(options: Options, console: Console) -> int:
               f"on from there, and `python -m bench report --out {options.out}` shows what there is", file=sys.stderr)
         return STOPPED
     records = run.records()
-    _report(run.store, options.out, console)
+    print_table(records, console)
+    _write_report(run.store, latest(run.store.records(), run.environment.key), console)
     return exit_code(records)
 
 
-def _report(store: Store, folder: Path, console: Console) -> int:
-    from bench.report import render
+def _report(store: Store, console: Console) -> int:
     from bench.table import print_table
 
     records = latest(store.records())
     print_table(records, console)
-    path = folder / REPORT if folder.is_dir() else folder.with_name(REPORT)
+    _write_report(store, records, console)
+    return 0
+
+
+def _write_report(store: Store, records: Sequence[Record], console: Console) -> None:
+    from bench.report import render
+
+    path = store.path.with_name(REPORT)
     path.write_text(render(records, store.environments()), encoding="utf-8")
     console.print(f"report: {path}", highlight=False, soft_wrap=True)
-    return 0
 
 
 def _export(command: Export) -> int:

@@ -45,7 +45,7 @@ def matrix(rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> Secti
 
 def _matrix_cell(entry: Entry | None, anchors: dict[_Reason, str]) -> Markup:
     if entry is None:
-        return element("td", units.NONE, title="not asked for")
+        return element("td", units.NONE, title="no record")
     classes = f"status-{entry.status}"
     if entry.status == "ok":
         return element("td", units.times(entry.slower) if entry.slower else "ok",

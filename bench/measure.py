@@ -79,6 +79,8 @@ def measure(send: Send, job: Job) -> dict[str, Any]:
         return {"status": "unsupported", "reason": reason}
     wake(method.framework, job.cell.device)
     set_threads(method.framework, job.cell.threads)
+    gc.collect()
+    gc.freeze()  # what is there now is kept for good: collecting between the calls stays quick
     peak = Peak(method.framework, job.cell.device)
     kernel, fault = _time(send, lambda: method.prepare(case, request), job.steady_s)
     send("check", {"peak_bytes": peak.bytes(), "kernel_bytes": kernel.nbytes})
@@ -98,8 +100,6 @@ def request_of(cell: Cell) -> Request:
 
 def _time(send: Send, prepare: Callable[[], Callable[[], Array]], steady_s: float) -> tuple[Array, str]:
     """The last kernel that was timed, and what was wrong with the way in which it came."""
-    gc.collect()
-    gc.freeze()  # what is there now is kept for good: collecting between the calls stays quick
     send("set-up", {})
     setup_s, compute = _timed(prepare)
     send("first call", {"setup_s": setup_s})

@@ -7,12 +7,12 @@ Written by hand, so that it needs no drawing library; colours and markers are th
 
 from __future__ import annotations
 
+import argparse
 import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 from bench import units
 from bench.labels import Labels
@@ -20,6 +20,7 @@ from bench.page import points
 from bench.palette import Style, styles
 from bench.record import Environment, Record
 from bench.scaling import Facet, Series, facets
+from bench.store import Store, StoreError, latest
 from bench.summary import rankings
 from reference import InputError
 
@@ -104,18 +105,19 @@ def _line(series: Series, axes: Axes, style: Style) -> str:
 
 
 def _labels(facet: Facet, axes: Axes, style: Mapping[str, Style]) -> list[str]:
-    """Names with the time at the last width, moved apart where they would overlap, and tied to their lines."""
+    """Names with the time at their last width, moved apart where they would overlap, and tied to their lines."""
     ends = sorted(((_places(series, axes)[-1], series) for series in facet.series), key=lambda pair: pair[0][1])
     spread = _apart([y for (_, y), _ in ends])
     parts = []
     for ((x, y), series), at in zip(ends, spread, strict=True):
         colour = style[series.line.method].colour
         parts.append(f'<polyline points="{x + 8:.1f},{y:.1f} {_RIGHT + 6},{y:.1f} {_RIGHT + 22},{at:.1f}" fill="none" '
-                     f'stroke="{colour}" stroke-width="1" stroke-opacity=".55"/>')
+                     f'stroke="{colour}" stroke-width="1" stroke-opacity=".4"/>')
         parts.append(f'<polygon points="{points(style[series.line.method].marker, _RIGHT + 30, at, 5)}" '
                      f'fill="{colour if series.kind == "exact" else "#ffffff"}" stroke="{colour}"/>')
         parts.append(_text(_RIGHT + 98, at + 5, units.seconds(series.entries[-1].median_s), anchor="end"))
-        parts.append(_text(_RIGHT + 106, at + 5, series.line.method))
+        short = "" if series.widths[-1] == axes.widths[-1] else f" (width {series.widths[-1]})"
+        parts.append(_text(_RIGHT + 106, at + 5, f"{series.line.method}{short}"))
     return parts
 
 
@@ -157,17 +159,17 @@ def _text(x: float, y: float, text: str, size: int = 14, anchor: str = "start", 
             f'fill="{colour}">{html.escape(text)}</text>')
 
 
-def main() -> None:
-    import tyro
-
-    from bench.store import Store
-
-    def draw(results: Annotated[Path, tyro.conf.Positional], out: Annotated[Path, tyro.conf.Positional]) -> None:
-        """Draw time against width from RESULTS (results.sqlite) into OUT (an SVG file)."""
-        store = Store(results)
-        out.write_text(picture(store.records(), store.environments()), encoding="utf-8")
-
-    tyro.cli(draw)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line; ends with status 2 and one line where nothing can be read, drawn or written."""
+    parser = argparse.ArgumentParser(prog="python -m bench.picture", description="Draw time against width as an SVG.")
+    parser.add_argument("results", type=Path, metavar="RESULTS.sqlite")
+    parser.add_argument("out", type=Path, metavar="OUT.svg")
+    given = parser.parse_args(arguments)
+    try:
+        store = Store(given.results)
+        given.out.write_text(picture(latest(store.records()), store.environments()), encoding="utf-8")
+    except (InputError, StoreError, OSError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

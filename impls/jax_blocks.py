@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-Block = Callable[[jax.Array, jax.Array | None], jax.Array]
-"""The kernel of some examples of x1 with some of x2; None means the same examples."""
+Block = Callable[[Any, Any], jax.Array]
+"""The kernel of some examples of x1 with some of x2; None for the latter means the same examples."""
 
 
-def blocked(block: Block, x1: jax.Array, x2: jax.Array | None, batch_size: int | None) -> jax.Array:
+def blocked(block: Block, x1: jax.Array, x2: jax.Array | None, batch_size: int | None,
+            part: Callable[[jax.Array], Any] = lambda x: x) -> jax.Array:
     """The kernel from blocks of `batch_size` examples of x1 and of x2, the last ones as small as they come.
 
-    With x2 None only the blocks on and above the diagonal are computed: K[m, n, b, a] = K[n, m, a, b].
+    `block` is given what `part` makes of the examples, themselves or their Jacobians; at most two parts exist at a
+    time. With x2 None only the blocks on and above the diagonal are computed: K[m, n, b, a] = K[n, m, a, b].
     """
     if batch_size is None or batch_size >= max(len(x1), 0 if x2 is None else len(x2)):
-        return block(x1, x2)
-    parts1 = _parts(x1, batch_size)
-    if x2 is not None:
-        parts2 = _parts(x2, batch_size)
-        return _join([[block(part1, part2) for part2 in parts2] for part1 in parts1])
+        return block(part(x1), None if x2 is None else part(x2))
     rows: list[list[jax.Array]] = []
-    for i, part in enumerate(parts1):
+    for i, examples in enumerate(parts1 := _parts(x1, batch_size)):
+        left = part(examples)
+        if x2 is not None:
+            rows.append([block(left, part(right)) for right in _parts(x2, batch_size)])
+            continue
         mirrored = [_mirrored(row[i]) for row in rows]
-        rows.append([*mirrored, block(part, None), *(block(part, other) for other in parts1[i + 1:])])
+        rows.append([*mirrored, block(left, None), *(block(left, part(right)) for right in parts1[i + 1:])])
     return _join(rows)
 
 

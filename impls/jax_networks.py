@@ -6,9 +6,11 @@ Batched: x is (N, …), and the answer (N, O), or (N, …) with the axes of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import jax
 from jax import lax
+from jax.tree_util import Partial
 
 from impls.jax_layers import ACTIVATIONS, through
 from reference import MLP, Conv, ConvNet, Layered, Network
@@ -20,12 +22,18 @@ Params = Mapping[str, jax.Array]
 def forward(network: Network, constants: Params) -> Callable[[Params, jax.Array], jax.Array]:
     """The network as ``f(params, x)``; raises `TypeError` for a description that is not of the reference."""
     if isinstance(network, Layered):
-        return lambda params, x: through(network.layers, {**constants, **params}, x)
+        return Partial(_layered_function(network), constants)  # the constants are arguments, not compiled in
     if isinstance(network, MLP):
         return lambda params, x: _dense_layers(network, params, x, network.n_layers)
     if isinstance(network, ConvNet):
         return lambda params, x: _conv_net(network, params, x)
     raise TypeError(f"plain JAX builds MLP, ConvNet and Layered, got {type(network).__name__}")
+
+
+@cache
+def _layered_function(network: Layered) -> Callable[[Params, Params, jax.Array], jax.Array]:
+    """One function for each network, so that it is compiled once for its shapes."""
+    return lambda constants, params, x: through(network.layers, {**constants, **params}, x)
 
 
 def _conv_net(network: ConvNet, params: Params, x: jax.Array) -> jax.Array:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.metadata
+import operator
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -133,16 +134,21 @@ def _mend(empirical: Any) -> None:
             source_info_util=SimpleNamespace(transform_name_stack=jax.named_scope),
         ),
         core=SimpleNamespace(ShapedArray=jax.core.ShapedArray, Var=extend_core.Var, DShapedArray=_DynamicallyShaped),
-        jnp=SimpleNamespace(**{**vars(jnp), "size": np.size, "shape": np.shape}),  # JAX's refuse shapes without values
+        jnp=SimpleNamespace(**{**vars(jnp), **_NUMPY}),
         lu=SimpleNamespace(wrap_init=_wrap_init),
         _eqn_vjp_fn=_equation_vjp,
         _get_flops=_flops,
-        print=_print_nothing,  # AUTO writes its choice to standard output
+        print=_say_nothing,  # AUTO writes its choice to standard output
+        warnings=SimpleNamespace(warn=_say_nothing),  # only that a rule is missing, so that the general way is taken
     )
 
 
 def _wrap_init(f: Callable[..., Any]) -> Any:
     return linear_util.wrap_init(f, debug_info=jax.api_util.debug_info("neural_tangents", f, (), {}))
+
+
+_NUMPY = {"size": np.size, "shape": np.shape, "dtype": operator.attrgetter("dtype")}
+"""Asked of shapes without values, and the last of arrays: JAX deprecates both."""
 
 
 class _DynamicallyShaped:
@@ -230,8 +236,8 @@ def _flops(f: Callable[..., Any], optimize: bool, *args: Any, **kwargs: Any) -> 
     lowered = jax.jit(f).lower(*args, **kwargs)
     analysis = (lowered.compile() if optimize else lowered).cost_analysis()
     assert analysis is not None
-    return analysis["flops"]
+    return analysis.get("flops", 0.0)  # no entry where there is nothing to compute
 
 
-def _print_nothing(*_: Any) -> None:
+def _say_nothing(*_: Any) -> None:
     pass

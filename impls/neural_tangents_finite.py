@@ -25,11 +25,9 @@ from impls.neural_tangents_compat import load
 from impls.options import check_options
 from impls.protocol import Framework, Kind
 from reference import MLP, Case, ConvNet, Request
+from reference.case import Outputs
 
 nt = load()
-
-Kernel = Callable[[Any, jax.Array, jax.Array | None], jax.Array]
-"""(params, x1, x2) to the kernel"""
 
 AXES = {
     "full": {"trace_axes": (), "diagonal_axes": ()},
@@ -51,38 +49,48 @@ class Finite:
         return unsupported_network(case)
 
     def prepare(self, case: Case, request: Request) -> Callable[[], jax.Array]:
+        check_options(self.name, request, {})
         # stax has no batch normalisation, no learned scale in LayerNorm, no embedding, no tied or frozen parameters.
         build = stax_networks if isinstance(case.network, MLP | ConvNet) else jax_support
-        f, *arguments = build.functional(case, request)
-        return partial(self._compiled(f, request), *arguments)
+        return partial(self.kernel, *build.functional(case, request), request)
 
     def kernel(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, request: Request) -> jax.Array:
         """The kernel of a batched ``f(params, x)`` at `params`, in their dtype; see `Request` for its shape.
 
-        neural-tangents raises `NotImplementedError` where structured derivatives have no rule for an operation.
+        Compiled once for each f and each shape of a block. neural-tangents raises `NotImplementedError` where
+        structured derivatives have no rule for an operation.
         """
-        return self._compiled(f, request)(params, x1, x2)
-
-    def _compiled(self, f: Batched, request: Request) -> Kernel:
-        """The kernel as a function that is compiled for each shape when it is first met."""
         check_options(self.name, request, {})
+        arrays, static = _split(f)
+        block = partial(_block, arrays, params, static=static, implementation=self.implementation,
+                        outputs=request.outputs)
+        with precision(request.dtype):
+            return blocked(block, x1, x2, request.batch_size)
 
-        def flat(params: Any, x: jax.Array) -> jax.Array:
-            return flat_outputs(f(params, x), x.shape[0])
 
-        ntk = nt.empirical_ntk_fn(flat, **AXES[request.outputs], vmap_axes=0, implementation=self.implementation)
+@partial(jax.jit, static_argnames=("static", "implementation", "outputs"))
+def _block(arrays: list[Any], params: Any, x1: jax.Array, x2: jax.Array | None, *, static: Any, implementation: Any,
+           outputs: Outputs) -> jax.Array:
+    f = _join(arrays, static)
 
-        @jax.jit
-        def block(params: Any, x1: jax.Array, x2: jax.Array | None) -> jax.Array:
-            values = ntk(x1, x2, params)
-            n_outputs = jax.eval_shape(flat, params, x1).shape[1]
-            return values * n_outputs if request.outputs == "trace" else values
+    def flat(params: Any, x: jax.Array) -> jax.Array:
+        return flat_outputs(f(params, x), x.shape[0])
 
-        def kernel(params: Any, x1: jax.Array, x2: jax.Array | None) -> jax.Array:
-            with precision(request.dtype):
-                return blocked(partial(block, params), x1, x2, request.batch_size)
+    ntk = nt.empirical_ntk_fn(flat, **AXES[outputs], vmap_axes=0, implementation=implementation)
+    values = ntk(x1, x2, params)
+    return values * jax.eval_shape(flat, params, x1).shape[1] if outputs == "trace" else values
 
-        return kernel
+
+def _split(f: Batched) -> tuple[list[Any], tuple[Any, ...]]:
+    """The arrays in f (it may be an Equinox module), which are arguments, and the rest, which is compiled in."""
+    leaves, structure = jax.tree.flatten(f)
+    arrays = [leaf if isinstance(leaf, jax.Array) else None for leaf in leaves]
+    return arrays, (structure, *(None if isinstance(leaf, jax.Array) else leaf for leaf in leaves))
+
+
+def _join(arrays: list[Any], static: tuple[Any, ...]) -> Batched:
+    structure, *rest = static
+    return structure.unflatten([leaf if array is None else array for array, leaf in zip(arrays, rest, strict=True)])
 
 
 METHODS = tuple(Finite(f"neural_tangents.{implementation.name.lower()}", implementation)

@@ -3,6 +3,7 @@
 What it claims: with every hidden width going to infinity together, the kernel of a network in the NTK parameterization
 tends to Θ(x1, x2) ⊗ I_O, whatever the draw of its N(0, 1) parameters; its average over draws is at a distance of
 O(1/width), and one draw at O(1/√width). The parameters and the hidden widths of the case do not enter.
+Precision: for ReLU, and x1 equal to x2 or nearly, its closed form loses half the digits, up to √ε of the entry.
 Converted: it gives Θ without output axes; the identity, its diagonal or its trace O are put there.
 """
 
@@ -63,8 +64,8 @@ class Infinite:
 def _unsupported_padding(network: ConvNet) -> str | None:
     for conv, (_, height, width) in zip(network.convs, network.feature_shapes(), strict=False):
         if stax_networks.padding_name(conv, height, width) is None:
-            return (f"stax pads 'VALID' or 'SAME', and neither is padding={conv.padding} for a {conv.kernel} kernel with "
-                    f"stride {conv.stride} on a {height}×{width} image")
+            return (f"stax pads 'VALID' or 'SAME'; neither is padding={conv.padding} for a {conv.kernel} kernel "
+                    f"with stride {conv.stride} on a {height}×{width} image")
     return None
 
 

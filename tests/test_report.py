@@ -9,13 +9,15 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from bench.markup import VOID
-from bench.picture import picture
+from bench.picture import main, picture
 from bench.record import Record
 from bench.report import render
+from bench.store import Store
 from reference import InputError
 from tests.synthetic_records import ENVIRONMENT, failures, synthetic_records
 
@@ -211,3 +213,21 @@ def test_names_in_the_picture_keep_apart():
 def test_a_picture_of_nothing_is_refused():
     with pytest.raises(InputError, match="two widths"):
         picture(synthetic_records(widths=(64,)), ENVIRONMENTS)
+
+
+def test_the_picture_is_drawn_from_a_store(tmp_path: Path):
+    store = Store.create(tmp_path)
+    store.add_run(ENVIRONMENT, {}, "2026-01-15T10:00:00Z")
+    for record in synthetic_records(batches=(8,), replicates=1):
+        store.add(record)
+    main([str(store.path), str(tmp_path / "out.svg")])
+    assert "AMD EPYC 7763" in (tmp_path / "out.svg").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("results", "out"), [("nothing.sqlite", "out.svg"), ("results.sqlite", "nowhere/out.svg")])
+def test_what_cannot_be_drawn_is_one_line(results: str, out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    Store.create(tmp_path)
+    with pytest.raises(SystemExit) as exit_info:
+        main([str(tmp_path / results), str(tmp_path / out)])
+    assert exit_info.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err

@@ -50,8 +50,9 @@ def test_methods_that_are_not_exact_are_shown_but_not_ranked(kind: str):
     assert [entry.slower for entry in ranking.unranked] == [None]
 
 
-def test_quartiles_that_overlap_are_a_tie():
-    records = [row("a", (1.0, 1.1, 1.2)), row("b", (1.1, 1.2, 1.3)), row("c", (3.0, 3.1, 3.2)), row("d", (1.15,))]
+def test_medians_within_each_others_quartiles_are_a_tie():
+    records = [row("a", (1.0, 1.1, 1.2)), row("b", (1.05, 1.15, 1.25)), row("c", (3.0, 3.1, 3.2)), row("d", (1.15,)),
+               row("noisy", (1.0, 1.0, 9.0, 20.0, 30.0))]
     (ranking,) = rankings(records)
     assert {entry.line.method for entry in ranking.entries if ranking.tied(entry)} == {"b"}
 

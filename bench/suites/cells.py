@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -13,16 +14,16 @@ from bench.cases import CaseSource
 from bench.check import Truth, find_truth
 from bench.data import digits
 from bench.measure import request_of
+from bench.options import Options
 from bench.profiles import PROFILES, cases_of
 from bench.record import Cell
-from bench.runs import options_of
 from bench.threads import pin
 from impls.arrays import block_until_ready, to_numpy
 from impls.runtime import set_threads, wake
 
 THREADS = 1
 
-# The part of the quick profile that a commit is judged by: each cell runs many times, so the largest network is left out.
+# The part of the quick profile that a commit is judged by: each cell runs many times, so the largest network is out.
 PROFILE = replace(PROFILES["quick"], widths=(64, 256), channels=(), n_outputs=(10,), batch=(8,))
 
 
@@ -45,7 +46,7 @@ class Prepared:
 
     @property
     def truth(self) -> Truth:
-        return find_truth(self.source)
+        return find_truth(_unheard, self.source)
 
     def call(self) -> None:
         """What is timed: one kernel, up to its last entry."""
@@ -60,14 +61,18 @@ def sources() -> dict[int, CaseSource]:
 
 
 def prepare(method_name: str, width: int) -> Prepared:
-    """Set the cell up and call it once, so that what is timed later is the steady state. Raises `Skip`, with a reason."""
+    """Set the cell up and call it once, so that what is timed later is the steady state.
+
+    Raises `Skip`, with a reason, for a cell that is not to be measured.
+    """
     pin(THREADS)
     try:
         method = impls.load(method_name)
     except impls.MethodNotInstalled as error:
         raise Skip(str(error)) from error
     source = sources()[width]
-    cell = Cell(method_name, source.name, threads=THREADS, options=options_of(method.kind))
+    own = {"proj_dim": Options.proj_dim} if method.kind == "stochastic" else {}
+    cell = Cell(method_name, source.name, threads=THREADS, options=own)
     case, request = source.build(), request_of(cell)
     if reason := impls.unsupported(method, case, request):
         raise Skip(reason)
@@ -76,3 +81,7 @@ def prepare(method_name: str, width: int) -> Prepared:
     prepared = Prepared(cell, source, method.kind, method.prepare(case, request))
     prepared.call()
     return prepared
+
+
+def _unheard(phase: str, measured: dict[str, Any]) -> None:
+    """Progress of the truth: nobody waits for it here."""

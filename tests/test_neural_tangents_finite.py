@@ -1,0 +1,114 @@
+"""neural-tangents' finite-width kernels: the harness's convention, every form, and against Jacobians of plain JAX."""
+
+from __future__ import annotations
+
+import importlib.util
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+jax = pytest.importorskip("jax", reason="the JAX half is not installed")
+if importlib.util.find_spec("neural_tangents") is None:
+    pytest.skip("neural-tangents is not installed", allow_module_level=True)
+
+import jax.numpy as jnp  # noqa: E402
+
+from impls import jax_support, load, stax_networks  # noqa: E402
+from impls.jax_support import precision  # noqa: E402
+from impls.user_network import UserNetwork  # noqa: E402
+from reference import Case, Conv, Expected, InputError, Request, case, compare, expected  # noqa: E402
+from reference.case import Outputs  # noqa: E402
+
+METHODS = tuple(f"neural_tangents.{name}" for name in (
+    "auto", "jacobian_contraction", "ntk_vector_products", "structured_derivatives"))
+FORMS = [(outputs, dtype, batch_size) for (outputs, dtype), batch_size in zip(
+    product(("full", "diagonal", "trace"), ("float32", "float64")), (None, 3, 1, None, 3, 100), strict=True)]
+
+
+@pytest.mark.parametrize(("outputs", "dtype", "batch_size"), FORMS)
+@pytest.mark.parametrize("name", ["mlp_gelu", "conv_pool_dense"])
+@pytest.mark.parametrize("method", METHODS)
+def test_against_plain_jacobian(method: str, name: str, outputs: Outputs, dtype: Any, batch_size: int | None) -> None:
+    """The other definition of the network, differentiated by `jax.jacobian`; in turn symmetric or not."""
+    shared = case(name) if batch_size is None or batch_size == 1 else case(name).with_symmetry()
+    kernel = load(method).prepare(shared, Request(outputs, dtype, batch_size=batch_size))()
+    comparison = compare(np.asarray(kernel), _from_jacobians(shared), outputs=outputs, dtype=dtype,
+                         symmetric=shared.symmetric)
+    assert comparison.ok, comparison.reason
+
+
+def _from_jacobians(shared: Case) -> Expected:
+    with precision("float64"):
+        f, params, x1, x2 = jax_support.functional(shared, Request(dtype="float64"))
+        x2 = x1 if x2 is None else x2
+        j1, j2 = (_jacobian(f, params, x) for x in (x1, x2))
+    return Expected(np.einsum("nap,mbp->nmab", j1, j2), np.einsum("nap,nbp->nab", j1, j1),
+                    np.einsum("nap,nbp->nab", j2, j2), "jax.jacobian")
+
+
+def _jacobian(f: Any, params: Any, x: Any) -> np.ndarray:
+    """(N, O, P)"""
+    leaves = jax.tree.leaves(jax.jacobian(f)(params, x))
+    return np.concatenate([np.asarray(leaf).reshape(*leaf.shape[:2], -1) for leaf in leaves], axis=-1)
+
+
+@pytest.mark.parametrize("name", ["mlp_tanh_ntk", "mlp_erf_ntk_no_bias", "mlp_sin_no_bias", "conv_explicit_padding",
+                                  "conv_stride", "conv_ntk"])
+def test_stax_networks(name: str) -> None:
+    """Every activation, parameterization, padding and head: stax's own forward pass gives the proved kernel."""
+    kernel = load("neural_tangents.structured_derivatives").prepare(case(name), Request(dtype="float64"))()
+    comparison = compare(np.asarray(kernel), expected(case(name)), outputs="full", dtype="float64", symmetric=False)
+    assert comparison.ok, comparison.reason
+
+
+@pytest.mark.parametrize(("conv", "size", "name"), [
+    (Conv(1, (3, 3)), (5, 5), "VALID"),
+    (Conv(1, (3, 3), padding=(1, 1)), (5, 4), "SAME"),
+    (Conv(1, (3, 1), padding=(1, 0)), (5, 4), "SAME"),
+    (Conv(1, (3, 3), (2, 2), (1, 1)), (5, 7), "SAME"),
+    (Conv(1, (3, 3), (2, 2), (1, 1)), (5, 6), None),  # "SAME" pads one end only of an even side
+    (Conv(1, (3, 3), padding=(1, 0)), (5, 5), None),
+    (Conv(1, (3, 3), padding=(2, 2)), (5, 5), None),
+])
+def test_padding_name(conv: Conv, size: tuple[int, int], name: str | None) -> None:
+    assert stax_networks.padding_name(conv, *size) == name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_outputs_of_two_axes(method: str) -> None:
+    """A user's function; its (2, 2) outputs are flattened in C order, and an unused parameter adds nothing."""
+    def f(params: Any, x: Any) -> Any:
+        return jnp.sin(x @ params["w"]).reshape(-1, 2, 2)
+
+    params = {"w": np.arange(12, dtype=np.float32).reshape(3, 4) / 8, "unused": np.ones(5, np.float32)}
+    x1, x2 = np.linspace(-1, 1, 9).reshape(3, 3), np.linspace(0, 2, 6).reshape(2, 3)
+    own = Case("own", UserNetwork("jax", f, params), {}, np.float64(np.float32(x1)), np.float64(np.float32(x2)))
+    kernel = load(method).prepare(own, Request(dtype="float64", batch_size=2))()
+    flat = Case("flat", UserNetwork("jax", lambda p, x: f(p, x).reshape(-1, 4), params), {}, own.x1, own.x2)
+    comparison = compare(np.asarray(kernel), _from_jacobians(flat), outputs="full", dtype="float64", symmetric=False)
+    assert comparison.ok, comparison.reason
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_parameters_are_not_baked_in(method: str) -> None:
+    """The same function and shapes with other parameters: other values, though nothing is compiled anew."""
+    def f(params: Any, x: Any) -> Any:
+        return x @ params
+
+    x = jnp.ones((2, 3))
+    kernel = load(method).kernel
+    first, second = (kernel(lambda p, x: f(p, x) ** 2, jnp.full((3, 1), value), x, None, Request())
+                     for value in (1.0, 2.0))
+    np.testing.assert_array_equal(np.asarray(second), 4 * np.asarray(first))
+
+
+def test_unknown_option() -> None:
+    with pytest.raises(InputError, match="has no option 'proj_dim'"):
+        load(METHODS[0]).prepare(case("linear"), Request(options={"proj_dim": 3}))
+
+
+def test_torch_module_is_refused() -> None:
+    own = Case("own", UserNetwork("torch", None), {}, np.ones((2, 3)))
+    assert "torch.nn.Module" in str(load(METHODS[0]).unsupported(own, Request()))
