@@ -93,20 +93,26 @@ class Request:
 
 
 def check_inputs(x: Any, network: Network, what: str) -> None:
-    """Raise `InputError` unless `x` is a non-empty batch of finite numbers, or of tokens, that fits the network."""
-    due, kinds, remedy = (("a floating-point array", ("f",), "float32") if network.n_tokens is None else
-                          ("an array of integers, the network's tokens", ("i", "u"), "int64"))
-    if not isinstance(x, np.ndarray) or x.dtype.kind not in kinds:
-        found = getattr(x, "dtype", type(x).__name__)
-        raise InputError(f"{what} must be {due}, got {found}; convert it, e.g. x.astype('{remedy}')")
+    """Raise `InputError` unless `x` is a non-empty batch of finite numbers, or of tokens, that fits the network.
+
+    A network that does not say what it takes may be given integers.
+    """
+    kind = x.dtype.kind if isinstance(x, np.ndarray) else ""
+    found = getattr(x, "dtype", type(x).__name__)
+    if network.n_tokens is not None:
+        if kind not in ("i", "u"):
+            raise InputError(f"{what} must be an array of integers, the network's tokens, got {found}; convert it, "
+                             "e.g. x.astype('int64')")
+    elif kind != "f" and (kind not in ("i", "u") or network.input_shape is not None):
+        raise InputError(f"{what} must be a floating-point array, got {found}; convert it, e.g. x.astype('float32')")
     if x.ndim < 1 or x.size == 0:
         raise InputError(f"{what} is empty (shape {x.shape}); it needs at least one example")
     if network.input_shape is not None and x.shape[1:] != network.input_shape:
         raise InputError(f"{what} has examples of shape {x.shape[1:]}, but the network takes {network.input_shape}")
-    if network.n_tokens is None:
-        _check_values(x, what)
-    else:
+    if network.n_tokens is not None:
         _check_tokens(x, network.n_tokens, what)
+    elif kind == "f":
+        _check_values(x, what)
 
 
 def _check_tokens(x: np.ndarray, n_tokens: int, what: str) -> None:
