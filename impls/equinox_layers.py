@@ -91,7 +91,7 @@ class Scanned(eqx.Module):
         def cell(state: jax.Array, step: jax.Array) -> tuple[jax.Array, None]:
             return jnp.tanh(self.from_input(step) + self.from_state(state)), None
 
-        return jax.lax.scan(cell, jnp.zeros_like(self.from_state.bias), x)[0]
+        return jax.lax.scan(cell, jnp.zeros(self.from_state.weight.shape[0], x.dtype), x)[0]
 
 
 class Unused(eqx.Module):
@@ -174,6 +174,7 @@ def _(layer: layers.BatchNorm, shape: Shape, table: Table) -> Any:
     weight, bias, mean, variance = (table[f"{layer.name}.{role}"]
                                     for role in ("weight", "bias", "running_mean", "running_var"))
     norm, state = eqx.nn.make_with_state(eqx.nn.BatchNorm)(shape[0], "batch", layer.eps, dtype=mean.dtype, mode="ema")
+    assert norm.ema_state_index is not None  # mode="ema" has one
     state = state.set(norm.ema_state_index, (mean, variance))
     return InferenceBatchNorm(_filled(norm, weight=weight, bias=bias), state)
 

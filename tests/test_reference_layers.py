@@ -143,9 +143,9 @@ def test_causal_attention_sees_nothing_that_comes_later() -> None:
     later = causal.x1.copy()
     later[0, -1] *= 2.0
     n_before = 2 * 4  # outputs (position, feature) of the first two of the three positions
-    blocks = [float64_expected(replace(causal, x1=x), [0], [0]).full[0, 0, :n_before, :n_before]
-              for x in (causal.x1, later)]
-    np.testing.assert_array_equal(*blocks)
+    before, after = (float64_expected(replace(causal, x1=x), [0], [0]).full[0, 0, :n_before, :n_before]
+                     for x in (causal.x1, later))
+    np.testing.assert_array_equal(before, after)
 
 
 def test_sinc_at_zero_and_a_kink() -> None:

@@ -54,8 +54,8 @@ Form = tuple[bool, DType, Outputs]
 
 ALL_FORMS: tuple[Form, ...] = tuple(product((False, True), get_args(DType), get_args(Outputs)))
 
-# How a method treats outputs, dtypes and symmetry does not depend on what the layers are, and compiling takes nearly all
-# of the gate's time: on networks of layers every value of each is checked, not every combination.
+# How a method treats outputs, dtypes and symmetry does not depend on what the layers are, and compiling takes nearly
+# all of the gate's time: on networks of layers every value of each is checked, not every combination.
 LAYERED_FORMS: tuple[Form, ...] = (
     (False, "float64", "full"), (True, "float32", "full"), (True, "float64", "diagonal"), (False, "float32", "trace"))
 
