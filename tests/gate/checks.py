@@ -49,6 +49,17 @@ def cases_for(kind: str) -> tuple[Case, ...]:
     return tuple(cases()) + (limit_cases() if kind == "limit" else ())
 
 
+# Of the networks of layers, these stand for the rest: constants, and integers as inputs.
+LAYERED_PAIRS = ("residual_batch_norm", "transformer")
+
+
+@cache
+def cases_for_pairs(kind: str) -> tuple[Case, ...]:
+    """The cases on which a method's values are held against each other: blocks, other parameters, seeds."""
+    return tuple(case for case in cases_for(kind)
+                 if not isinstance(case.network, Layered) or case.name in LAYERED_PAIRS)
+
+
 Form = tuple[bool, DType, Outputs]
 """(whether x2 = x1, dtype, outputs)"""
 
