@@ -65,6 +65,7 @@ def microbench(session: nox.Session) -> None:
 def asv(session: nox.Session) -> None:
     """airspeed velocity over commits, e.g. `nox -s asv -- continuous HEAD~1 HEAD`."""
     session.install("-c", "constraints.txt", "asv", "virtualenv")
+    session.run("asv", "machine", "--yes")  # or it asks on the terminal what this machine is
     session.run("asv", *(session.posargs or ["run", "--quick", "HEAD^!"]), env=ONE_THREAD)
 
 

@@ -26,7 +26,8 @@ class Progress:
         self._durations: dict[str, list[float]] = defaultdict(list)
         self._began = 0.0
         self._bar = Bar(TextColumn("{task.fields[cell]}"), BarColumn(), MofNCompleteColumn(),
-                        TextColumn("{task.fields[left]}"), console=console, transient=True)
+                        TextColumn("{task.fields[left]}"), console=console, transient=True,
+                        refresh_per_second=2)  # drawing more often would disturb what is measured
         self._task = self._bar.add_task("", total=self._n, cell="", left="")
         self._stack = ExitStack()
 

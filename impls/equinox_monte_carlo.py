@@ -8,6 +8,7 @@ Convention: the harness's own, nothing is converted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from impls import equinox_networks
 from impls.jax_contraction import contract
@@ -82,28 +84,29 @@ def _estimate(f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, key:
 def _project(f: Batched, params: Any, x: jax.Array, draw: Callable[[jax.Array], Any], proj_dim: int,
              batch_size: int | None) -> jax.Array:
     """J(x) v_s for every s: (N, O, S)."""
+    all_at_once = batch_size is None or batch_size >= x.shape[0]
 
     def derivative(direction: Any, example: jax.Array) -> jax.Array:
         return jax.jvp(lambda params: flat_outputs(f(params, example[None]), 1)[0], (params,), (direction,))[1]
 
     def project_one(s: jax.Array) -> jax.Array:
-        all_at_once = batch_size is None or batch_size >= x.shape[0]
         return jax.lax.map(partial(derivative, draw(s)), x, batch_size=0 if all_at_once else batch_size)
 
-    return jnp.moveaxis(jax.lax.map(project_one, jnp.arange(proj_dim), batch_size=_at_once(params, proj_dim)), 0, -1)
+    n_chunks = math.ceil(proj_dim / _most_at_once(params))
+    chunk = math.ceil(proj_dim / n_chunks)  # even ones: a few projections too many cost less than a loop of their own
+    projected = jax.lax.map(project_one, jnp.arange(n_chunks * chunk), batch_size=chunk)[:proj_dim]
+    return jnp.moveaxis(projected, 0, -1)
 
 
 def _draw(params: Any, key: jax.Array, distribution: Callable[..., jax.Array], s: jax.Array) -> Any:
     """Projection s, shaped as the parameters; it depends on the key and on s alone, not on how many are drawn."""
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.fold_in(key, s), len(leaves))
-    return structure.unflatten([distribution(key, leaf.shape, leaf.dtype)
-                                for key, leaf in zip(keys, leaves, strict=True)])
+    flat, unravel = ravel_pytree(params)  # drawn in one piece: a draw for each parameter takes long to compile
+    return unravel(distribution(jax.random.fold_in(key, s), flat.shape, flat.dtype))
 
 
-def _at_once(params: Any, proj_dim: int) -> int:
+def _most_at_once(params: Any) -> int:
     bytes_each = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
-    return min(proj_dim, max(1, min(_MOST_AT_ONCE, _BYTES_AT_ONCE // max(bytes_each, 1))))
+    return max(1, min(_MOST_AT_ONCE, _BYTES_AT_ONCE // bytes_each))
 
 
 METHODS = (MonteCarlo(),)

@@ -7,6 +7,8 @@ array, hence one parameter; the same array put in two places without it is two p
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -107,8 +109,7 @@ def _conv_layers(network: ConvNet, params: dict[str, jax.Array]) -> list[Any]:
     layers: list[Any] = []
     for i, conv in enumerate(network.convs):
         channels = network.feature_shapes()[i][0]
-        layer = eqx.nn.Conv2d(channels, conv.channels, conv.kernel, conv.stride, conv.padding, use_bias=network.bias,
-                              key=jax.random.key(0))
+        layer = partial(eqx.nn.Conv2d, channels, conv.channels, conv.kernel, conv.stride, conv.padding)
         layers += [_loaded(network, layer, f"conv{i}", params), eqx.nn.Lambda(ACTIVATIONS[network.activation])]
         if conv.pool is not None:
             layers.append(eqx.nn.AvgPool2d(conv.pool, conv.pool))
@@ -118,13 +119,16 @@ def _conv_layers(network: ConvNet, params: dict[str, jax.Array]) -> list[Any]:
 def _dense_layers(network: MLP | ConvNet, widths: tuple[int, ...], params: dict[str, jax.Array]) -> list[Any]:
     layers: list[Any] = []
     for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
-        layer = eqx.nn.Linear(fan_in, fan_out, use_bias=network.bias, key=jax.random.key(0))
+        layer = partial(eqx.nn.Linear, fan_in, fan_out)
         layers += [_loaded(network, layer, f"dense{i}", params), eqx.nn.Lambda(ACTIVATIONS[network.activation])]
     return layers[:-1]
 
 
-def _loaded(network: MLP | ConvNet, layer: Layer, name: str, params: dict[str, jax.Array]) -> Layer | NTKScaled:
+def _loaded(network: MLP | ConvNet, make: Callable[..., Layer], name: str,
+            params: dict[str, jax.Array]) -> Layer | NTKScaled:
     weight = params[f"{name}.weight"]
+    # Its shapes are enough: drawing random parameters only to replace them would take most of the time.
+    layer: Any = eqx.filter_eval_shape(lambda: make(use_bias=network.bias, key=jax.random.key(0)))
     layer = eqx.tree_at(lambda layer: layer.weight, layer, weight)
     if layer.bias is not None:
         bias = params[f"{name}.bias"].reshape(layer.bias.shape)  # Conv2d keeps it as (channels, 1, 1)

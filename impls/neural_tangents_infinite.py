@@ -42,6 +42,9 @@ class Infinite:
             return "in the standard parameterization the kernel grows with the width and has no limit"
         if network.activation == "tanh":
             return "the analytic kernel of tanh has no closed form; erf has"
+        if network.activation == "relu" and request.batch_size is not None:
+            return ("where x1 equals x2 its closed form for ReLU keeps half the digits, and the others depend "
+                    "on the size of the blocks; leave batch_size out")
         return _unsupported_padding(network) if isinstance(network, ConvNet) else None
 
     def prepare(self, case: Case, request: Request) -> Callable[[], jax.Array]:

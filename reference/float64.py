@@ -16,8 +16,8 @@ from reference.layered import Described
 def float64_expected(case: Case, examples1: Sequence[int], examples2: Sequence[int]) -> Expected:
     """The kernel between examples `examples1` of x1 and `examples2` of x2 (of x1 where x2 is None).
 
-    Holds two Jacobians of one parameter at a time: 2·O·(entries of the largest parameter)·8 bytes. Raises `InputError`
-    for a network that the reference has no forward pass for, and for an example that is not there.
+    Holds the Jacobians of one parameter at a time: (len(examples2) + 1)·O·(entries of the largest parameter)·8 bytes.
+    Raises `InputError` for a network that the reference has no forward pass for, and for an example that is not there.
     """
     if not isinstance(case.network, Described):
         kind = type(case.network).__name__
@@ -40,19 +40,14 @@ def _linearise(case: Case, x: np.ndarray, examples: Sequence[int], what: str) ->
 
 
 def _share(first: list[Linearisation], second: list[Linearisation], name: str) -> tuple[np.ndarray, ...]:
-    """The share of one parameter in K(x1, x2) and in the diagonal blocks, one pair of examples after the other."""
-    n_outputs = first[0].output.value.shape[0]
-    full, block1, block2 = (np.empty((*shape, n_outputs, n_outputs))
-                            for shape in ((len(first), len(second)), (len(first),), (len(second),)))
-    for n, one in enumerate(first):
-        jacobian = one.jacobian([name])
-        block1[n] = jacobian @ jacobian.T
-        for m, other in enumerate(second):
-            other_jacobian = jacobian if other is one else other.jacobian([name])
-            full[n, m] = jacobian @ other_jacobian.T
-            if n == 0:
-                block2[m] = other_jacobian @ other_jacobian.T
-    return full, block1, block2
+    """The share of one parameter in K(x1, x2) and in the diagonal blocks."""
+    columns = [linearisation.jacobian([name]) for linearisation in second]
+    rows = iter(columns) if first is second else (linearisation.jacobian([name]) for linearisation in first)
+    full, block1 = [], []
+    for row in rows:
+        full.append([row @ column.T for column in columns])
+        block1.append(row @ row.T)
+    return np.array(full), np.array(block1), np.array([column @ column.T for column in columns])
 
 
 def _listed(examples: Sequence[int]) -> str:

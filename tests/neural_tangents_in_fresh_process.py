@@ -18,6 +18,7 @@ import jax.interpreters.batching
 import jax.interpreters.mlir
 import jax.numpy as jnp
 import jax.scipy.special
+
 from tests.gate.state import global_state
 
 FOREIGN = ("tensorflow", "tf2jax", "keras", "jax.util", "jax.experimental.jax2tf", "neural_tangents.experimental")

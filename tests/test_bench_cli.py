@@ -235,7 +235,7 @@ def test_limits_and_random_methods_carry_their_kind(all_kinds: tuple[Done, Path]
     assert {name: found[name].kind for name in ("good", "limit", "random")} == {
         "good": "exact", "limit": "limit", "random": "stochastic"}
     assert found["limit"].error == pytest.approx(1, rel=0.2), "its distance to the finite kernel, of which it is twice"
-    assert found["random"].cell.options == {"proj_dim": 256}
+    assert found["random"].cell.options == {"proj_dim": 128}
     assert "standard errors" in found["random"].checked_against
 
 

@@ -13,7 +13,7 @@ jax = pytest.importorskip("jax", reason="the JAX half is not installed")
 if importlib.util.find_spec("neural_tangents") is None:
     pytest.skip("neural-tangents is not installed", allow_module_level=True)
 
-from impls import load  # noqa: E402
+from impls import load, unsupported  # noqa: E402
 from impls.user_network import UserNetwork  # noqa: E402
 from reference import (  # noqa: E402
     MLP,
@@ -64,16 +64,15 @@ def by_hand(of: Case) -> Expected:
     def theta(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return arc_cosine(a, b, network.W_std, b_std)[:, :, None, None] * identity
 
-    blocks = [np.einsum("nnab->nab", theta(x, x)) for x in (of.x1, x2)]
-    return Expected(theta(of.x1, x2), *blocks, "arc-cosine kernel")
+    block1, block2 = (np.einsum("nnab->nab", theta(x, x)) for x in (of.x1, x2))
+    return Expected(theta(of.x1, x2), block1, block2, "arc-cosine kernel")
 
 
-@pytest.mark.parametrize("batch_size", [None, 3])
 @pytest.mark.parametrize("outputs", get_args(Outputs))
 @pytest.mark.parametrize("dtype", get_args(DType))
-def test_arc_cosine(dtype: DType, outputs: Outputs, batch_size: int | None) -> None:
+def test_arc_cosine(dtype: DType, outputs: Outputs) -> None:
     of = random_case("arc-cosine", RELU, 4, 2)
-    values = kernel(of, dtype=dtype, outputs=outputs, batch_size=batch_size)
+    values = kernel(of, dtype=dtype, outputs=outputs)
     comparison = compare(values, by_hand(of), outputs=outputs, dtype=dtype, symmetric=False)
     assert comparison.ok, comparison.reason
 
@@ -84,9 +83,11 @@ def test_without_bias() -> None:
     assert comparison.ok, comparison.reason
 
 
-def test_symmetric_blocks() -> None:
-    of = random_case("blocks", replace(RELU, activation="erf"), 5, None)
-    comparison = compare(kernel(of, batch_size=2), in_one_block(of), outputs="full", dtype="float64", symmetric=True)
+@pytest.mark.parametrize("n2", [None, 4])
+def test_blocks(n2: int | None) -> None:
+    of = random_case("blocks", replace(RELU, activation="erf"), 5, n2)
+    comparison = compare(kernel(of, batch_size=2), in_one_block(of), outputs="full", dtype="float64",
+                         symmetric=of.symmetric)
     assert comparison.ok, comparison.reason
 
 
@@ -100,9 +101,10 @@ def test_relu_loses_half_the_digits_on_the_diagonal(dtype: DType) -> None:
 
 
 def in_one_block(of: Case) -> Expected:
-    values = kernel(of)
-    blocks = np.einsum("nnab->nab", values)
-    return Expected(values, blocks, blocks, "one block")
+    """What the method itself gives without blocks, with the diagonal blocks that normalise it."""
+    block1, block2 = (np.einsum("nnab->nab", kernel(replace(of, x1=x, x2=None)))
+                      for x in (of.x1, of.x1 if of.x2 is None else of.x2))
+    return Expected(kernel(of), block1, block2, "one block")
 
 
 @pytest.mark.parametrize("head", ["global", "flatten"])
@@ -117,7 +119,7 @@ def test_convolution_of_one_pixel_is_dense(head: Any) -> None:
 
 
 def widened(width: int) -> tuple[MLP, ConvNet]:
-    common = {"parameterization": "ntk", "W_std": 1.4, "b_std": 0.75}
+    common: Any = {"parameterization": "ntk", "W_std": 1.4, "b_std": 0.75}
     return (MLP((3, width, width, 1), "gelu", **common),
             ConvNet((2, 4, 4), (Conv(width, (3, 3), padding=(1, 1), pool=(2, 2)),), (1,), "global", "erf", **common))
 
@@ -129,7 +131,7 @@ def test_average_of_finite_networks(index: int, width: int) -> None:
     n_draws, rng = 64, np.random.default_rng(0)
     network = widened(width)[index]
     of = random_case("average", network, 3, None)
-    finite = load("neural_tangents.structured_derivatives")
+    finite: Any = load("neural_tangents.structured_derivatives")
     f, _, x, _ = _functional(of)
     draws = np.stack([np.asarray(finite.kernel(f, _params(network, rng), x, None, Request(dtype="float64")))
                       for _ in range(n_draws)])
@@ -154,6 +156,12 @@ def _params(network: MLP | ConvNet, rng: np.random.Generator) -> Any:
                                  Request(dtype="float64"))
 
 
+def test_relu_in_blocks_is_unsupported() -> None:
+    of = random_case("blocks", RELU, 5, None)
+    assert "half the digits" in str(unsupported(INFINITE, of, Request(batch_size=2)))
+    assert unsupported(INFINITE, of, Request()) is None
+
+
 @pytest.mark.parametrize(("of", "reason"), [
     (random_case("standard", MLP((3, 4, 2)), 2, None), "has no limit"),
     (case("mlp_tanh_ntk"), "tanh has no closed form"),
@@ -162,4 +170,4 @@ def _params(network: MLP | ConvNet, rng: np.random.Generator) -> Any:
     (Case("own", UserNetwork("jax", None), {}, np.ones((2, 3))), "not for a model of the user's own"),
 ], ids=["standard", "tanh", "padding", "own"])
 def test_unsupported(of: Case, reason: str) -> None:
-    assert reason in str(INFINITE.unsupported(of, Request()))
+    assert reason in str(unsupported(INFINITE, of, Request()))

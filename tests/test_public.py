@@ -1,0 +1,316 @@
+"""`ntk`: one's own network in either framework, in and out, with clear errors and nothing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+pytest.importorskip("jax", reason="the JAX half is not installed")
+pytest.importorskip("equinox", reason="the JAX half is not installed")
+pytest.importorskip("torch", reason="the PyTorch half is not installed")
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import torch
+
+from impls import MethodNotInstalled, RegistryError, equinox_networks, ntk, public, registry
+from reference import Expected, InputError
+from reference.case import DType, Outputs
+from tests.gate.state import global_state
+from tests.naive_kernels import assert_right, jax_expected, torch_expected
+
+X1 = np.random.default_rng(1).standard_normal((5, 4)).astype("float32").astype("float64")
+X2 = np.random.default_rng(2).standard_normal((3, 4)).astype("float32").astype("float64")
+WEIGHTS = {name: np.random.default_rng(3).standard_normal(shape).astype("float32")
+           for name, shape in {"first": (6, 4), "second": (4, 6), "bias": (4,)}.items()}
+
+
+def f(params: Any, x: Any) -> Any:
+    """Outputs on two axes; the same operators in both frameworks."""
+    hidden = x @ params["first"].T
+    return (hidden * hidden @ params["second"].T + params["bias"]).reshape(-1, 2, 2)
+
+
+def jax_params(dtype: str = "float32") -> dict[str, Any]:
+    with jax.enable_x64(dtype == "float64"):
+        return {name: jnp.asarray(array, dtype) for name, array in WEIGHTS.items()}
+
+
+def torch_params(dtype: str = "float32") -> dict[str, Any]:
+    return {name: torch.tensor(array, dtype=getattr(torch, dtype)) for name, array in WEIGHTS.items()}
+
+
+def numpy_expected(x2: np.ndarray | None = X2) -> Expected:
+    return jax_expected(f, WEIGHTS, X1, x2)
+
+
+# --- the right kernel, in the framework's own array ---
+
+
+@pytest.mark.parametrize("outputs", get_args(Outputs))
+@pytest.mark.parametrize("dtype", get_args(DType))
+@pytest.mark.parametrize("method", ["auto", "equinox.exact"])
+def test_jax_function(method: str, dtype: DType, outputs: Outputs) -> None:
+    kernel = ntk(f, X1, X2, params=jax_params(dtype), outputs=outputs, method=method)
+    assert isinstance(kernel, jax.Array)
+    assert_right(kernel, numpy_expected(), dtype, outputs)
+
+
+@pytest.mark.parametrize("outputs", get_args(Outputs))
+@pytest.mark.parametrize("dtype", get_args(DType))
+@pytest.mark.parametrize("method", ["auto", "torch_func.ntk_vector_products", "torch_autograd.per_example"])
+def test_torch_function(method: str, dtype: DType, outputs: Outputs) -> None:
+    kernel = ntk(f, X1, X2, params=torch_params(dtype), outputs=outputs, method=method)
+    assert isinstance(kernel, torch.Tensor)
+    assert not kernel.requires_grad
+    assert_right(kernel, numpy_expected(), dtype, outputs)
+
+
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_symmetric_and_in_blocks(batch_size: int | None) -> None:
+    for params in (jax_params(), torch_params()):
+        kernel = ntk(f, X1, params=params, batch_size=batch_size)
+        assert_right(kernel, numpy_expected(None), "float32", symmetric=True)
+
+
+@pytest.mark.parametrize("x64", [False, True])
+def test_arrays_of_the_framework_whatever_the_ambient_precision(x64: bool) -> None:
+    for dtype in get_args(DType):
+        with jax.enable_x64(x64):
+            kernel = ntk(f, jnp.asarray(X1), jnp.asarray(X2), params=jax_params(dtype))
+        assert_right(kernel, numpy_expected(), dtype)
+        assert_right(ntk(f, torch.tensor(X1), torch.tensor(X2), params=torch_params(dtype)), numpy_expected(), dtype)
+
+
+def test_stochastic_method_with_its_options() -> None:
+    first, again, other, more = (
+        np.asarray(ntk(f, X1, params=jax_params(), method="equinox.monte_carlo", seed=seed, proj_dim=proj_dim))
+        for seed, proj_dim in ((1, 64), (1, 64), (2, 64), (1, 65)))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    assert (first != more).any()
+
+
+# --- what counts as a parameter ---
+
+
+class TiedAndFrozen(torch.nn.Module):
+    """A tied weight, a frozen layer, dropout, and running statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Linear(4, 4)
+        self.frozen = torch.nn.Linear(4, 4).requires_grad_(False)
+        self.norm = torch.nn.BatchNorm1d(4)
+        self.dropout = torch.nn.Dropout(0.5)
+        self.second = torch.nn.Linear(4, 4, bias=False)
+        self.second.weight = self.first.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.dropout(torch.tanh(self.norm(self.frozen(torch.sin(self.first(x)))))))
+
+
+def torch_module() -> TiedAndFrozen:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return TiedAndFrozen()
+
+
+def tied_and_frozen(params: dict[str, Any], x: Any, module: TiedAndFrozen) -> Any:
+    """The same by hand, from what is trained: a weight (tied), a bias, and the normalisation's scale and shift."""
+    hidden = torch.sin(x @ params["weight"].T + params["bias"]) @ module.frozen.weight.double().T + module.frozen.bias
+    return torch.tanh(hidden / np.sqrt(1 + module.norm.eps) * params["scale"] + params["shift"]) @ params["weight"].T
+
+
+def test_torch_module_with_tied_and_frozen_parameters() -> None:
+    module = torch_module()
+    params = {"weight": module.first.weight, "bias": module.first.bias, "scale": module.norm.weight,
+              "shift": module.norm.bias}
+    truth = torch_expected(lambda p, x: tied_and_frozen(p, x, module), params, X1, X2)
+    assert_right(ntk(module, X1, X2), truth, "float32")
+
+
+def test_torch_module_is_left_as_it_is() -> None:
+    module = torch_module().train()
+    module.dropout.eval()
+    before = {name: (tensor.clone(), tensor.data_ptr()) for name, tensor in module.state_dict().items()}
+    flags = [part.training for part in module.modules()], [p.requires_grad for p in module.parameters()]
+    ntk(module, X1)
+    assert flags == ([part.training for part in module.modules()], [p.requires_grad for p in module.parameters()])
+    assert all(p.grad is None for p in module.parameters())
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, before[name][0])
+        assert tensor.data_ptr() == before[name][1]
+
+
+class TiedLayers(eqx.Module):
+    """Two layers with one weight, an integer array beside them, and dropout."""
+
+    shared: eqx.nn.Shared
+    scale: Any
+    dropout: eqx.nn.Dropout
+
+    def __init__(self) -> None:
+        first, second = (eqx.nn.Linear(4, 4, key=jax.random.key(i)) for i in (1, 2))
+        self.shared = eqx.nn.Shared((first, second), lambda pair: pair[1].weight, lambda pair: pair[0].weight)
+        self.scale = jnp.array([1, 2, 3, 4])
+        self.dropout = eqx.nn.Dropout(0.5)
+
+    def __call__(self, x: Any) -> Any:
+        first, second = self.shared()
+        return self.scale * second(self.dropout(jnp.tanh(first(x))))
+
+
+def tied_layers(params: tuple[Any, ...], x: Any) -> Any:
+    weight, bias1, bias2 = params
+    return jnp.arange(1, 5) * (jnp.tanh(x @ weight.T + bias1) @ weight.T + bias2)
+
+
+def tied_params(model: TiedLayers) -> tuple[Any, ...]:
+    first, second = model.shared()
+    return first.weight, first.bias, second.bias
+
+
+@pytest.mark.parametrize("method", ["auto", "equinox.exact"])
+def test_equinox_module_with_tied_parameters(method: str) -> None:
+    model = TiedLayers()
+    truth = jax_expected(tied_layers, tied_params(model), X1, X2)
+    assert_right(ntk(model, X1, X2, method=method), truth, "float32")
+
+
+def test_equinox_module_with_frozen_parameters() -> None:
+    model = TiedLayers()
+    trained = eqx.tree_at(lambda m: m.shared.pytree[0].weight, jax.tree.map(eqx.is_inexact_array, model), False)
+    params, _ = eqx.partition(model, trained)
+    weight, *biases = tied_params(model)
+    truth = jax_expected(lambda p, x: tied_layers((weight, *p), x), biases, X1, None)
+    for method in ("auto", "equinox.exact"):
+        assert_right(ntk(model, X1, params=params, method=method), truth, "float32", symmetric=True)
+
+
+def test_integers_among_the_parameters_of_a_function() -> None:
+    for params in ({**jax_params(), "n": jnp.arange(3)}, {**torch_params(), "n": torch.arange(3)}):
+        kernel = ntk(lambda p, x: f(p, x) * int(p["n"].shape[0]) / 3, X1, X2, params=params)
+        assert_right(kernel, numpy_expected(), "float32")
+
+
+# --- nothing is changed for others ---
+
+
+@pytest.mark.parametrize("model", ["jax", "equinox", "torch"])
+def test_no_global_state_is_changed(model: str) -> None:
+    compute: dict[str, Callable[[], Any]] = {
+        "jax": lambda: ntk(f, X1, params=jax_params("float64")),
+        "equinox": lambda: ntk(TiedLayers(), X1),
+        "torch": lambda: ntk(torch_module(), X1),
+    }
+    compute[model]()  # what is imported the first time brings its own state
+    inputs, before = X1.copy(), global_state()
+    compute[model]()
+    assert global_state() == before
+    np.testing.assert_array_equal(X1, inputs)
+
+
+# --- the choice of the method ---
+
+
+def test_auto_says_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    ntk(f, X1, params=torch_params(), verbose=True)
+    out = capsys.readouterr().out
+    assert "torch_func.jacobian_contraction, batch_size=None (Jacobians take 832 bytes an example" in out
+    ntk(f, X1, params=jax_params(), verbose=True)
+    assert "neural_tangents.structured_derivatives, batch_size=None" in capsys.readouterr().out
+    ntk(f, X1, params=jax_params())
+    assert capsys.readouterr().out == ""
+
+
+def test_auto_blocks_what_would_not_fit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(public, "JACOBIAN_BYTES", 4 * 832)
+    assert_right(ntk(f, X1, X2, params=torch_params(), verbose=True), numpy_expected(), "float32")
+    assert "batch_size=2 (Jacobians take 832 bytes" in capsys.readouterr().out
+
+
+def test_auto_without_neural_tangents(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def load(name: str) -> Any:
+        if name.startswith("neural_tangents."):
+            raise MethodNotInstalled("neural_tangents is not installed: pip install it")
+        return original(name)
+
+    original = registry.load
+    monkeypatch.setattr(registry, "load", load)
+    assert_right(ntk(f, X1, X2, params=jax_params(), verbose=True), numpy_expected(), "float32")
+    assert "not neural_tangents.structured_derivatives: neural_tangents is not installed" in capsys.readouterr().out
+
+
+class Recurrent(eqx.Module):
+    """neural-tangents has no rule for the operation that splits its gates."""
+
+    cell: eqx.nn.GRUCell
+
+    def __call__(self, x: Any) -> Any:
+        return self.cell(x, jnp.zeros(3))
+
+
+def test_auto_where_neural_tangents_lacks_a_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    model = Recurrent(eqx.nn.GRUCell(4, 3, key=jax.random.key(0)))
+    batched, params = equinox_networks.batched(model)
+    assert_right(ntk(model, X1, X2, verbose=True), jax_expected(batched, params, X1, X2), "float32")
+    assert "ntk: equinox.exact" in capsys.readouterr().out
+
+
+# --- bad input ---
+
+MODEL, MODULE = TiedLayers(), torch_module()
+BAD: dict[str, tuple[Callable[[], Any], str]] = {
+    "no model": (lambda: ntk(3, X1), r"model must be a torch\.nn\.Module, an Equinox module or a function .*, got 3"),
+    "a class": (lambda: ntk(TiedLayers, X1), r"model must be .*, got <class"),
+    "function without params": (lambda: ntk(f, X1), "a function needs its parameters"),
+    "params of NumPy": (lambda: ntk(f, X1, params=WEIGHTS), "params must be a dict from names to torch tensors, or a"),
+    "empty params": (lambda: ntk(f, X1, params={}), "params must be a dict"),
+    "params for a module": (lambda: ntk(MODULE, X1, params=dict(MODULE.named_parameters())), "leave params out"),
+    "mask as params": (lambda: ntk(MODEL, X1, params=jax.tree.map(lambda _: True, MODEL)), "params holds no floating"),
+    "params of another model": (lambda: ntk(MODEL, X1, params=[jnp.ones(2)]), "not have the structure of the model"),
+    "no parameter at all": (lambda: ntk(eqx.nn.Lambda(jnp.sin), X1), "no trainable floating-point parameter"),
+    "all frozen": (lambda: ntk(torch_module().requires_grad_(False), X1), "no trainable parameter"),
+    "float16 module": (lambda: ntk(torch_module().half(), X1), "the parameters are float16; kernels are computed in"),
+    "bfloat16": (lambda: ntk(f, X1, params=jax_params("bfloat16")), "the parameters are bfloat16; kernels are"),
+    "several dtypes": (lambda: ntk(f, X1, params={**torch_params(), "bias": torch.ones(4).double()}),
+                       r"several dtypes \(float32, float64\)"),
+    "NaN in params": (lambda: ntk(f, X1, params={**jax_params(), "bias": jnp.full(4, jnp.nan)}), "params holds NaN"),
+    "NaN in a parameter": (lambda: ntk(f, X1, params={**torch_params(), "bias": torch.full((4,), torch.nan)}),
+                           "bias holds NaN"),
+    "integers": (lambda: ntk(MODEL, X1.astype(int)), r"x1 must be a floating-point array, got int64; convert it"),
+    "integer tensor": (lambda: ntk(MODULE, torch.ones(3, 4).long()), r"x1 must be a floating-point array, got torch"),
+    "empty": (lambda: ntk(MODULE, X1[:0]), r"x1 is empty \(shape \(0, 4\)\)"),
+    "empty x2": (lambda: ntk(MODEL, X1, X2[:0]), r"x2 is empty \(shape \(0, 4\)\)"),
+    "NaN": (lambda: ntk(MODEL, X1, X2 * np.nan), "x2 holds NaN or infinite values"),
+    "infinity": (lambda: ntk(MODULE, X1 * np.inf), "x1 holds NaN or infinite values"),
+    "shapes": (lambda: ntk(MODULE, X1, X2[:, :2]), r"examples of one shape, got \(5, 4\) and \(3, 2\)"),
+    "a list": (lambda: ntk(MODEL, [[1.0]]), "x1 must be a JAX or NumPy array for this model, got list"),
+    "a tensor for JAX": (lambda: ntk(MODEL, torch.ones(3, 4)), "x1 must be a JAX or NumPy array .* got Tensor"),
+    "a JAX array for torch": (lambda: ntk(MODULE, jnp.ones((3, 4))), "x1 must be a tensor or a NumPy array"),
+    "other framework": (lambda: ntk(MODULE, X1, method="equinox.exact"), "works on jax, but the model is of torch"),
+    "no general method": (lambda: ntk(MODULE, X1, method="explicit_mlp"), "works on the shared networks only"),
+    "limit": (lambda: ntk(MODEL, X1, method="neural_tangents.infinite"), "works on the shared networks only"),
+    "batch_size": (lambda: ntk(MODEL, X1, batch_size=0), "batch_size must be a positive number"),
+    "option": (lambda: ntk(MODEL, X1, method="equinox.exact", proj_dim=3), "equinox.exact has no option 'proj_dim'"),
+    "two outputs": (lambda: ntk(lambda p, x: (x, x), X1, params=jax_params()), "must return one array, got tuple"),
+    "not batched": (lambda: ntk(lambda p, x: f(p, x).sum(), X1, params=jax_params()), "one row for each example"),
+    "not batched, torch": (lambda: ntk(lambda p, x: f(p, x).sum(), X1, params=torch_params()), "not batched"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input(what: str) -> None:
+    compute, message = BAD[what]
+    with pytest.raises(InputError, match=message):
+        compute()
+
+
+def test_unknown_method() -> None:
+    with pytest.raises(RegistryError, match=r"unknown method 'equinox\.exakt'; did you mean equinox\.exact"):
+        ntk(MODEL, X1, method="equinox.exakt")
