@@ -27,7 +27,7 @@ def own_network(network: UserNetwork, x1: Any, x2: Any) -> OwnNetwork:
     for name, tensor in tensors:
         check_finite(bool(torch.isfinite(tensor).all()), name)
     kind = one_device(str(tensor.device) for _, tensor in tensors)
-    check_batched(f, params, x1)
+    _check_function(f, params, x1)
     with torch.no_grad(), precision(dtype):
         n_outputs = f(params, x1[:1]).numel()
     return OwnNetwork("torch", f, params, x1, x2, dtype, kind, n_outputs, sum(p.numel() for p in params.values()))
@@ -47,6 +47,16 @@ def _function(network: UserNetwork) -> tuple[Forward, Params]:
 def _evaluated(module: nn.Module) -> nn.Module:
     """A copy in evaluation mode that shares the parameters' memory; the module itself stays as it is."""
     return copy.deepcopy(module, {id(param): param for param in module.parameters()}).eval()
+
+
+def _check_function(f: Forward, params: Params, x: Tensor) -> None:
+    try:
+        check_batched(f, params, x)
+    except (RuntimeError, TypeError) as error:
+        if x.is_floating_point():
+            raise
+        raise InputError(f"the model fails on x1 of {x.dtype} ({error}); give it floating-point numbers unless it "
+                         "embeds tokens") from error
 
 
 def _examples(x: Any, what: str, dtype: DType, where: torch.device) -> Tensor:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from impls import ntk
 from impls.arrays import to_numpy
-from reference import Case, Layered, Request, case, cases, random_case, tolerance
+from reference import Case, Layered, Request, case, cases, compare, expected, random_case, tolerance
 from reference.arithmetic import FLOAT64
 from reference.jacobian import linearise
 from tests.test_reference_layers import LAYERS
@@ -65,6 +66,29 @@ def test_a_kernel_needs_no_forward_mode_of_weight_normalisation() -> None:
     assert unsupported(load("torch_func.jacobian_contraction"), shared, FLOAT64_REQUEST) is None
     with pytest.raises(NotImplementedError, match="_weight_norm_interface"), torch.no_grad():
         ntk_vector_products(*functional(shared, FLOAT64_REQUEST), FLOAT64_REQUEST)
+
+
+def test_ntk_of_a_torch_module_that_takes_tokens() -> None:
+    torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
+    from impls.torch_networks import build
+
+    shared = case("transformer")
+    module = build(shared, torch.float64, torch.device("cpu"))
+    assert_proved(ntk(module, torch.tensor(shared.x1), shared.x2), shared)
+
+
+def test_ntk_of_a_jax_function_that_takes_tokens() -> None:
+    pytest.importorskip("jax", reason="the JAX half is not installed")
+    from impls.jax_support import functional
+
+    shared = case("transformer")
+    f, params, x1, _ = functional(shared, FLOAT64_REQUEST)
+    assert_proved(ntk(f, x1, shared.x2, params=params, method="equinox.exact"), shared)
+
+
+def assert_proved(kernel: Any, of: Case) -> None:
+    comparison = compare(to_numpy(kernel), expected(of), outputs="full", dtype="float64", symmetric=False)
+    assert comparison.ok, comparison.reason
 
 
 def reference_outputs(of: Case) -> np.ndarray:
