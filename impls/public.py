@@ -20,8 +20,9 @@ AUTO: dict[Framework, tuple[str, ...]] = {
     "torch": ("torch_func.jacobian_contraction",),
 }
 
-# Those that hold the Jacobians of a block of examples of x1 and of one of x2 …
-HOLD_JACOBIANS = ("equinox.exact", "torch_func.jacobian_contraction")
+# Those that hold the Jacobians of a block of examples of x1 (and, but for the products, of one of x2) …
+HOLD_JACOBIANS = ("equinox.exact", "torch_func.jacobian_contraction", "torch_func.ntk_vector_products",
+                  "torch_autograd.per_example")
 # … get blocks that keep both within this many bytes, unless batch_size is given. Larger blocks are hardly faster.
 JACOBIAN_BYTES = 2**30
 

@@ -13,15 +13,16 @@ from tests.gate.selection import Selection
 
 
 def test_kernel(check: Check, selection: Selection) -> None:
-    """The kernel is right, and a second call computes the same one."""
+    """The kernel is right, and so is that of a second call."""
     method = selection.methods[check.method]
     request = check.request(method, selection.device)
     skip_unsupported(method, check.case, request)
     compute = prepare(method, check.case, request)
-    kernel = compute()
-    comparison = judge(kernel, check, method, selection)
+    comparison = judge(compute(), check, method, selection)
     assert comparison.ok, comparison.reason
-    np.testing.assert_array_equal(compute(), kernel, "a second call gave another kernel")
+    if method.kind != "stochastic":  # of those, test_seed looks at repetitions, with fewer projections
+        again = judge(compute(), check, method, selection)
+        assert again.ok, f"in a second call: {again.reason}"
 
 
 def judge(kernel: np.ndarray, check: Check, method: Method, selection: Selection) -> Comparison:

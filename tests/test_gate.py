@@ -1,0 +1,151 @@
+"""The gate is tested by methods with a mistake each (tests/planted/): it has to fail on them, and to say why."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+TESTS = Path(__file__).parent
+PLANTED = TESTS / "planted"
+GATE = str(TESTS / "gate")
+
+# One network with biases and two hidden layers (with one, K[n, m] is symmetric in its outputs), N1 ≠ N2 and O = 3.
+ONE_CASE = ("-k", "mlp_gelu")
+
+
+def run_gate(pytester: pytest.Pytester, file: str, name: str, *args: str) -> pytest.RunResult:
+    """The gate on a planted method, from a directory that is not the repository's."""
+    return pytester.runpytest_inprocess(GATE, "--impl", f"{PLANTED / file}:{name}", "-p", "no:cacheprovider", *args)
+
+
+def test_a_right_method_passes_every_check(pytester: pytest.Pytester) -> None:
+    result = run_gate(pytester, "correct.py", "CORRECT", "-k", "not conv")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.re_match_lines([r"planted.correct +120 +0 +0 +23 +0 +0"])
+
+
+def test_a_right_random_method_passes(pytester: pytest.Pytester) -> None:
+    result = run_gate(pytester, "stochastic.py", "RIGHT", "-k", "mlp_relu or mlp_few")
+    assert result.ret == pytest.ExitCode.OK
+
+
+@pytest.mark.parametrize(("name", "reason"), [
+    ("BIASES_FORGOTTEN", "*error 0.6* entries are wrong*"),  # 1
+    ("SUM_OVER_ALL_PAIRS", "*it looks like the sum over all pairs of outputs*"),  # 7
+    ("MEAN_FOR_TRACE", "*it looks like the mean over outputs for the sum*"),  # 9
+    ("TRACE_FOR_DIAGONAL", "*error 2* entries are wrong*"),  # 9 and 10
+    ("OUTPUTS_TRANSPOSED", "*it looks like the output axes transposed*"),  # 16
+    ("INPUTS_SWAPPED", "*that would be the shape of x1 and x2 swapped*"),  # 16
+    ("OUTPUTS_BEFORE_X2", "*that would be the shape of the layout (N1, O, N2, O)*"),  # 16
+    ("TF32_PRODUCTS", "*error 0.000[1-9]* > 1e-12*"),  # 18
+    ("FLOAT16_SUMS", "*error 0.00* > 1e-12*"),  # 18
+    ("FLOAT32_INSIDE", "*error *e-0[78] > 1e-12*"),  # 18
+    ("FLOAT32_ALWAYS", "*the kernel has dtype float32, asked for was float64*"),  # 18
+    ("NOT_FINITE", "*1 of 72 entries are not finite, the first at (1, 3, 2, 2) (nan)*"),  # 21
+    ("BARELY_ASYMMETRIC", "*x2 = x1, but the kernel is not symmetric*"),  # 21
+    ("NOT_POSITIVE", "*error 0.* entries are wrong*"),  # 21
+    ("NO_OUTPUT_AXES", "*it looks like output 0 only*"),
+    ("LAST_BLOCK_DROPPED", "*batch_size=3: error *"),
+    ("STALE_PARAMETERS", "*a second network, after a first: error *"),
+    ("INPUTS_OVERWRITTEN", "*the method changed its inputs: x1*"),
+    ("A_LIST", "*a method returns an array of NumPy, JAX or PyTorch, got list*"),
+    ("RAISES", "*RuntimeError: no kernel today*"),
+])
+def test_a_planted_mistake_fails_and_is_named(pytester: pytest.Pytester, name: str, reason: str) -> None:
+    result = run_gate(pytester, "exact.py", name, *ONE_CASE)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([f"E {reason}"])
+
+
+@pytest.mark.parametrize(("name", "reason"), [
+    ("TENTH_TOO_LARGE", "*standard errors off*the best constant factor is 1.1*"),
+    ("DOUBLED", "*standard errors off*the best constant factor is [12].*"),
+    ("NOT_DIVIDED", "*standard errors off*the best constant factor is 8[0-9][0-9][0-9]*"),  # 14
+    ("ONE_KEY_FOR_ALL", "*another seed gave the very same estimate*"),  # 20
+    ("OTHER_PROJECTIONS_FOR_X2", "*x2 = x1, but the kernel is not symmetric*"),  # 11
+])
+def test_a_random_method_with_a_mistake_fails_and_is_named(pytester: pytest.Pytester, name: str, reason: str) -> None:
+    result = run_gate(pytester, "stochastic.py", name, *ONE_CASE)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([f"E {reason}"])
+
+
+def test_the_kernel_of_another_case_fails(pytester: pytest.Pytester) -> None:
+    result = run_gate(pytester, "exact.py", "CACHED_BY_SIZE", "-k", "test_kernel and (mlp_wide or mlp_relu)")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["E *error * entries are wrong*"])
+
+
+def test_a_changed_generator_fails(pytester: pytest.Pytester) -> None:
+    result = run_gate(pytester, "exact.py", "GENERATOR_RESEEDED", "-k", "global_state")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["E *AssertionError: by the call*", "E *numpy.random.get_state()*"])
+
+
+def test_a_method_that_skips_everything_fails(pytester: pytest.Pytester) -> None:
+    result = run_gate(pytester, "exact.py", "SKIPS_ALL")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([
+        "*192 skipped: supports nothing",
+        "GATE FAILED: planted.SKIPS_ALL: no check ran, 192 were skipped",
+    ])
+    result.assert_outcomes(passed=1, skipped=226)  # the one is that it is installed
+
+
+@pytest.mark.parametrize(("spec", "message"), [
+    ("nowhere.py:METHOD", "*--impl * there is no file *nowhere.py*"),
+    (f"{PLANTED / 'correct.py'}:CORRECTED", "*has no 'CORRECTED'; did you mean CORRECT*"),
+    (f"{PLANTED / 'correct.py'}:Correct", "*is the class Correct; name an instance*"),
+    (f"{PLANTED / 'correct.py'}", "*--impl takes path/to/file.py:OBJECT*"),
+    (f"{PLANTED / 'exact.py'}:INCOMPLETE", "*has no attribute 'kind'*"),
+])
+def test_an_impl_that_cannot_be_used_is_a_usage_error(pytester: pytest.Pytester, spec: str, message: str) -> None:
+    result = pytester.runpytest_inprocess(GATE, "--impl", spec)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
+def test_an_impl_that_raises_on_import_is_a_usage_error(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(broken="1 / 0")
+    result = pytester.runpytest_inprocess(GATE, "--impl", "broken.py:METHOD")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--impl *ZeroDivisionError*"])
+
+
+def test_an_unknown_framework_is_a_usage_error(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess(GATE, "--frameworks", "jax,mxnet")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--frameworks: unknown mxnet; known are jax, torch, numpy*"])
+
+
+def gate_elsewhere(folder: Path, *args: str, python_path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The gate as a user runs it: a process of its own, started in `folder`."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    if python_path is not None:
+        environment["PYTHONPATH"] = str(python_path)
+    command = [sys.executable, "-m", "pytest", GATE, "-p", "no:cacheprovider", *args]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_relative_path_and_two_workers(tmp_path: Path) -> None:
+    """Checks are counted across workers, and a file beside the caller is found."""
+    mine = "from tests.planted.correct import Correct\n\nMINE = Correct()\nMINE.name = 'mine'\n"
+    (tmp_path / "mine.py").write_text(mine)
+    done = gate_elsewhere(tmp_path, "--impl", "mine.py:MINE", "-n", "2", *ONE_CASE)
+    assert done.returncode == pytest.ExitCode.OK, done.stdout + done.stderr
+    counts = next(line.split() for line in done.stdout.splitlines() if line.startswith("mine "))
+    assert counts[1:] == ["12", "0", "0", "2", "0", "0"]
+
+
+def test_a_framework_that_is_missing_fails(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('No module named torch', name='torch')\n")
+    done = gate_elsewhere(tmp_path, "--frameworks", "torch", python_path=tmp_path)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    reason = "explicit_mlp cannot be loaded: MethodNotInstalled: explicit_mlp needs torch, which is not installed"
+    assert reason in done.stdout
