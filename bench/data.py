@@ -43,8 +43,8 @@ def digits() -> Inputs:
     except ModuleNotFoundError as error:
         raise InputError('the digits come with scikit-learn, which is not installed: pip install "ntk-bench[bench]", '
                          "or give inputs of your own with --input") from error
-    images = load_digits().images
-    return Inputs("digits", np.asarray(images, np.float64)[:, None] / 16)
+    pixels = np.asarray(load_digits(return_X_y=True)[0], np.float64)
+    return Inputs("digits", pixels.reshape(-1, 1, 8, 8) / 16)
 
 
 def load_inputs(path: Path) -> Inputs:
@@ -58,8 +58,7 @@ def load_inputs(path: Path) -> Inputs:
     x2 = _usable(arrays["x2"], f"{path.name}: x2") if "x2" in arrays else None
     if x2 is not None and x2.shape[1:] != x1.shape[1:]:
         raise InputError(f"{path.name}: x1 and x2 must hold examples of one shape, got {x1.shape} and {x2.shape}")
-    rounded = any(not np.array_equal(array, used) for array, used in ((arrays["x1"], x1), (arrays.get("x2"), x2))
-                  if used is not None)
+    rounded = not np.array_equal(arrays["x1"], x1) or (x2 is not None and not np.array_equal(arrays["x2"], x2))
     return Inputs(path.name, x1, x2, rounded)
 
 

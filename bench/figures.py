@@ -36,7 +36,7 @@ class Quantity:
     title: str
     of: Callable[[Entry], float | None]
     write: Callable[[float | None], str]
-    ticks: Callable[[float, float], list[float]]
+    ticks: Callable[[float, float, int], list[float]]
 
 
 TIME = Quantity("time of one call", lambda entry: entry.median_s, units.seconds, units.time_ticks)
@@ -58,8 +58,8 @@ def _lines(facet: Facet, quantity: Quantity, styles: Styles) -> Figure:
                              [quantity.of(entry) for _, entry in points],
                              [f"width {width}: {_hover(quantity, entry)}" for width, entry in points],
                              mode="lines+markers", dash=_dash(series, facet)))
-    layout = _layout(quantity.title, height=340)
-    layout["xaxis"] |= _log_axis([float(width) for width in facet.widths], "width", str, pad=0.08)
+    layout = _layout(quantity.title, height=410)
+    layout["xaxis"] |= _log_axis(facet.widths, lambda tick: f"{tick:.0f}", pad=0.08, title="width")
     layout["yaxis"] |= _quantity_axis(quantity, traces, "y")
     return {"data": traces, "layout": layout}
 
@@ -70,8 +70,9 @@ def _marks(facet: Facet, quantity: Quantity, styles: Styles) -> Figure:
     traces = [_trace(series.line, series.kind, styles, [quantity.of(entry)], [_short(series.line)],
                      [_hover(quantity, entry)], mode="markers+text", text=quantity.write(quantity.of(entry)))
               for series, entry in shown]
-    layout = _layout(quantity.title, height=110 + 44 * max(1, len(shown)))
-    layout["xaxis"] |= _quantity_axis(quantity, traces, "x", pad_right=0.35)
+    layout = _layout(quantity.title, height=_height(series.line for series, _ in shown))
+    layout["xaxis"] |= _quantity_axis(quantity, traces, "x", most=4)
+    layout["margin"]["r"] = 76  # the texts stand at the right of their marks
     layout["yaxis"] |= {"type": "category", "automargin": True}
     return {"data": traces, "layout": layout}
 
@@ -92,7 +93,7 @@ def errors(rankings: Iterable[Ranking], dtype: str, styles: Styles, names: Calla
                 bounds.add((entry.line, entry.tolerance))
     ordered = [traces[line] for line in sorted(traces, key=lambda line: -styles[line.method].index)]
     drawn = [*ordered, _tolerances(bounds)]
-    layout = _layout("error, and tolerance ▏", height=100 + 44 * max(1, len(traces)))
+    layout = _layout("error, and tolerance ▏", height=_height(traces))
     layout["xaxis"] |= _error_axis([value for trace in drawn for value in trace["x"]])
     layout["yaxis"] |= {"type": "category", "automargin": True}
     return {"data": drawn, "layout": layout}
@@ -112,7 +113,7 @@ def first_calls(rankings: Iterable[Ranking], styles: Styles, names: Callable[[Ra
                                                    f"then {units.seconds(entry.median_s)}"))
     drawn = list(traces.values())
     layout = _layout("first call, over a later call", height=460)
-    layout["xaxis"] |= _quantity_axis(TIME, drawn, "x") | {"title": {"text": "a later call"}}
+    layout["xaxis"] |= _quantity_axis(TIME, drawn, "x") | {"title": {"text": "a later call", "font": {"size": 14}}}
     layout["yaxis"] |= _quantity_axis(FIRST, drawn, "y")
     both = [value for trace in drawn for axis in ("x", "y") for value in trace[axis]]
     if both:
@@ -155,29 +156,28 @@ def _layout(title: str, height: int) -> Figure:
             "automargin": True}
     return {"title": {"text": html.escape(title), "x": 0, "xref": "container", "xanchor": "left", "pad": {"l": 4},
                       "font": {"size": 15}},
-            "font": _FONT, "height": height, "margin": {"l": 8, "r": 20, "t": 44, "b": 8}, "showlegend": False,
+            "font": _FONT, "height": height, "margin": {"l": 8, "r": 20, "t": 44, "b": 14}, "showlegend": False,
             "hovermode": "closest", "dragmode": False, "paper_bgcolor": _CLEAR, "plot_bgcolor": _CLEAR,
             "hoverlabel": {"font": {"size": 14}, "align": "left"}, "xaxis": dict(axis), "yaxis": dict(axis)}
 
 
-def _quantity_axis(quantity: Quantity, traces: Iterable[Figure], axis: str, pad_right: float = 0.04) -> Figure:
+def _quantity_axis(quantity: Quantity, traces: Iterable[Figure], axis: str, most: int = 7) -> Figure:
     values = [value for trace in traces for value in trace[axis]]
     if not values:
         return {"visible": False}
-    ticks = quantity.ticks(min(values), max(values))
-    return _log_axis(ticks, None, quantity.write, pad=0.04, pad_high=pad_right)
+    ticks = quantity.ticks(min(values), max(values), most)
+    return _log_axis(ticks, lambda tick: units.tick(quantity.write(tick)), pad=0.04)
 
 
-def _log_axis(ticks: Sequence[float], title: str | None, write: Callable[[Any], str], pad: float,
-              pad_high: float | None = None) -> Figure:
+def _log_axis(ticks: Sequence[float], write: Callable[[float], str], pad: float, title: str | None = None) -> Figure:
     """A log axis over the ticks, with room of `pad` times its length at both ends."""
     low, high = math.log10(min(ticks)), math.log10(max(ticks))
     room = max(high - low, 0.3)
-    axis: Figure = {"type": "log", "range": [low - pad * room, high + (pad if pad_high is None else pad_high) * room],
+    axis: Figure = {"type": "log", "range": [low - pad * room, high + pad * room],
                     "tickmode": "array", "tickvals": list(ticks), "minor": {"ticks": "", "showgrid": False},
-                    "ticktext": [write(int(tick) if write is str else tick) for tick in ticks]}
+                    "ticktext": [write(tick) for tick in ticks], "tickangle": 0}
     if title is not None:
-        axis["title"] = {"text": title, "standoff": 8}
+        axis["title"] = {"text": title, "standoff": 8, "font": {"size": 14}}
     return axis
 
 
@@ -187,7 +187,12 @@ def _error_axis(values: list[float]) -> Figure:
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     step = max(1, math.ceil((high - low) / 5))
     ticks = [10.0**power for power in range(low, high + step, step)]
-    return _log_axis(ticks, None, lambda tick: f"{tick:.0e}".replace("e-0", "e-"), pad=0.04)
+    return _log_axis(ticks, _power_of_ten, pad=0.04)
+
+
+def _power_of_ten(value: float) -> str:
+    power = round(math.log10(value))
+    return "1" if power == 0 else f"1e{power}".replace("-", "−")
 
 
 def _dash(series: Series, facet: Facet) -> str:
@@ -201,6 +206,13 @@ def _short(line: Line) -> str:
     library, dot, rest = line.method.partition(".")
     name = f"{html.escape(library)}{dot}<br>{html.escape(rest)}" if dot else html.escape(library)
     return f"{name}<br>{html.escape(line.settings)}" if line.settings else name
+
+
+def _height(lines: Iterable[Line]) -> int:
+    """Pixels for one row a line, by the tallest of their labels."""
+    labels = [_short(line) for line in lines]
+    tallest = max((label.count("<br>") for label in labels), default=0)
+    return 100 + (26 + 18 * tallest) * max(1, len(labels))
 
 
 def _hover(quantity: Quantity, entry: Entry) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from bench import markup, units
 from bench.labels import Labels
@@ -71,8 +72,13 @@ def _reason_table(reasons: dict[_Reason, list[Ranking]], labels: Labels, styles:
                   anchors: dict[_Reason, str]) -> Markup:
     if not reasons:
         return element("p", "Every cell is ok.", id="reasons")
-    rows = [markup.table_row([status(reason[1]), name_of(reason[0], styles), element("td", reason[2], class_="reason"),
-                              str(len(where)), "; ".join(labels.name(ranking.group) for ranking in where)],
-                             {3}, id=anchors[reason]) for reason, where in reasons.items()]
+    rows = [markup.table_row(_reason_row(reason, "; ".join(labels.name(ranking.group) for ranking in where), len(where),
+                                         styles), {2}, id=anchors[reason]) for reason, where in reasons.items()]
     return markup.join([element("h3", "Reasons", id="reasons"),
-                        markup.table(["status", "method", "reason", "cells", "which"], rows, ["cells"])])
+                        markup.table(["status", "method", "cells", "reason", "which"], rows, ["cells"])])
+
+
+def _reason_row(reason: _Reason, where: str, count: int, styles: Styles) -> list[Any]:
+    line, value, text = reason
+    return [status(value), name_of(line, styles), str(count), element("td", text, class_="reason"),
+            element("td", where, class_="reason")]

@@ -20,14 +20,6 @@ def resident() -> int:
     return psutil.Process().memory_info().rss
 
 
-def resident_of(pid: int) -> int:
-    """Resident memory of another process; 0 once it has ended."""
-    try:
-        return psutil.Process(pid).memory_info().rss
-    except psutil.NoSuchProcess:
-        return 0
-
-
 def reset_peak() -> bool:
     """Let the kernel's high-water mark (VmHWM) begin anew from here; False where that cannot be done.
 

@@ -67,11 +67,12 @@ def scaling_section(rankings: Sequence[Ranking], styles: Styles, drawings: Drawi
 
 def _facet(facet: Facet, labels: Labels, styles: Styles, drawings: Drawings) -> Markup:
     name = labels.name(facet.group)
-    return element(
-        "div", element("h3", name),
-        drawings.place(figures.against_width(facet, figures.TIME, styles), f"Time against width, {name}"),
-        drawings.place(figures.against_width(facet, figures.MEMORY, styles), f"Memory against width, {name}"),
-        _exponents(facet, styles), _missing(facet), class_="facet")
+    charts = [drawings.place(figures.against_width(facet, quantity, styles), f"{quantity.title}, {name}")
+              for quantity in (figures.TIME, figures.MEMORY)]
+    one_width = len(facet.widths) < 2
+    beside = [] if one_width else [_exponents(facet, styles)]
+    return element("div", element("h3", name), *charts, *beside, _missing(facet),
+                   class_="facet flat" if one_width else "facet")
 
 
 def _exponents(facet: Facet, styles: Styles) -> Markup:
@@ -84,7 +85,7 @@ def _exponents(facet: Facet, styles: Styles) -> Markup:
 
 
 def _exponent(fit: Fit | None) -> str:
-    return units.NONE if fit is None else f"{fit.exponent:.2f}"
+    return units.NONE if fit is None else f"{round(fit.exponent, 2) + 0.0:.2f}".replace("-", "−")  # no "−0.00"
 
 
 def _range(series: Series) -> str | None:

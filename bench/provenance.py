@@ -18,7 +18,7 @@ def machine(records: Sequence[Record], environments: dict[str, Environment]) -> 
     parts = []
     for key in sorted(counts, key=lambda key: -counts[key]):
         started = sorted(record.started_at for record in records if record.environment == key and record.started_at)
-        when = f"{started[0]} to {started[-1]} (UTC)" if started else units.NONE
+        when = f"{started[0]} to {started[-1]}" if started else units.NONE
         parts.append(_environment(key, environments.get(key), when, counts[key]))
     return Section("machine", "Machine and versions", markup.join(parts))
 

@@ -23,7 +23,9 @@ _METHODS = (
 
 def name_of(line: Line, styles: Styles, exact: bool = True) -> Markup:
     """A method's marker and label."""
-    return element("span", swatch(styles[line.method], exact), line.label, class_="method")
+    # A narrow table may break the name behind the library's.
+    label = markup.join(line.label.split("."), Markup(".<wbr>"))
+    return element("span", swatch(styles[line.method], exact), label, class_="method")
 
 
 def lead(rankings: Sequence[Ranking], totals: Sequence[Total], labels: Labels) -> Markup:
@@ -73,7 +75,7 @@ def answers(rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> Sect
 def methods(totals: Sequence[Total], styles: Styles) -> Section:
     """Each method over all cells."""
     shown = [status for status in reversed(WORST_FIRST) if any(total.statuses.get(status) for total in totals)]
-    headings = ["method", "kind", *shown, "fastest in", "median slower"]
+    headings = ["method", "kind", *(status.replace("_", " ") for status in shown), "fastest in", "median slower"]
     rows = [[name_of(total.line, styles, total.kind == "exact"), total.kind,
              *(str(total.statuses.get(status, "")) for status in shown),
              str(total.fastest) if total.kind == "exact" else units.NONE, units.times(total.median_slower)]
@@ -89,8 +91,8 @@ def status(value: str) -> Markup:
 
 def cells(rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> Section:
     """Everything, one row a cell."""
-    numbers = ["N", "O", "width", "threads", "time", "spread", "slower", "first call", "set-up", "peak memory",
-               "kernel size", "error", "tolerance", "calls"]
+    numbers = ["N", "O", "width", "threads", "time", "spread", "slower", "peak memory", "error", "tolerance",
+               "first call", "set-up", "kernel size", "calls / replicates"]
     headings: list[Any] = [*labels.columns, "method", "status", *numbers[4:], "checked against", "reason"]
     right = {index for index, heading in enumerate(headings) if heading in numbers}
     rows = [markup.table_row([*labels.row(ranking.group), *_cell_row(ranking, entry, styles)], right,
@@ -105,9 +107,9 @@ def _cell_row(ranking: Ranking, entry: Entry, styles: Styles) -> list[Any]:
     trusted = entry.status not in BAD
     return [name_of(entry.line, styles, entry.kind == "exact"), status(entry.status),
             units.seconds(entry.median_s) if trusted else units.NONE, units.percent(entry.spread) if trusted else "",
-            _slower(ranking, entry) if entry.slower else units.NONE, units.seconds(entry.first_call_s),
-            units.seconds(entry.setup_s), units.memory(entry.peak_bytes), units.memory(entry.kernel_bytes),
-            units.error(entry.error), units.error(entry.tolerance), _calls(entry),
+            _slower(ranking, entry) if entry.slower else units.NONE, units.memory(entry.peak_bytes),
+            units.error(entry.error), units.error(entry.tolerance), units.seconds(entry.first_call_s),
+            units.seconds(entry.setup_s), units.memory(entry.kernel_bytes), _calls(entry),
             element("td", entry.checked_against, class_="tight"), element("td", entry.reason, class_="reason")]
 
 

@@ -131,11 +131,12 @@ class Total:
 
 
 def rankings(records: Iterable[Record]) -> list[Ranking]:
-    """One ranking for each group, in a reading order: by network, then sizes."""
+    """One ranking for each group, in a reading order: networks as they come, each by its sizes."""
     groups: dict[Group, dict[Line, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         groups[group_of(record)][line_of(record)].append(record)
-    ordered = sorted(groups.items(), key=lambda item: _reading_order(item[0]))
+    came = {name: place for place, name in enumerate(dict.fromkeys(group.info.network for group in groups))}
+    ordered = sorted(groups.items(), key=lambda item: _reading_order(item[0], came))
     return [rank(group, [summarize(line, rows) for line, rows in lines.items()]) for group, lines in ordered]
 
 
@@ -207,11 +208,11 @@ def line_order(lines: Iterable[Line]) -> dict[Line, int]:
     return {line: index for index, line in enumerate(ordered)}
 
 
-def _reading_order(group: Group) -> tuple:
+def _reading_order(group: Group, came: dict[str, int]) -> tuple:
     info = group.info
     sizes = tuple(-1 if size is None else size for size in (info.n_outputs, info.n1, info.n2, info.width))
-    return (group.environment, info.data, info.network, group.outputs, group.dtype, group.device, group.threads, sizes,
-            info.case)
+    return (group.environment, info.data, came[info.network], group.outputs, group.dtype, group.device, group.threads,
+            sizes, info.case)
 
 
 def _median(values: Iterable[float | None]) -> float | None:

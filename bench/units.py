@@ -59,15 +59,23 @@ def count(value: int | None) -> str:
     return NONE if value is None else f"{value:,}".replace(",", "\u2009")
 
 
-def time_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten that cover [low, high], in seconds; every third one where there would be many."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    step = 1 if last - first <= 7 else 3
-    return [10.0**power for power in range(first, last + 1, step)]
+def tick(text: str) -> str:
+    """A figure's tick: "10 ms", where a table says "10.0 ms"."""
+    number, _, unit = text.partition(" ")
+    return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}".strip()
 
 
-def memory_ticks(low: float, high: float) -> list[float]:
-    """Powers of two that cover [low, high], in bytes, at most about seven of them."""
-    first, last = math.floor(math.log2(low)), math.ceil(math.log2(high))
-    step = max(1, math.ceil((last - first) / 6))
-    return [2.0**power for power in range(first, last + step, step)]
+def time_ticks(low: float, high: float, most: int = 7) -> list[float]:
+    """Powers of ten that cover [low, high], in seconds; not every one where that would be more than `most`."""
+    return _powers(10.0, math.log10(low), math.log10(high), most)
+
+
+def memory_ticks(low: float, high: float, most: int = 7) -> list[float]:
+    """Powers of two that cover [low, high], in bytes, `most` at the most."""
+    return _powers(2.0, math.log2(low), math.log2(high), most)
+
+
+def _powers(base: float, low: float, high: float, most: int) -> list[float]:
+    first, last = math.floor(low), max(math.ceil(high), math.floor(low) + 1)
+    step = max(1, math.ceil((last - first) / (most - 1)))
+    return [base**power for power in range(first, last + step, step)]

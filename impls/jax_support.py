@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from impls.user_network import UserNetwork
@@ -42,7 +43,7 @@ def precision(dtype: str) -> Iterator[None]:
         yield
 
 
-def device(name: str) -> jax.Device:
+def device(name: str) -> jax.Device:  # pyright: ignore[reportInvalidTypeForm]  (jax exports it as a variable)
     """The first device of that name, "cpu" or "cuda"; `InputError` where there is none."""
     try:
         return jax.devices(name)[0]
@@ -65,7 +66,7 @@ def functional(case: Case, request: Request) -> Functional:
     """
     f, params = _function(case)
     with precision(request.dtype):
-        return Functional(f, place(params, request), *place((case.x1, case.x2), request))
+        return Functional(*place((f, params, case.x1, case.x2), request))
 
 
 def place(tree: Any, request: Request) -> Any:
@@ -73,11 +74,28 @@ def place(tree: Any, request: Request) -> Any:
     target = device(request.device)
 
     def place_one(leaf: Any) -> Any:
-        if not isinstance(leaf, np.ndarray | jax.Array):
+        if not _is_array(leaf):
             return leaf
         return jax.device_put(leaf.astype(request.dtype) if _is_float(leaf) else leaf, target)
 
     return jax.tree.map(place_one, tree)
+
+
+def flat_outputs(y: Any, n_examples: int) -> jax.Array:
+    """What a batched f returned, as (N, O): trailing axes flattened in C order, none meaning O = 1.
+
+    Raises `InputError` unless it is one real floating-point array with N first. Works while tracing, and costs nothing
+    once compiled.
+    """
+    if not isinstance(y, jax.Array):
+        raise InputError(f"the network must return one array, got {type(y).__name__}; select the output, e.g. "
+                         "lambda params, x: f(params, x)[0]")
+    if not _is_float(y):
+        raise InputError(f"the network returns {y.dtype}; the kernel is defined for real floating-point outputs")
+    if y.ndim == 0 or y.shape[0] != n_examples:
+        raise InputError(f"given a batch of {n_examples} the network returns shape {y.shape}; f(params, x) takes a "
+                         "batch and returns one row for each example (an Equinox module takes one example)")
+    return y.reshape(n_examples, -1)
 
 
 def _function(case: Case) -> tuple[Batched, Any]:
@@ -96,7 +114,7 @@ def _function(case: Case) -> tuple[Batched, Any]:
 def trainable(f: Batched, params: Any) -> tuple[Batched, Any]:
     """`f` and `params` without the leaves that are no floating-point arrays; those stay as they are, inside `f`."""
     leaves, structure = jax.tree.flatten(params)
-    is_param = [isinstance(leaf, np.ndarray | jax.Array) and _is_float(leaf) for leaf in leaves]
+    is_param = [_is_array(leaf) and _is_float(leaf) for leaf in leaves]
     if all(is_param):
         return f, params
     rest = [None if ours else leaf for leaf, ours in zip(leaves, is_param, strict=True)]
@@ -109,5 +127,9 @@ def trainable(f: Batched, params: Any) -> tuple[Batched, Any]:
     return f_of_trainable, [leaf for leaf, ours in zip(leaves, is_param, strict=True) if ours]
 
 
-def _is_float(array: np.ndarray | jax.Array) -> bool:
-    return jax.dtypes.issubdtype(array.dtype, np.floating)
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, np.ndarray | np.generic | jax.Array)
+
+
+def _is_float(array: Any) -> bool:
+    return bool(jnp.issubdtype(array.dtype, np.floating))

@@ -18,6 +18,13 @@ Kind = Literal["exact", "stochastic", "limit"]
 class Method(Protocol):
     """One way to compute the kernel. Stateless: everything it needs comes with the case and the request.
 
+    A method that cannot do everything also has
+
+        unsupported(case, request) -> str | None
+
+    that says why this cannot be done, or None. It is cheap: nothing is built or computed. Call it through
+    `impls.unsupported`, as a method without it claims to support everything.
+
     Methods that work on any function of their framework also have
 
         kernel(f, params, x1, x2, request) -> Array
@@ -33,10 +40,6 @@ class Method(Protocol):
 
     @property
     def kind(self) -> Kind: ...
-
-    def unsupported(self, case: Case, request: Request) -> str | None:
-        """Why this cannot be done, or None. Cheap: nothing is built or computed."""
-        ...
 
     def prepare(self, case: Case, request: Request) -> Callable[[], Array]:
         """Build the network, move the data, trace what can be traced; the callable computes the kernel.

@@ -32,9 +32,9 @@ def _gradients(f: Forward, leaves: Params, example: Tensor) -> Float[Tensor, "O 
     """One example's gradients, the parameters flattened and joined in their order; zeros where one is not used."""
     tensors = tuple(leaves.values())
     with torch.enable_grad():
-        y = one_example(f)(leaves, example)
+        y = one_example(f)(leaves, example).unbind()
     rows = [torch.autograd.grad(output, tensors, retain_graph=True, allow_unused=True, materialize_grads=True)
-            for output in y.unbind()]
+            for output in y]
     return torch.stack([torch.cat([gradient.flatten() for gradient in row]) for row in rows])
 
 

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from impls.options import check_options
@@ -82,10 +83,18 @@ def device(name: str) -> torch.device:
 def precision(dtype: str | torch.dtype) -> Iterator[None]:
     """Products in the full precision of `dtype`: no TF32, no bfloat16 inside float32, no autocast.
 
-    The settings are PyTorch's own, process-wide; they are put back on leaving.
+    Attention runs unfused: the fused kernels may use TF32, and lack forward mode and batching rules. These settings of
+    PyTorch hold for the whole process; they are put back on leaving.
     """
     if dtype not in (*DTYPES, *DTYPES.values()):
         raise InputError(f"dtype {dtype} is not one of {', '.join(DTYPES)}; convert the parameters and the inputs")
+    with (_ieee_float32(), _no_attention_fastpath(), sdpa_kernel(SDPBackend.MATH),
+          torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False)):  # fmt: skip
+        yield
+
+
+@contextmanager
+def _ieee_float32() -> Iterator[None]:
     backends: Any = torch.backends  # its type stubs lack most of these
     operations = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn,
                   backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn)  # fmt: skip
@@ -93,13 +102,22 @@ def precision(dtype: str | torch.dtype) -> Iterator[None]:
     try:
         for operation in operations:
             operation.fp32_precision = "ieee"
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            yield
+        yield
     finally:
         for operation, value in zip(operations, before, strict=True):
-            operation.fp32_precision = "none"  # inherit; most had their value from there
+            operation.fp32_precision = "none"  # inherit from the backend; most had their value from there
             if operation.fp32_precision != value:
                 operation.fp32_precision = value
+
+
+@contextmanager
+def _no_attention_fastpath() -> Iterator[None]:
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def functional(case: Case, request: Request) -> Functional:
@@ -148,7 +166,7 @@ def check_batched(f: Forward, params: Params, x: Tensor) -> None:
                          f"{tuple(outputs[0].shape)} and {tuple(outputs[1].shape)}")
     if not outputs[0].requires_grad:
         raise InputError("the model's output does not depend on its trainable parameters: is it detached, converted to "
-                         "integers, or computed under torch.no_grad()?")
+                         "integers, or computed under torch.no_grad() or torch.inference_mode()?")
 
 
 def one_example(f: Forward) -> Forward:
@@ -175,7 +193,7 @@ def _converted(model: Any, dtype: torch.dtype, where: torch.device) -> nn.Module
     """A copy of the user's module in evaluation mode; the module itself stays as it is."""
     if not isinstance(model, nn.Module):
         raise InputError(f"a PyTorch model must be a torch.nn.Module, got {type(model).__name__}")
-    for name, p in model.named_parameters():
-        if not p.is_floating_point() and p.requires_grad:
-            raise InputError(f"parameter {name!r} is {p.dtype}; the kernel is that of real floating-point parameters")
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        if value.is_complex():
+            raise InputError(f"{name!r} is {value.dtype}, which cannot be converted to {dtype}; use real parameters")
     return copy.deepcopy(model).eval().to(device=where, dtype=dtype)

@@ -64,7 +64,8 @@ def check_difference(result: Difference, where: str) -> None:
     """Raise `WitnessError` unless the tape agrees with the differences to within the error that they have.
 
     The error of the fine difference is C h² + O(h⁴), of the coarse one 4 C h² + O(h⁴) (Richardson), so their distance
-    bounds the error three times over. That bound itself has to be below `AGREEMENT`, or the check would say nothing.
+    bounds the error three times over. That bound and the radii have to be below `AGREEMENT`, or the check would say
+    nothing.
     """
     from reference import balls
 
@@ -72,8 +73,8 @@ def check_difference(result: Difference, where: str) -> None:
         size = sum((abs(value) for value in result.by_tape), start=balls.arb(1))
         for tape, fine, coarse in zip(result.by_tape, result.fine, result.coarse, strict=True):
             bound = abs(coarse - fine)
-            if not bound < size * balls.arb(AGREEMENT):
-                raise WitnessError(f"{where}: the differences are good to {bound} only")
+            if not bound + tape.rad() + fine.rad() < size * balls.arb(AGREEMENT):
+                raise WitnessError(f"{where}: too wide to tell, tape {tape}, differences {fine} to within {bound}")
             if abs(tape - fine) > bound:
                 raise WitnessError(f"{where}: the tape gives {tape}, differences give {fine} to within {bound}")
 

@@ -22,12 +22,13 @@ def float64_expected(case: Case, examples1: Sequence[int], examples2: Sequence[i
     if not isinstance(case.network, MLP | ConvNet):
         kind = type(case.network).__name__
         raise InputError(f"the reference computes MLP and ConvNet, not {kind} (case {case.name!r})")
-    x2 = case.x1 if case.x2 is None else case.x2
-    first, second = _linearise(case, case.x1, examples1, "x1"), _linearise(case, x2, examples2, "x2")
+    first = _linearise(case, case.x1, examples1, "x1")
+    same = case.x2 is None and list(examples1) == list(examples2)
+    second = first if same else _linearise(case, case.x1 if case.x2 is None else case.x2, examples2, "x2")
     source = f"float64 tape on examples {_listed(examples1)} of x1 and {_listed(examples2)} of x2"
-    names = list(case.params)
-    block1, block2 = (np.array([_kernel([one], [one], names)[0, 0] for one in some]) for some in (first, second))
-    return Expected(_kernel(first, second, names), block1, block2, source)
+    shares = [_share(first, second, name) for name in case.params]
+    full, block1, block2 = (np.sum(arrays, axis=0) for arrays in zip(*shares, strict=True))
+    return Expected(full, block1, block2, source)
 
 
 def _linearise(case: Case, x: np.ndarray, examples: Sequence[int], what: str) -> list[Linearisation]:
@@ -38,16 +39,20 @@ def _linearise(case: Case, x: np.ndarray, examples: Sequence[int], what: str) ->
     return [linearise(case.network, FLOAT64, params, np.asarray(x[n], dtype=np.float64)) for n in examples]
 
 
-def _kernel(first: list[Linearisation], second: list[Linearisation], names: list[str]) -> np.ndarray:
-    """J1 J2ᵀ as (len(first), len(second), O, O), one parameter and one pair of examples after the other."""
+def _share(first: list[Linearisation], second: list[Linearisation], name: str) -> tuple[np.ndarray, ...]:
+    """The share of one parameter in K(x1, x2) and in the diagonal blocks, one pair of examples after the other."""
     n_outputs = first[0].output.value.shape[0]
-    total = np.zeros((len(first), len(second), n_outputs, n_outputs))
-    for name in names:
-        for n, one in enumerate(first):
-            jacobian = one.jacobian([name])
-            for m, other in enumerate(second):
-                total[n, m] += jacobian @ (jacobian if other is one else other.jacobian([name])).T
-    return total
+    full, block1, block2 = (np.empty((*shape, n_outputs, n_outputs))
+                            for shape in ((len(first), len(second)), (len(first),), (len(second),)))
+    for n, one in enumerate(first):
+        jacobian = one.jacobian([name])
+        block1[n] = jacobian @ jacobian.T
+        for m, other in enumerate(second):
+            other_jacobian = jacobian if other is one else other.jacobian([name])
+            full[n, m] = jacobian @ other_jacobian.T
+            if n == 0:
+                block2[m] = other_jacobian @ other_jacobian.T
+    return full, block1, block2
 
 
 def _listed(examples: Sequence[int]) -> str:

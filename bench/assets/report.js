@@ -5,9 +5,19 @@
   const hidden = new Set();
   const visible = (trace) => !hidden.has(trace.meta);
 
+  // A phone has room for some of the x axis's labels only.
+  function thin(layout, width) {
+    const axis = layout.xaxis;
+    if (!axis.ticktext) return;
+    const room = width - layout.margin.r - (layout.yaxis.type === "category" ? 175 : 75);
+    const step = Math.ceil(axis.ticktext.length / Math.max(1, Math.floor(room / 64)));
+    axis.ticktext = axis.ticktext.map((text, place) => (place % step ? "" : text));
+  }
+
   function draw(place) {
     const figure = figures[place.dataset.figure];
     for (const trace of figure.data) trace.visible = visible(trace);
+    thin(figure.layout, place.clientWidth);
     return Plotly.newPlot(place, figure.data, figure.layout, { responsive: true, displayModeBar: false })
       .then(() => { place.dataset.drawn = ""; });
   }

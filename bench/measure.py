@@ -1,0 +1,130 @@
+"""One cell, measured in a process of its own: set-up, first call, steady state, memory, then whether it was right."""
+
+from __future__ import annotations
+
+import gc
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import impls
+from bench import memory
+from bench.cases import CaseSource
+from bench.check import Truth, check
+from bench.record import Cell
+from bench.worker import Send
+from impls import Array, Method, MethodNotInstalled
+from impls.arrays import block_until_ready, to_numpy
+from impls.protocol import Framework
+from impls.runtime import device_memory, set_threads, wake
+from reference import Request
+
+MAX_SAMPLES = 30
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """All that a process needs to measure a cell."""
+
+    cell: Cell
+    source: CaseSource
+    truth: Truth
+    impl: str | None
+    """``FILE.py:OBJECT``, for a method that is not in the registry."""
+    steady_s: float
+    """The steady state is sampled until calls have taken this long, at least once."""
+    n_checks: int
+    """Stochastic cells of the run, which share its rate of false alarms."""
+
+
+@dataclass
+class Peak:
+    """Memory from here on, net of what the process (on CUDA: the framework's allocator) holds now, in bytes."""
+
+    framework: Framework
+    device: str
+    _before: int | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.device == "cuda":
+            held = device_memory(self.framework)
+            self._before = None if held is None else held.now
+        else:
+            self._before = memory.resident() if memory.reset_peak() else None
+
+    def bytes(self) -> int | None:
+        """None where the system does not tell."""
+        if self._before is None:
+            return None
+        if self.device == "cuda":
+            held = device_memory(self.framework)
+            return None if held is None else max(0, held.peak - self._before)
+        peak = memory.peak()
+        return None if peak is None else max(0, peak - self._before)
+
+
+def measure(send: Send, job: Job) -> dict[str, Any]:
+    """The fields of a `Record` that the measurement gives; what is known on the way goes through `send`."""
+    send("import", {})
+    try:
+        method = load_method(job.cell.method, job.impl)
+    except MethodNotInstalled as error:
+        return {"status": "not_installed", "reason": str(error)}
+    send("building the case", {"kind": method.kind})
+    case, request = job.source.build(), request_of(job.cell)
+    reason = impls.unsupported(method, case, request)
+    if reason is not None:
+        return {"status": "unsupported", "reason": reason}
+    wake(method.framework, job.cell.device)
+    set_threads(method.framework, job.cell.threads)
+    peak = Peak(method.framework, job.cell.device)
+    kernel, fault = _time(send, lambda: method.prepare(case, request), job.steady_s)
+    send("check", {"peak_bytes": peak.bytes(), "kernel_bytes": kernel.nbytes})
+    verdict = check(to_numpy(kernel), job.truth, job.cell, method.kind, job.n_checks)
+    return verdict | ({"status": "wrong", "reason": fault} if fault else {})
+
+
+def load_method(name: str, impl: str | None) -> Method:
+    """From the registry, or from the file that ``--impl`` named."""
+    return impls.load(name) if impl is None else impls.load_object(impl)
+
+
+def request_of(cell: Cell) -> Request:
+    return Request(outputs=cell.outputs, dtype=cell.dtype, device=cell.device, seed=cell.seed,  # pyright: ignore[reportArgumentType]
+                   batch_size=cell.batch_size, options=cell.options)
+
+
+def _time(send: Send, prepare: Callable[[], Callable[[], Array]], steady_s: float) -> tuple[Array, str]:
+    """The last kernel that was timed, and what was wrong with the way in which it came."""
+    gc.collect()
+    gc.freeze()  # what is there now is kept for good: collecting between the calls stays quick
+    send("set-up", {})
+    setup_s, compute = _timed(prepare)
+    send("first call", {"setup_s": setup_s})
+    first_call_s, kernel = _timed(lambda: block_until_ready(compute()))
+    send("steady state", {"first_call_s": first_call_s})
+    samples: list[float] = []
+    fault = ""
+    while len(samples) < MAX_SAMPLES and (not samples or sum(samples) < steady_s):
+        before = weakref.ref(kernel)
+        del kernel  # else a call would be charged with the memory of two kernels
+        gc.collect()
+        sample_s, kernel = _timed(lambda: block_until_ready(compute()))
+        samples.append(sample_s)
+        send("steady state", {"samples_s": tuple(samples)})
+        if before() is kernel:
+            fault = "a call returned the very array of the call before: a kernel is to be computed anew each time"
+    return kernel, fault
+
+
+def _timed(action: Callable[[], Any]) -> tuple[float, Any]:
+    """Wall-clock seconds with the garbage collector at rest, and the answer."""
+    gc.disable()
+    try:
+        begin = time.perf_counter()
+        answer = action()
+        return time.perf_counter() - begin, answer
+    finally:
+        gc.enable()

@@ -1,0 +1,174 @@
+"""Fresh processes from a fork server with the frameworks already imported, watched for time, memory and death."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from bench import memory, preload
+from bench.threads import variables
+from bench.worker import Answer, Failure, Progress, serve
+
+POLL_S = 0.02
+_LOG_TAIL = 4000
+"""Characters of a process's stderr that are kept."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one process: wall-clock seconds, resident bytes."""
+
+    time_s: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended. `measured` is what it sent on the way, kept whatever happened later."""
+
+    status: Literal["ok", "timeout", "oom", "crash", "refused"]
+    reason: str = ""
+    answer: Any = None
+    measured: dict[str, Any] = field(default_factory=dict)
+    stderr: str = ""
+
+
+class Pool:
+    """Starts the fork server. It is one for this process (multiprocessing keeps it), and ends with this process."""
+
+    def __init__(self, modules: Sequence[str], threads: int, device: str) -> None:
+        self._threads = threads
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([preload.__name__])
+        with _environment(_server_variables(modules, threads, device)):
+            forkserver.ensure_running()
+
+    def run(self, limits: Limits, task: Callable[..., Any], *arguments: Any) -> Outcome:
+        """``task(send, *arguments)`` in a new process, one at a time; it is killed when it passes a limit."""
+        with tempfile.TemporaryDirectory(prefix="ntk-bench-") as folder:
+            log = Path(folder, "log")
+            receiver, sender = self._context.Pipe(duplex=False)
+            inside = (sender, self._threads, log, task, arguments)
+            process = self._context.Process(target=serve, args=inside, daemon=True)
+            kills = memory.kills_by_kernel()
+            try:
+                process.start()
+                sender.close()
+                outcome = _Watch(process, receiver, limits, kills).outcome()
+            finally:
+                _end(process)
+                receiver.close()
+            return _with_log(outcome, log)
+
+
+class _Watch:
+    """Follows one process until it has answered, has died or has passed a limit."""
+
+    def __init__(self, process: BaseProcess, receiver: Connection, limits: Limits, kills: int) -> None:
+        self._process, self._receiver, self._limits, self._kills = process, receiver, limits, kills
+        self._phase = "start"
+        self._measured: dict[str, Any] = {}
+
+    def outcome(self) -> Outcome:
+        deadline = time.monotonic() + self._limits.time_s
+        inside = _ps(self._process.pid)
+        while True:
+            if wait([self._receiver], timeout=POLL_S):
+                try:
+                    message = self._receiver.recv()
+                except (EOFError, OSError):  # the other end is gone, perhaps in the middle of a message
+                    return self._died()
+                if isinstance(message, Progress):
+                    self._phase = message.phase
+                    self._measured |= message.measured
+                else:
+                    return self._answered(message)
+            if time.monotonic() > deadline:
+                return self._ended("timeout", f"killed after {self._limits.time_s:g} s, in phase: {self._phase}")
+            held = _resident(inside)
+            if held > self._limits.memory_bytes:
+                return self._ended("oom", f"killed at {held / 2**30:.2f} GiB, over the limit of "
+                                          f"{self._limits.memory_bytes / 2**30:.2f} GiB, in phase: {self._phase}")
+
+    def _answered(self, message: Answer | Failure) -> Outcome:
+        if isinstance(message, Answer):
+            return Outcome("ok", answer=message.value, measured=self._measured)
+        reason = message.reason if message.status == "refused" else f"{message.reason}, in phase: {self._phase}"
+        return self._ended(message.status, reason)
+
+    def _died(self) -> Outcome:
+        self._process.join()
+        code = self._process.exitcode
+        if code is None or code >= 0:
+            return self._ended("crash", f"the process ended with exit code {code}, in phase: {self._phase}")
+        if -code == signal.SIGKILL and memory.kills_by_kernel() > self._kills:
+            return self._ended("oom", f"killed by the kernel for want of memory, in phase: {self._phase}")
+        return self._ended("crash", f"the process was ended by {signal.Signals(-code).name}, in phase: {self._phase}")
+
+    def _ended(self, status: Literal["timeout", "oom", "crash", "refused"], reason: str) -> Outcome:
+        return Outcome(status, reason, measured=self._measured)
+
+
+def _end(process: BaseProcess) -> None:
+    """Nothing of a process is left behind; one that has answered has nothing more to do."""
+    if process.pid is None:
+        return
+    process.kill()
+    process.join()
+    process.close()
+
+
+def _with_log(outcome: Outcome, log: Path) -> Outcome:
+    text = log.read_text(errors="replace")[-_LOG_TAIL:] if log.exists() else ""
+    return Outcome(outcome.status, outcome.reason, outcome.answer, outcome.measured, text)
+
+
+def _server_variables(modules: Sequence[str], threads: int, device: str) -> dict[str, str]:
+    found = variables(threads) | {
+        preload.VARIABLE: ",".join(modules),
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # else the allocator's peak is 75 % of the device
+        "JAX_ENABLE_COMPILATION_CACHE": "false",   # else the first call of a second run compiles nothing
+    }
+    return found | ({"JAX_PLATFORMS": "cpu"} if device == "cpu" else {})
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """The process's environment with these variables, as it was afterwards."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _ps(pid: int | None) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:  # it is already over
+        return None
+
+
+def _resident(process: psutil.Process | None) -> int:
+    try:
+        return 0 if process is None else process.memory_info().rss
+    except psutil.NoSuchProcess:
+        return 0

@@ -1,0 +1,61 @@
+"""`equinox.exact`: per-example Jacobians of every floating-point array, contracted in blocks of examples.
+
+Cost (Novak et al. 2022, arXiv 2206.08720, table 1, "Jacobian contraction"): N·O·FP + N²O²P time, and N·O·P memory, with
+N the block. Reverse mode takes O backward passes an example, forward mode P; the smaller is taken.
+Convention: the harness's own, nothing is converted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+
+from impls import equinox_networks
+from impls.jax_contraction import Jacobian, blocked_kernel
+from impls.jax_support import Batched, flat_outputs, precision, unsupported_network
+from impls.options import check_options
+from impls.protocol import Framework, Kind
+from reference import Case, Request
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Blocked Jacobian contraction in forward or reverse mode; takes no options."""
+
+    name: str = "equinox.exact"
+    framework: Framework = "jax"
+    kind: Kind = "exact"
+
+    def unsupported(self, case: Case, request: Request) -> str | None:
+        return unsupported_network(case)
+
+    def prepare(self, case: Case, request: Request) -> Callable[[], jax.Array]:
+        return partial(self.kernel, *equinox_networks.functional(case, request), request)
+
+    def kernel(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, request: Request) -> jax.Array:
+        """The kernel of a batched ``f(params, x)`` at `params`, in their dtype; see `Request` for its shape."""
+        check_options(self.name, request, {})
+        with precision(request.dtype):
+            return blocked_kernel(partial(_jacobian, f, params), x1, x2, request)
+
+
+@eqx.filter_jit
+def _jacobian(f: Batched, params: Any, x: jax.Array) -> Jacobian:
+    """∂f/∂θ for each example on its own, (N, O, …) for each parameter."""
+
+    def one(params: Any, example: jax.Array) -> jax.Array:
+        return flat_outputs(f(params, example[None]), 1)[0]
+
+    n_outputs = jax.eval_shape(one, params, x[0]).size
+    n_params = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+    derivative = jax.jacfwd if n_params < n_outputs else jax.jacrev
+    return jax.vmap(derivative(one), in_axes=(None, 0))(params, x)
+
+
+METHODS = (Exact(),)

@@ -1,0 +1,109 @@
+"""`equinox.monte_carlo`: the kernel from random projections of the parameters, by forward-mode derivatives alone.
+
+K̂ = (1/S) Σ_s (J1 v_s)(J2 v_s)ᵀ with E[v vᵀ] = 1 is unbiased; for Gaussian v and one output its variance is
+(K_nm² + K_nn K_mm)/S. One set of projections serves x1 and x2. Cost: S forward-mode passes over each example and N²O²S
+for the products; memory: S·N·O for the projected outputs, and a few dozen copies of the parameters.
+Convention: the harness's own, nothing is converted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from impls import equinox_networks
+from impls.jax_contraction import contract
+from impls.jax_support import Batched, flat_outputs, precision, unsupported_network
+from impls.options import check_options
+from impls.protocol import Framework, Kind
+from reference import Case, InputError, Request
+from reference.case import Outputs
+
+DISTRIBUTIONS: dict[str, Callable[..., jax.Array]] = {
+    "gaussian": jax.random.normal, "rademacher": jax.random.rademacher,
+}
+
+_MOST_AT_ONCE = 64  # projections pushed through the network together: enough to fill the matrix products
+_BYTES_AT_ONCE = 2**28  # of projections held at a time
+
+
+@dataclass(frozen=True)
+class MonteCarlo:
+    """Random projections. Options: `proj_dim` (S, default 1024) and `distribution`, "gaussian" or "rademacher".
+
+    The request's seed decides the projections: the same seed gives the same kernel bit for bit, and `batch_size`
+    changes it by rounding alone.
+    """
+
+    name: str = "equinox.monte_carlo"
+    framework: Framework = "jax"
+    kind: Kind = "stochastic"
+
+    def unsupported(self, case: Case, request: Request) -> str | None:
+        return unsupported_network(case)
+
+    def prepare(self, case: Case, request: Request) -> Callable[[], jax.Array]:
+        self._options(request)
+        return partial(self.kernel, *equinox_networks.functional(case, request), request)
+
+    def kernel(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, request: Request) -> jax.Array:
+        """An unbiased estimate of the kernel of a batched ``f(params, x)``, in the dtype of `params`."""
+        proj_dim, distribution = self._options(request)
+        with precision(request.dtype):
+            key = jax.random.key(request.seed, impl="threefry2x32")
+            return _estimate(f, params, x1, x2, key, proj_dim, distribution, request.batch_size, request.outputs)
+
+    def _options(self, request: Request) -> tuple[int, str]:
+        options = check_options(self.name, request, {"proj_dim": 1024, "distribution": "gaussian"})
+        proj_dim, distribution = options["proj_dim"], options["distribution"]
+        if not isinstance(proj_dim, int) or proj_dim < 1:
+            raise InputError(f"proj_dim must be a positive integer, got {proj_dim!r}")
+        if distribution not in DISTRIBUTIONS:
+            raise InputError(f"distribution={distribution!r} is not one of {', '.join(DISTRIBUTIONS)}")
+        return proj_dim, distribution
+
+
+@eqx.filter_jit
+def _estimate(f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, key: jax.Array, proj_dim: int,
+              distribution: str, batch_size: int | None, outputs: Outputs) -> jax.Array:
+    draw = partial(_draw, params, key, DISTRIBUTIONS[distribution])
+    n1 = x1.shape[0]
+    x = x1 if x2 is None else jnp.concatenate([x1, x2])  # together, so that both see the same projections
+    projected = _project(f, params, x, draw, proj_dim, batch_size)
+    return contract(projected[:n1], projected[n1:] if x2 is not None else projected, outputs) / proj_dim
+
+
+def _project(f: Batched, params: Any, x: jax.Array, draw: Callable[[jax.Array], Any], proj_dim: int,
+             batch_size: int | None) -> jax.Array:
+    """J(x) v_s for every s: (N, O, S)."""
+
+    def derivative(direction: Any, example: jax.Array) -> jax.Array:
+        return jax.jvp(lambda params: flat_outputs(f(params, example[None]), 1)[0], (params,), (direction,))[1]
+
+    def project_one(s: jax.Array) -> jax.Array:
+        all_at_once = batch_size is None or batch_size >= x.shape[0]
+        return jax.lax.map(partial(derivative, draw(s)), x, batch_size=0 if all_at_once else batch_size)
+
+    return jnp.moveaxis(jax.lax.map(project_one, jnp.arange(proj_dim), batch_size=_at_once(params, proj_dim)), 0, -1)
+
+
+def _draw(params: Any, key: jax.Array, distribution: Callable[..., jax.Array], s: jax.Array) -> Any:
+    """Projection s, shaped as the parameters; it depends on the key and on s alone, not on how many are drawn."""
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.fold_in(key, s), len(leaves))
+    return structure.unflatten([distribution(key, leaf.shape, leaf.dtype)
+                                for key, leaf in zip(keys, leaves, strict=True)])
+
+
+def _at_once(params: Any, proj_dim: int) -> int:
+    bytes_each = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+    return min(proj_dim, max(1, min(_MOST_AT_ONCE, _BYTES_AT_ONCE // max(bytes_each, 1))))
+
+
+METHODS = (MonteCarlo(),)

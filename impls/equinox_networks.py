@@ -1,0 +1,135 @@
+"""The shared networks from Equinox's own layers, and any Equinox module as a batched function of its parameters.
+
+Equinox's convention: a module takes one example. Its parameters are its floating-point JAX arrays (the leaves that
+`eqx.is_inexact_array` finds); integers, flags and functions stay as they are. Layers tied by `eqx.nn.Shared` hold one
+array, hence one parameter; the same array put in two places without it is two parameters, as everywhere in Equinox.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from impls import jax_support
+from impls.jax_networks import ACTIVATIONS
+from impls.jax_support import Functional, precision
+from impls.user_network import UserNetwork
+from reference import MLP, Case, ConvNet, InputError, Network, Request
+from reference.networks import bias_scale, weight_scale
+
+Layer = eqx.nn.Linear | eqx.nn.Conv2d
+
+
+class NTKScaled(eqx.Module):
+    """A layer in the NTK parameterization: parameters of order one, scaled where they are used."""
+
+    layer: Layer
+    weight_scale: float = eqx.field(static=True)
+    bias_scale: float = eqx.field(static=True)
+
+    def __call__(self, x: jax.Array, *, key: Any = None) -> jax.Array:
+        del key  # eqx.nn.Sequential hands one to every layer
+        scaled = eqx.tree_at(lambda layer: layer.weight, self.layer, self.weight_scale * self.layer.weight)
+        if self.layer.bias is not None:
+            scaled = eqx.tree_at(lambda layer: layer.bias, scaled, self.bias_scale * self.layer.bias)
+        return scaled(x)
+
+
+class BatchedModule(eqx.Module):
+    """``f(params, x)``: an Equinox module over a batch, with its parameters as the first argument.
+
+    A pytree, so that what else the module holds is an argument of a compiled function, not a constant of it.
+    """
+
+    rest: Any
+
+    def __call__(self, params: Any, x: jax.Array) -> jax.Array:
+        return jax.vmap(eqx.combine(params, self.rest))(x)
+
+    __hash__ = object.__hash__  # jax.jit hashes what it compiles, and arrays have no hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+def functional(case: Case, request: Request) -> Functional:
+    """As `jax_support.functional`, with the shared networks built from Equinox's layers."""
+    if isinstance(case.network, UserNetwork):
+        return jax_support.functional(case, request)
+    with precision(request.dtype):
+        params = {name: jnp.asarray(array, request.dtype) for name, array in case.params.items()}
+        network = UserNetwork("equinox", build(case.network, params))
+        return jax_support.functional(replace(case, network=network, params={}), request)
+
+
+def batched(model: Any, params: Any = None) -> tuple[BatchedModule, Any]:
+    """The module in inference mode as ``f(params, x)`` with its parameters.
+
+    `params` None takes all its floating-point arrays. To freeze some, give the trainable part, as in
+    ``params, _ = eqx.partition(model, filter_spec)``: the model with None in place of all that is not trained; its
+    values are used. Raises `InputError` for params of another structure.
+    """
+    model = eqx.nn.inference_mode(model)
+    if params is None:
+        params, rest = eqx.partition(model, eqx.is_inexact_array)
+        return BatchedModule(rest), params
+    params = eqx.filter(params, eqx.is_inexact_array)
+    if not jax.tree.leaves(params):
+        raise InputError("params holds no floating-point array; give the trainable part of the model itself, "
+                         "params, _ = eqx.partition(model, filter_spec)")
+    try:
+        rest = jax.tree.map(lambda ours, other: other if ours is None else None, params, model,
+                            is_leaf=lambda leaf: leaf is None)
+    except ValueError as error:
+        raise InputError("params does not have the structure of the model; give params, _ = eqx.partition(model, "
+                         f"filter_spec) ({error})") from error
+    return BatchedModule(rest), params
+
+
+def build(network: Network, params: dict[str, jax.Array]) -> eqx.nn.Sequential:
+    """The shared network with these parameters; takes one example."""
+    if isinstance(network, MLP):
+        return eqx.nn.Sequential(_dense_layers(network, network.widths, params))
+    if isinstance(network, ConvNet):
+        return eqx.nn.Sequential(_conv_layers(network, params) + _dense_layers(network, network.dense_widths, params))
+    raise TypeError(f"Equinox builds MLP and ConvNet, got {type(network).__name__}")
+
+
+def _conv_layers(network: ConvNet, params: dict[str, jax.Array]) -> list[Any]:
+    layers: list[Any] = []
+    for i, conv in enumerate(network.convs):
+        channels = network.feature_shapes()[i][0]
+        layer = eqx.nn.Conv2d(channels, conv.channels, conv.kernel, conv.stride, conv.padding, use_bias=network.bias,
+                              key=jax.random.key(0))
+        layers += [_loaded(network, layer, f"conv{i}", params), eqx.nn.Lambda(ACTIVATIONS[network.activation])]
+        if conv.pool is not None:
+            layers.append(eqx.nn.AvgPool2d(conv.pool, conv.pool))
+    return [*layers, eqx.nn.Lambda(_global_mean if network.head == "global" else jnp.ravel)]
+
+
+def _dense_layers(network: MLP | ConvNet, widths: tuple[int, ...], params: dict[str, jax.Array]) -> list[Any]:
+    layers: list[Any] = []
+    for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
+        layer = eqx.nn.Linear(fan_in, fan_out, use_bias=network.bias, key=jax.random.key(0))
+        layers += [_loaded(network, layer, f"dense{i}", params), eqx.nn.Lambda(ACTIVATIONS[network.activation])]
+    return layers[:-1]
+
+
+def _loaded(network: MLP | ConvNet, layer: Layer, name: str, params: dict[str, jax.Array]) -> Layer | NTKScaled:
+    weight = params[f"{name}.weight"]
+    layer = eqx.tree_at(lambda layer: layer.weight, layer, weight)
+    if layer.bias is not None:
+        bias = params[f"{name}.bias"].reshape(layer.bias.shape)  # Conv2d keeps it as (channels, 1, 1)
+        layer = eqx.tree_at(lambda layer: layer.bias, layer, bias)
+    if network.parameterization == "standard":
+        return layer
+    return NTKScaled(layer, weight_scale(network, weight.shape), bias_scale(network))
+
+
+def _global_mean(x: jax.Array) -> jax.Array:
+    return x.mean(axis=(1, 2))

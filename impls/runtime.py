@@ -1,0 +1,101 @@
+"""What the harness asks of a framework: a device that is awake, the allocator's own peak, the number of parameters.
+
+Each function imports the framework that it is asked about, and no other.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from impls.protocol import Framework
+from impls.user_network import UserNetwork
+from reference import Case, InputError, Request
+
+
+class Memory(NamedTuple):
+    """Bytes that the allocator of a CUDA device holds: now, and at most so far."""
+
+    now: int
+    peak: int
+
+
+def missing_device(framework: Framework, name: str) -> str | None:
+    """Why that framework cannot run on the device "cpu" or "cuda", or None."""
+    try:
+        wake(framework, name)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def wake(framework: Framework, name: str) -> None:
+    """Start the framework's device, so that no method is charged for it. Raises `InputError` where there is none."""
+    if framework == "jax":
+        from impls import jax_support
+
+        jax_support.device(name)
+    elif framework == "torch":
+        import torch
+
+        from impls import torch_support
+
+        torch.zeros(1, device=torch_support.device(name))
+    elif name != "cpu":
+        raise InputError("NumPy runs on the CPU only; use --device cpu")
+
+
+def device_memory(framework: Framework) -> Memory | None:
+    """Of the first CUDA device; None where the framework's allocator keeps no count."""
+    if framework == "jax":
+        from impls import jax_support
+
+        found = jax_support.device("cuda").memory_stats()
+        return None if not found else Memory(found["bytes_in_use"], found["peak_bytes_in_use"])
+    if framework == "torch":
+        import torch
+
+        return Memory(torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated())
+    return None
+
+
+def set_threads(framework: Framework, threads: int) -> None:
+    """PyTorch keeps a count of its own; JAX takes one thread for each core that the process may run on."""
+    if framework == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def count_params(case: Case) -> int:
+    """P, the number of trainable parameters; those of a user's network are counted by its own framework."""
+    network = case.network
+    if not isinstance(network, UserNetwork):
+        return sum(math.prod(shape) for shape in network.param_shapes().values())
+    if network.framework == "torch":
+        from impls import torch_support
+
+        return sum(param.numel() for param in torch_support.functional(case, Request()).params.values())
+    import jax
+
+    from impls import jax_support
+
+    return sum(leaf.size for leaf in jax.tree.leaves(jax_support.functional(case, Request()).params))
+
+
+def as_network(model: object) -> UserNetwork | None:
+    """A torch.nn.Module, an Equinox module or a pair (f, params) of JAX as a network; None for anything else."""
+    if _is_instance(model, "torch.nn", "Module"):
+        return UserNetwork("torch", model)
+    if _is_instance(model, "equinox", "Module"):
+        return UserNetwork("equinox", model)
+    if isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], Callable):
+        return UserNetwork("jax", *model)
+    return None
+
+
+def _is_instance(model: object, module: str, name: str) -> bool:
+    """Whether `model` is one of that class; of a module that is not imported nothing can exist."""
+    return module in sys.modules and isinstance(model, getattr(sys.modules[module], name))

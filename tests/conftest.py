@@ -1,0 +1,31 @@
+"""Options of the gate, and the runtime check of array shapes for every test.
+
+The options stand here, not in tests/gate/, because pytest reads them only from the conftest files above its arguments:
+both `pytest tests/gate --impl …` (from any directory) and a plain `pytest` find this one.
+"""
+
+from __future__ import annotations
+
+import pytest
+from jaxtyping import install_import_hook
+
+# Before anything imports them: the shapes in their signatures are then checked at every call.
+install_import_hook(["reference", "impls"], "beartype.beartype")
+
+from tests.gate.selection import SELECTION, Selection  # noqa: E402
+from tests.gate.summary import GateSummary  # noqa: E402
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("gate", "the gate: every method against the proved kernels")
+    group.addoption("--impl", metavar="FILE.py:OBJECT", help="hold this method alone against the gate")
+    group.addoption("--frameworks", metavar="NAMES", default="jax,torch,numpy",
+                    help="comma-separated; methods of other frameworks are left out (default: %(default)s)")
+    group.addoption("--device", choices=("cpu", "cuda"), default="cpu",
+                    help="where the methods run (default: %(default)s)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SELECTION] = Selection.from_options(config)
+    if not hasattr(config, "workerinput"):  # the workers of pytest-xdist report to the controller, which counts
+        config.pluginmanager.register(GateSummary(config.stash[SELECTION]), "gate-summary")

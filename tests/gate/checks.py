@@ -1,0 +1,103 @@
+"""The matrix of the gate, and how one of its cells is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from impls import Method, unsupported
+from impls.arrays import to_numpy
+from reference import Case, Request, cases, round_to_float32, seed_of
+from reference.case import Device, DType, Outputs
+from tests.gate.limit import limit_cases
+
+GATE_PROJ_DIM = 16384
+"""Random projections asked of a stochastic method. A kernel 1.1 times too large is then 0.1/√(2/16384) = 9.05 standard
+errors off on the diagonal of every symmetric check; the threshold, with all the gate's comparisons, is below 7.3."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One kernel that a method has to get right."""
+
+    method: str
+    case: Case
+    dtype: DType
+    outputs: Outputs
+
+    @property
+    def id(self) -> str:
+        symmetric = "-symmetric" if self.case.symmetric else ""
+        return f"{self.method}-{self.case.name}-{self.dtype}-{self.outputs}{symmetric}"
+
+    def request(self, method: Method, device: Device) -> Request:
+        """The request, with a seed of its own, and many projections where the method is stochastic."""
+        options = {"proj_dim": GATE_PROJ_DIM} if method.kind == "stochastic" else {}
+        return Request(outputs=self.outputs, dtype=self.dtype, device=device, seed=seed_of(self.id),
+                       options=options)
+
+
+@cache
+def cases_for(kind: str) -> tuple[Case, ...]:
+    """The stored cases, and for a limit method those made for it as well."""
+    return tuple(cases()) + (limit_cases() if kind == "limit" else ())
+
+
+@cache
+def checks(method: str, kind: str) -> tuple[Check, ...]:
+    """Every case × symmetric or not × dtype × outputs."""
+    return tuple(Check(method, variant, dtype, outputs)
+                 for case in cases_for(kind) for variant in (case, case.with_symmetry())
+                 for dtype, outputs in product(get_args(DType), get_args(Outputs)))
+
+
+def skip_unsupported(method: Method, case: Case, request: Request) -> None:
+    """Skip the test, with the method's reason. A method that gives no reason has to compute."""
+    if (reason := unsupported(method, case, request)) is not None:
+        pytest.skip(reason)
+
+
+def prepare(method: Method, case: Case, request: Request) -> Callable[[], np.ndarray]:
+    """As `method.prepare`, on a copy of the case, which the callable sees unchanged; it gives NumPy arrays."""
+    own = copied(case)
+    compute = method.prepare(own, request)
+
+    def checked() -> np.ndarray:
+        kernel = to_numpy(compute())
+        assert_unchanged(own, case)
+        return kernel
+
+    return checked
+
+
+def copied(case: Case) -> Case:
+    return replace(case, params={name: array.copy() for name, array in case.params.items()}, x1=case.x1.copy(),
+                   x2=None if case.x2 is None else case.x2.copy())
+
+
+def assert_unchanged(case: Case, original: Case) -> None:
+    arrays = {**case.params, "x1": case.x1, "x2": case.x2}
+    originals = {**original.params, "x1": original.x1, "x2": original.x2}
+    changed = [name for name, array in arrays.items() if not np.array_equal(array, originals[name])]
+    assert not changed, f"the method changed its inputs: {', '.join(changed)}"
+
+
+def moved(case: Case) -> Case:
+    """The same network, name and shapes, with other parameters and other x1 and x2."""
+    def move(array: np.ndarray) -> np.ndarray:
+        return round_to_float32(0.75 * array + 0.0625)
+
+    return replace(case, params={name: move(array) for name, array in case.params.items()}, x1=move(case.x1),
+                   x2=None if case.x2 is None else move(case.x2))
+
+
+def uneven_batch_size(case: Case) -> int:
+    """The smallest batch size from 2 that leaves a smaller last block of x1 or x2; where there is none, 2."""
+    lengths = [len(x) for x in (case.x1, case.x2) if x is not None]
+    return next((size for size in range(2, max(lengths)) if any(n > size and n % size for n in lengths)), 2)

@@ -1,0 +1,73 @@
+"""The gate's parametrization: `check` is one cell of the matrix, `method` a method, `pair` a method on a case
+(`stochastic_pair`: of the stochastic methods only)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from impls.protocol import Kind, Method
+from tests.gate.checks import Check, cases_for, checks
+from tests.gate.selection import SELECTION, Selection
+from tests.gate.summary import Tag
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    selection = metafunc.config.stash[SELECTION]
+    if "check" in metafunc.fixturenames:
+        cells = [check for method in selection.methods.values() for check in checks(method.name, method.kind)]
+        metafunc.parametrize("check", cells, ids=[check.id for check in cells])
+    for fixture, kinds in (("pair", get_args(Kind)), ("stochastic_pair", ("stochastic",))):
+        if fixture in metafunc.fixturenames:
+            methods = [method for method in selection.methods.values() if method.kind in kinds]
+            pairs = [(method, case) for method in methods for case in cases_for(method.kind)]
+            metafunc.parametrize(fixture, pairs, ids=[f"{method.name}-{case.name}" for method, case in pairs])
+    if "method" in metafunc.fixturenames:
+        metafunc.parametrize("method", selection.methods.values(), ids=list(selection.methods))
+    if "name" in metafunc.fixturenames:
+        metafunc.parametrize("name", selection.names)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in list(items):
+        if Path(__file__).parent not in item.path.parents:
+            continue
+        assert isinstance(item, pytest.Function)
+        if (tag := _tag(item.callspec.params)) is None:
+            items.remove(item)  # parametrized over nothing, e.g. a test of random methods where there are none
+        else:
+            tag.attach(item)
+
+
+def _tag(params: Mapping[str, Any]) -> Tag | None:
+    for fixture, value in params.items():
+        if isinstance(value, Check):
+            return Tag(value.method, value.case.name, is_check=True)
+        if isinstance(value, tuple) and fixture in ("pair", "stochastic_pair"):
+            return Tag(value[0].name, value[1].name, is_check=False)
+        if isinstance(value, Method):
+            return Tag(value.name, None, is_check=False)
+        if fixture == "name" and isinstance(value, str):
+            return Tag(value, None, is_check=False)
+    return None
+
+
+@pytest.fixture(scope="session")
+def selection(request: pytest.FixtureRequest) -> Selection:
+    return request.config.stash[SELECTION]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_torch_thread() -> Iterator[None]:
+    """Two threads on two busy cores turned 1 ms into 56 ms; the fixture is for those methods that use PyTorch."""
+    if (torch := sys.modules.get("torch")) is None:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

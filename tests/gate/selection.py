@@ -1,0 +1,70 @@
+"""Which methods the gate holds to account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, get_args
+
+import pytest
+
+from impls import Method, RegistryError, framework, load, load_object, names
+from impls.protocol import Framework
+from reference.case import Device
+
+
+@dataclass
+class Selection:
+    """The methods that were asked for. `impl`, where given, is the only one."""
+
+    frameworks: tuple[str, ...]
+    device: Device
+    impl: Method | None = None
+    failures: dict[str, Exception] = field(default_factory=dict)
+    """Methods that were asked for and cannot be loaded; complete once `methods` has been read."""
+
+    @classmethod
+    def from_options(cls, config: pytest.Config) -> Selection:
+        """Raises `pytest.UsageError` for an unknown framework, and for an --impl that cannot be used."""
+        option: Any = config.option
+        frameworks = tuple(option.frameworks.split(","))
+        if unknown := set(frameworks) - set(get_args(Framework)):
+            raise pytest.UsageError(f"--frameworks: unknown {', '.join(sorted(unknown))}; "
+                                    f"known are {', '.join(get_args(Framework))}")
+        return cls(frameworks, option.device, None if option.impl is None else _load_impl(option.impl))
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the methods, nothing imported for the built-in ones."""
+        return [self.impl.name] if self.impl is not None else [name for name in names() if self._asked_for(name)]
+
+    @cached_property
+    def methods(self) -> dict[str, Method]:
+        """Those that can be loaded, which is done here."""
+        if self.impl is not None:
+            return {self.impl.name: self.impl}
+        loaded = {}
+        for name in self.names:
+            try:
+                loaded[name] = load(name)
+            except Exception as error:  # whatever it is, test_installed raises it again
+                self.failures[name] = error
+        return loaded
+
+    def _asked_for(self, name: str) -> bool:
+        try:
+            return framework(name) in self.frameworks
+        except Exception:  # an entry point that cannot be loaded: asked for, so that test_installed says why
+            return True
+
+
+SELECTION = pytest.StashKey[Selection]()
+
+
+def _load_impl(spec: str) -> Method:
+    try:
+        return load_object(spec)
+    except RegistryError as error:
+        raise pytest.UsageError(str(error)) from error
+    except Exception as error:
+        raise pytest.UsageError(f"--impl {spec!r}: importing it raised {type(error).__name__}: {error}") from error

@@ -1,0 +1,109 @@
+"""What the gate ran, counted; a method or a case that ran nothing fails it.
+
+A *check* compares one kernel with the truth (`test_kernel`); it is what a method and a case are held to. Counted in
+the controller from the reports, so that it holds under pytest-xdist too, and over what was selected: `-k`, `-m` and
+node ids narrow it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+from tests.gate.selection import Selection
+
+Outcome = str
+""""passed", "skipped" or "failed"."""
+
+
+@dataclass(frozen=True)
+class Tag:
+    """What a test of the gate is about; travels with its report as ``("gate", (method, case, is_check))``."""
+
+    method: str
+    case: str | None
+    is_check: bool
+
+    def attach(self, item: pytest.Item) -> None:
+        item.user_properties.append(("gate", (self.method, self.case, self.is_check)))
+
+    @classmethod
+    def of(cls, report: pytest.TestReport) -> Tag | None:
+        values = dict(report.user_properties).get("gate")
+        return None if values is None else cls(*values)  # type: ignore[misc]
+
+
+@dataclass
+class GateSummary:
+    """A pytest plugin of the controller."""
+
+    selection: Selection
+    checks: dict[str, Counter[Outcome]] = field(default_factory=lambda: defaultdict(Counter))
+    """Per method, over `test_kernel`."""
+    others: dict[str, Counter[Outcome]] = field(default_factory=lambda: defaultdict(Counter))
+    """Per method, over the gate's other tests."""
+    cases: dict[str, Counter[Outcome]] = field(default_factory=lambda: defaultdict(Counter))
+    reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        tag = Tag.of(report)
+        if tag is None or (report.when != "call" and report.passed):
+            return
+        (self.checks if tag.is_check else self.others)[tag.method][report.outcome] += 1
+        if tag.is_check and tag.case is not None:
+            self.cases[tag.case][report.outcome] += 1
+        if tag.is_check and report.skipped:
+            self.reasons[tag.method][_skip_reason(report)] += 1
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.empty() and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def empty(self) -> list[str]:
+        """One sentence for each method, and each case, that was selected and of which no check passed or failed."""
+        ran_nothing = [f"{method}: no check ran, {_count(counts['skipped'], 'was', 'were')} skipped"
+                       for method, counts in self.checks.items() if not _ran(counts)]
+        if self._all_methods_ran():
+            ran_nothing += [f"case {case}: every method skipped it" for case, counts in self.cases.items()
+                            if not _ran(counts)]
+        return ran_nothing
+
+    def _all_methods_ran(self) -> bool:
+        """Whether cases are held to account: one method alone may well support but some of them."""
+        return self.selection.impl is None and set(self.checks) == set(self.selection.names)
+
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        if not (self.checks or self.others):
+            return
+        terminalreporter.section("gate: checks of kernels, and other tests, per method")
+        for line in self._table():
+            terminalreporter.write_line(line)
+        for sentence in self.empty():
+            terminalreporter.write_line(f"GATE FAILED: {sentence}", red=True)
+
+    def _table(self) -> list[str]:
+        methods = sorted({*self.checks, *self.others})
+        width = max(map(len, methods))
+        lines = [f"{'':{width}}  checks: passed skipped failed   others: passed skipped failed"]
+        for method in methods:
+            checks, others = self.checks[method], self.others[method]
+            lines.append(f"{method:{width}}  " + "   ".join(
+                f"{counts['passed']:14} {counts['skipped']:7} {counts['failed']:6}" for counts in (checks, others)))
+            lines += [f"{'':{width}}    {n} skipped: {reason}" for reason, n in sorted(self.reasons[method].items())]
+        return lines
+
+
+def _ran(counts: Counter[Outcome]) -> bool:
+    return bool(counts["passed"] or counts["failed"])
+
+
+def _count(n: int, singular: str, plural: str) -> str:
+    return f"{n} {singular if n == 1 else plural}"
+
+
+def _skip_reason(report: pytest.TestReport) -> str:
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return reason.removeprefix("Skipped: ")

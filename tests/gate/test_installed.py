@@ -1,0 +1,14 @@
+"""What was asked for is there: a framework, or a package, that is missing fails the gate."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.gate.selection import Selection
+
+
+def test_installed(name: str, selection: Selection) -> None:
+    """The method can be loaded. To leave out a framework on purpose, give --frameworks without it."""
+    if name not in selection.methods:
+        error = selection.failures[name]
+        pytest.fail(f"{name} cannot be loaded: {type(error).__name__}: {error}", pytrace=False)

@@ -1,0 +1,32 @@
+"""A method leaves no trace: what it measures must not change what comes after."""
+
+from __future__ import annotations
+
+import pytest
+
+from impls import Method, unsupported
+from reference import Request
+from reference.case import DType
+from tests.gate.checks import cases_for, prepare
+from tests.gate.selection import Selection
+from tests.gate.state import global_state
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_global_state_is_changed(method: Method, dtype: DType, selection: Selection) -> None:
+    """Settings and random generators of the process are, after `prepare` and after the call, what they were before."""
+    options = {"proj_dim": 64} if method.kind == "stochastic" else {}
+    request = Request(dtype=dtype, device=selection.device, options=options)
+    case = next((case for case in cases_for(method.kind) if unsupported(method, case, request) is None), None)
+    if case is None:
+        pytest.skip(f"{method.name} supports no case")
+    before = global_state()
+    compute = prepare(method, case, request)
+    assert changed(before) == [], "by prepare"
+    compute()
+    assert changed(before) == [], "by the call"
+
+
+def changed(before: dict) -> list[str]:
+    after = global_state()
+    return [name for name in after if name in before and after[name] != before[name]]
