@@ -136,7 +136,7 @@ class _Builder:
             if eqn.primitive is primitives.scan_p and _unrolled_length(eqn) <= MAX_UNROLLED_STEPS:
                 return self._scan(eqn, inputs)
             if eqn.primitive.name == "split":
-                return self._split(inputs[0], eqn.params["sizes"], eqn.params["axis"])
+                return self._split(inputs[0], [int(n) for n in eqn.params["sizes"]], eqn.params["axis"])
         avals = [var.aval for var in eqn.outvars]
         return self.add(eqn.primitive, eqn.params, inputs, [(tuple(aval.shape), aval.dtype) for aval in avals])
 
