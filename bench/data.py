@@ -68,8 +68,9 @@ def _read(path: Path) -> Mapping[str, np.ndarray]:
     if not path.is_file():
         raise InputError(f"--input: there is no file {str(path)!r}")
     try:
-        content = np.load(path, allow_pickle=False)
-        return {"x1": content} if isinstance(content, np.ndarray) else dict(content)
+        with path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            return {"x1": content} if isinstance(content, np.ndarray) else dict(content)
     except (ValueError, EOFError, BadZipFile) as error:
         raise InputError(f"{path.name} is not read: it holds pickled objects, which would run code, or is no "
                          f"{path.suffix} file ({error}); save a plain array, e.g. np.save({path.name!r}, "

@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-VOID = {"br", "input", "meta"}
+VOID = {"br", "input", "link", "meta", "wbr"}
 
 
 class Markup(str):

@@ -45,7 +45,7 @@ def matrix(rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> Secti
 
 def _matrix_cell(entry: Entry | None, anchors: dict[_Reason, str]) -> Markup:
     if entry is None:
-        return element("td", units.NONE, title="not asked for")
+        return element("td", units.NONE, title="no record")
     classes = f"status-{entry.status}"
     if entry.status == "ok":
         return element("td", units.times(entry.slower) if entry.slower else "ok",
@@ -72,13 +72,22 @@ def _reason_table(reasons: dict[_Reason, list[Ranking]], labels: Labels, styles:
                   anchors: dict[_Reason, str]) -> Markup:
     if not reasons:
         return element("p", "Every cell is ok.", id="reasons")
-    rows = [markup.table_row(_reason_row(reason, "; ".join(labels.name(ranking.group) for ranking in where), len(where),
-                                         styles), {2}, id=anchors[reason]) for reason, where in reasons.items()]
+    rows = [markup.table_row(_reason_row(reason, where, labels, styles), {2}, id=anchors[reason])
+            for reason, where in reasons.items()]
     return markup.join([element("h3", "Reasons", id="reasons"),
                         markup.table(["status", "method", "cells", "reason", "which"], rows, ["cells"])])
 
 
-def _reason_row(reason: _Reason, where: str, count: int, styles: Styles) -> list[Any]:
+def _reason_row(reason: _Reason, where: list[Ranking], labels: Labels, styles: Styles) -> list[Any]:
     line, value, text = reason
-    return [status(value), name_of(line, styles), str(count), element("td", text, class_="reason"),
-            element("td", where, class_="reason")]
+    which = "; ".join(labels.name(ranking.group) for ranking in where)
+    return [status(value), name_of(line, styles), str(len(where)),
+            element("td", text, _stderr(reason, where[0]), class_="reason"), element("td", which, class_="reason")]
+
+
+def _stderr(reason: _Reason, ranking: Ranking) -> Markup:
+    """What the first process with this reason wrote before it ended; not of unsupported ones, which start none."""
+    text = next(entry.stderr for entry in ranking.failed if _reason_of(entry) == reason)
+    if not text.strip():
+        return Markup("")
+    return element("details", element("summary", "standard error"), element("pre", text.strip()))

@@ -62,7 +62,7 @@ class Options:
     """Threads, and cores, of each process."""
     block_size: int | None = None
     """Examples in a block, for methods that can be blocked (the request's batch_size)."""
-    proj_dim: int = 1024
+    proj_dim: int = 256
     """Number of random projections of stochastic methods."""
     seed: int = 0
     """Of stochastic methods."""

@@ -35,7 +35,7 @@ def page(title: str, lead: Markup, sections: Sequence[Section], figures: Mapping
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light"),
         # An icon of its own keeps browsers from asking for one.
-        Markup('<link rel="icon" href="data:,">'),
+        element("link", rel="icon", href="data:,"),
         element("style", Markup((_ASSETS / "report.css").read_text("utf-8"))),
     ))
     content = markup.join((_symbols(styles), element("header", element("h1", title), lead, nav), element("main", body),

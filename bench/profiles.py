@@ -43,7 +43,7 @@ class Profile:
 
 PROFILES = {
     "quick": Profile("digits, three widths, full kernels in float32: minutes", widths=(64, 256, 1024), channels=(16,),
-                     n_outputs=(1, 10), batch=(8, 24), outputs=("full",), dtypes=("float32",), replicates=1,
+                     n_outputs=(1, 10), batch=(16,), outputs=("full",), dtypes=("float32",), replicates=1,
                      steady_s=0.5, time_limit_s=60),
     "full": Profile("digits, six widths, all outputs and dtypes, three processes for each cell: a day",
                     widths=(64, 128, 256, 512, 1024, 2048), channels=(16, 64), n_outputs=(1, 10), batch=(16, 64, 128),

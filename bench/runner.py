@@ -25,6 +25,7 @@ from bench.store import Store
 from bench.threads import check_threads
 from bench.user_model import UserModel
 from impls.registry import METHODS
+from impls.runtime import LAZY_IMPORTS
 from reference import InputError
 
 PREPARATION = Limits(time_s=600, memory_bytes=memory.total())
@@ -152,8 +153,9 @@ def _by_source(places: Sequence[Place]) -> list[tuple[CaseSource, list[Place]]]:
 
 
 def _modules(names: Sequence[str]) -> list[str]:
-    """What the fork server imports: the modules of the chosen methods, once each."""
-    return list(dict.fromkeys(module for name, _, module in METHODS if name in names))
+    """What the fork server imports: the modules of the chosen methods, and what their frameworks put off."""
+    chosen = [(framework, module) for name, framework, module in METHODS if name in names]
+    return list(dict.fromkeys(each for framework, module in chosen for each in (module, *LAZY_IMPORTS[framework])))
 
 
 def _record_key(record: Record) -> str:

@@ -24,7 +24,7 @@ _METHODS = (
 def name_of(line: Line, styles: Styles, exact: bool = True) -> Markup:
     """A method's marker and label."""
     # A narrow table may break the name behind the library's.
-    label = markup.join(line.label.split("."), Markup(".<wbr>"))
+    label = markup.join(line.label.split("."), markup.join([".", element("wbr")]))
     return element("span", swatch(styles[line.method], exact), label, class_="method")
 
 
@@ -67,7 +67,8 @@ def answers(rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> Sect
         rows.append([*sizes, name_of(best.line, styles), units.seconds(best.median_s), units.memory(best.peak_bytes),
                      units.error(best.error), name_of(following.line, styles) if following else units.NONE,
                      _slower(ranking, following) if following else ""])
-    text = element("p", "“≈” marks a difference within the spread: the quartiles of the two overlap.", class_="soft")
+    text = element("p", "“≈” marks a difference within the spread: each median lies between the other's quartiles.",
+                   class_="soft")
     numeric = ("N", "O", "width", "threads", "time", "peak memory", "error", "slower")
     return Section("answer", "Which method to use", markup.join([markup.table(headings, rows, numeric), text]))
 

@@ -6,7 +6,8 @@ import dataclasses
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,6 @@ class Store:
         self.path = path / FILE_NAME if path.is_dir() else path
         if not self.path.is_file():
             raise StoreError(f"there are no results at {self.path}; write some with: python -m bench run --out {path}")
-        self._connection = sqlite3.connect(self.path, timeout=30)
         self._check_version()
 
     @classmethod
@@ -79,43 +79,48 @@ class Store:
         store._check_writable(folder)
         return store
 
-    def close(self) -> None:
-        self._connection.close()
-
     def add_run(self, environment: Environment, options: Mapping[str, Any], started_at: str) -> None:
         """Note that a run began: where, when, and what was asked for."""
-        with self._connection:
-            self._connection.execute(
-                "INSERT OR REPLACE INTO environments VALUES (?, ?, ?, ?, ?)",
-                (environment.key, environment.machine, environment.accelerator, environment.system,
-                 _to_json(environment.versions)))
-            self._connection.execute("INSERT INTO runs (started_at, environment, options) VALUES (?, ?, ?)",
-                                     (started_at, environment.key, _to_json(options)))
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO environments VALUES (?, ?, ?, ?, ?)",
+                               (environment.key, environment.machine, environment.accelerator, environment.system,
+                                _to_json(environment.versions)))
+            connection.execute("INSERT INTO runs (started_at, environment, options) VALUES (?, ?, ?)",
+                               (started_at, environment.key, _to_json(options)))
 
     def add(self, record: Record) -> None:
         """Write one row for good; it replaces an earlier one of the same measurement."""
         row = _to_row(record)
         columns, marks = ", ".join(f'"{name}"' for name in row), ", ".join("?" * len(row))
-        with self._connection:
-            self._connection.execute(f"INSERT OR REPLACE INTO records ({columns}) VALUES ({marks})", list(row.values()))
+        with self._transaction() as connection:
+            connection.execute(f"INSERT OR REPLACE INTO records ({columns}) VALUES ({marks})", list(row.values()))
 
     def records(self) -> list[Record]:
         """All rows, in the order in which they were written."""
         columns = [*_CELL_FIELDS, *(name for name in _INFO_FIELDS if name != "case"), *_RECORD_FIELDS]
         selected = ", ".join(f'"{name}"' for name in columns)
-        rows = self._connection.execute(f"SELECT {selected} FROM records ORDER BY id")
+        with self._transaction() as connection:
+            rows = connection.execute(f"SELECT {selected} FROM records ORDER BY id").fetchall()
         return [_to_record(dict(zip(columns, row, strict=True))) for row in rows]
 
     def environments(self) -> dict[str, Environment]:
         """Key → where rows were measured."""
-        rows = self._connection.execute("SELECT key, machine, accelerator, system, versions FROM environments")
+        with self._transaction() as connection:
+            rows = connection.execute("SELECT key, machine, accelerator, system, versions FROM environments").fetchall()
         return {key: Environment(key, machine, accelerator, system, json.loads(versions))
                 for key, machine, accelerator, system, versions in rows}
 
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one step: committed at its end, rolled back where it fails, closed either way."""
+        with closing(sqlite3.connect(self.path, timeout=30)) as connection, connection:
+            yield connection
+
     def _check_version(self) -> None:
         try:
-            (application,) = self._connection.execute("PRAGMA application_id").fetchone()
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            with self._transaction() as connection:
+                (application,) = connection.execute("PRAGMA application_id").fetchone()
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path} cannot be read ({error}); move it away, or give another --out") from error
         if application != _APPLICATION_ID:
@@ -128,8 +133,8 @@ class Store:
         try:
             if not os.access(folder, os.W_OK):
                 raise PermissionError(f"no permission to write to {folder}")
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.rollback()
+            with self._transaction() as connection:
+                connection.execute("BEGIN IMMEDIATE")
         except (OSError, sqlite3.Error) as error:
             raise _unwritable(folder, error) from error
 
@@ -153,12 +158,9 @@ def _identity(record: Record) -> tuple[str, int]:
 
 
 def _write_schema(path: Path) -> None:
-    connection = sqlite3.connect(path)
-    try:
+    with closing(sqlite3.connect(path)) as connection:
         connection.executescript(f"{_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
                                  f"PRAGMA user_version = {SCHEMA_VERSION};")
-    finally:
-        connection.close()
 
 
 def _unwritable(folder: Path, error: Exception) -> StoreError:

@@ -70,6 +70,7 @@ class Entry:
     """The largest of the replicates."""
     tolerance: float | None
     checked_against: str
+    stderr: str
     slower: float | None = None
     """Times slower than the fastest of the group; None for what is not ranked."""
 
@@ -110,10 +111,14 @@ class Ranking:
         return self.ranked[0] if self.ranked else None
 
     def tied(self, entry: Entry) -> bool:
-        """Whether the quartiles of this ranked entry overlap those of the fastest one."""
+        """Whether the fastest one and this are within the spread: each median lies between the other's quartiles.
+
+        Overlapping quartiles would not do: on a busy machine a few slow calls make everything overlap.
+        """
         fastest = self.fastest
-        return (fastest is not None and entry is not fastest and entry.rankable
-                and entry.low_s is not None and fastest.high_s is not None and entry.low_s <= fastest.high_s)
+        if fastest is None or entry is fastest or not entry.rankable:
+            return False
+        return _within(fastest.median_s, entry) and _within(entry.median_s, fastest)
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,7 @@ def summarize(line: Line, records: list[Record]) -> Entry:
         first_call_s=_median([record.first_call_s for record in records]),
         peak_bytes=_median([record.peak_bytes for record in records]),
         kernel_bytes=worst.kernel_bytes, error=max(errors, default=None), tolerance=worst.tolerance,
-        checked_against=worst.checked_against,
+        checked_against=worst.checked_against, stderr=worst.stderr,
     )
 
 
@@ -213,6 +218,11 @@ def _reading_order(group: Group, came: dict[str, int]) -> tuple:
     sizes = tuple(-1 if size is None else size for size in (info.n_outputs, info.n1, info.n2, info.width))
     return (group.environment, info.data, came[info.network], group.outputs, group.dtype, group.device, group.threads,
             sizes, info.case)
+
+
+def _within(seconds: float | None, entry: Entry) -> bool:
+    return (seconds is not None and entry.low_s is not None and entry.high_s is not None
+            and entry.low_s <= seconds <= entry.high_s)
 
 
 def _median(values: Iterable[float | None]) -> float | None:

@@ -6,8 +6,11 @@ package imports no framework: a method's module is imported when the method is l
 
 from __future__ import annotations
 
+from typing import Any
+
 from impls.protocol import Array, Method, MethodNotInstalled, RegistryError
 from impls.registry import framework, load, load_object, names, unsupported
+from reference.case import Outputs
 
 __all__ = [
     "Array", "Method", "MethodNotInstalled", "RegistryError",
@@ -15,9 +18,11 @@ __all__ = [
 ]
 
 
-def ntk(model, x1, x2=None, *, params=None, outputs="full", method="auto", batch_size=None, verbose=False, **options):
+def ntk(model: Any, x1: Array, x2: Array | None = None, *, params: Any = None, outputs: Outputs = "full",
+        method: str = "auto", batch_size: int | None = None, verbose: bool = False, seed: int = 0,
+        **options: Any) -> Array:
     """See `impls.public.ntk`, which this calls: it stands apart so that importing `impls` stays quick."""
     from impls.public import ntk as compute
 
     return compute(model, x1, x2, params=params, outputs=outputs, method=method, batch_size=batch_size, verbose=verbose,
-                   **options)
+                   seed=seed, **options)

@@ -17,7 +17,8 @@ import equinox as eqx
 import jax
 
 from impls import equinox_networks
-from impls.jax_contraction import Jacobian, blocked_kernel
+from impls.jax_blocks import blocked
+from impls.jax_contraction import Jacobian, contract
 from impls.jax_support import Batched, flat_outputs, precision, unsupported_network
 from impls.options import check_options
 from impls.protocol import Framework, Kind
@@ -42,7 +43,8 @@ class Exact:
         """The kernel of a batched ``f(params, x)`` at `params`, in their dtype; see `Request` for its shape."""
         check_options(self.name, request, {})
         with precision(request.dtype):
-            return blocked_kernel(partial(_jacobian, f, params), x1, x2, request)
+            return blocked(partial(_contract, outputs=request.outputs), x1, x2, request.batch_size,
+                           part=partial(_jacobian, f, params))
 
 
 @eqx.filter_jit
@@ -57,5 +59,7 @@ def _jacobian(f: Batched, params: Any, x: jax.Array) -> Jacobian:
     derivative = jax.jacfwd if n_params < n_outputs else jax.jacrev
     return jax.vmap(derivative(one), in_axes=(None, 0))(params, x)
 
+
+_contract = jax.jit(contract, static_argnames="outputs")
 
 METHODS = (Exact(),)

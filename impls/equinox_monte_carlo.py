@@ -76,7 +76,7 @@ def _estimate(f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, key:
     n1 = x1.shape[0]
     x = x1 if x2 is None else jnp.concatenate([x1, x2])  # together, so that both see the same projections
     projected = _project(f, params, x, draw, proj_dim, batch_size)
-    return contract(projected[:n1], projected[n1:] if x2 is not None else projected, outputs) / proj_dim
+    return contract(projected[:n1], None if x2 is None else projected[n1:], outputs) / proj_dim
 
 
 def _project(f: Batched, params: Any, x: jax.Array, draw: Callable[[jax.Array], Any], proj_dim: int,

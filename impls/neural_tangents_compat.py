@@ -1,7 +1,7 @@
 """neural-tangents 0.6.5 on JAX 0.10, without TensorFlow, and without changing JAX for anyone else.
 
-The last release of neural-tangents (June 2024) reads names that JAX has removed since, and imports TensorFlow for a part
-that nobody needs here (google/neural-tangents issue 209). So `load`
+The last release of neural-tangents reads names that JAX has removed since (github.com/google/neural-tangents, issue
+209), and imports TensorFlow for a part that nobody needs here. So `load`
 
 1. restores these names while neural-tangents is being imported, and takes them away again;
 2. lets its `experimental` package (the TensorFlow part) pass for imported meanwhile;
@@ -67,7 +67,7 @@ def _check_versions() -> None:
     except importlib.metadata.PackageNotFoundError:
         raise ModuleNotFoundError("No module named 'neural_tangents'", name="neural_tangents") from None
     if version != NEURAL_TANGENTS_SUPPORTED:
-        raise MethodNotInstalled(f"neural-tangents {NEURAL_TANGENTS_SUPPORTED} is known here, but {version} is installed: "
+        raise MethodNotInstalled(f"neural-tangents {NEURAL_TANGENTS_SUPPORTED} runs here, but {version} is installed: "
                                  f"{REMEDIES['neural_tangents']}")
 
 
@@ -137,7 +137,8 @@ def _mend(empirical: Any) -> None:
         lu=SimpleNamespace(wrap_init=_wrap_init),
         _eqn_vjp_fn=_equation_vjp,
         _get_flops=_flops,
-        print=_print_nothing,  # AUTO writes its choice to standard output
+        print=_say_nothing,  # AUTO writes its choice to standard output
+        warnings=SimpleNamespace(warn=_say_nothing),  # only that a rule is missing, so that the general way is taken
     )
 
 
@@ -230,8 +231,8 @@ def _flops(f: Callable[..., Any], optimize: bool, *args: Any, **kwargs: Any) -> 
     lowered = jax.jit(f).lower(*args, **kwargs)
     analysis = (lowered.compile() if optimize else lowered).cost_analysis()
     assert analysis is not None
-    return analysis["flops"]
+    return analysis.get("flops", 0.0)  # no entry where there is nothing to compute
 
 
-def _print_nothing(*_: Any) -> None:
+def _say_nothing(*_: Any) -> None:
     pass

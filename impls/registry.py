@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import sys
+import zlib
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -74,8 +75,8 @@ def load(name: str) -> Method:
 def load_object(spec: str) -> Method:
     """The method that ``path/to/file.py:OBJECT`` names; it need not be in the registry.
 
-    Raises `RegistryError` where the file or the object does not exist, the object breaks the protocol, or its name is
-    taken by another method.
+    Raises `RegistryError` where the file or the object does not exist, the file raises on import, the object breaks the
+    protocol, or its name is taken by another method.
     """
     path_text, colon, attribute = spec.rpartition(":")
     if not colon or not path_text.endswith(".py"):
@@ -83,7 +84,10 @@ def load_object(spec: str) -> Method:
     path = Path(path_text).expanduser().resolve()
     if not path.is_file():
         raise RegistryError(f"--impl {spec!r}: there is no file {path}")
-    module = import_file(path)
+    try:
+        module = import_file(path)
+    except Exception as error:
+        raise RegistryError(f"--impl {spec!r}: importing {path.name} raised {type(error).__name__}: {error}") from error
     if not hasattr(module, attribute):
         public = [name for name in vars(module) if not name.startswith("_")]
         raise RegistryError(f"--impl {spec!r}: {path.name} has no {attribute!r}{did_you_mean(attribute, public)}")
@@ -95,7 +99,7 @@ def load_object(spec: str) -> Method:
 
 def import_file(path: Path) -> ModuleType:
     """Import a file as a module of its own, from anywhere; what it raises is passed on."""
-    name = f"ntk_bench_file_{path.stem}_{abs(hash(str(path)))}"
+    name = f"ntk_bench_file_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
     module_spec = importlib.util.spec_from_file_location(name, path)
     assert module_spec is not None
     assert module_spec.loader is not None
@@ -118,8 +122,9 @@ def check_protocol(method: Any, source: str, name: str | None = None) -> Method:
         if not hasattr(method, attribute):
             raise RegistryError(f"{source} has no attribute {attribute!r}; "
                                 "a method needs name, framework, kind and prepare")
-    if not callable(method.prepare):
-        raise RegistryError(f"{source}: prepare must be callable, got {method.prepare!r}")
+    for attribute in ("prepare", "unsupported"):
+        if not callable(getattr(method, attribute, id)):
+            raise RegistryError(f"{source}: {attribute} must be callable, got {getattr(method, attribute)!r}")
     if not isinstance(method.name, str) or not method.name:
         raise RegistryError(f"{source}: name must be a non-empty string, got {method.name!r}")
     if method.framework not in ("jax", "torch", "numpy"):
@@ -155,11 +160,14 @@ def _import(name: str, module: str) -> ModuleType:
 
 
 def _entry_points() -> dict[str, EntryPoint]:
-    points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-    for name in points:
-        if name in {built_in for built_in, _, _ in METHODS}:
-            raise RegistryError(f"entry point {name!r} of {points[name].value!r} takes the name of a built-in method; "
+    points: dict[str, EntryPoint] = {}
+    built_in = {name for name, _, _ in METHODS}
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.name in built_in or point.name in points:
+            other = "a built-in method" if point.name in built_in else repr(points[point.name].value)
+            raise RegistryError(f"entry point {point.name!r} ({point.value}) takes the name of {other}; "
                                 "its package must rename it or be uninstalled")
+        points[point.name] = point
     return points
 
 
@@ -168,3 +176,5 @@ def _load_entry_point(point: EntryPoint) -> Any:
         return point.load()
     except ModuleNotFoundError as error:
         raise MethodNotInstalled(f"{point.name} ({point.value}) needs {error.name}, which is not installed") from error
+    except AttributeError as error:
+        raise RegistryError(f"entry point {point.name!r}: there is no {point.value} ({error})") from error

@@ -14,6 +14,9 @@ from impls.protocol import Framework
 from impls.user_network import UserNetwork
 from reference import Case, InputError, Request
 
+# What a framework imports only when it is used first, seconds of it, which would be charged to a method's first call.
+LAZY_IMPORTS: dict[Framework, tuple[str, ...]] = {"torch": ("torch._dynamo",), "jax": (), "numpy": ()}
+
 
 class Memory(NamedTuple):
     """Bytes that the allocator of a CUDA device holds: now, and at most so far."""

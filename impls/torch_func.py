@@ -37,7 +37,8 @@ def ntk_vector_products(f: Forward, params: Params, x1: Tensor, x2: Tensor | Non
     """Each cotangent of each example pulled back to the parameters (vjp), then pushed forward to all of x2 (jvp).
 
     Time N²O·FP, for the diagonal and the trace as well: O times less than the contraction where P is large beside the
-    cost of a forward pass. Memory B·O·P for the pulled-back vectors. Uses reverse and forward mode.
+    cost of a forward pass. Memory B·O·P for the pulled-back vectors and B²·O times an example's activations. Every
+    operation of f needs both reverse and forward mode.
     """
 
     def block(left: Tensor, right: Tensor) -> Tensor:

@@ -45,10 +45,10 @@ KernelFunction = Callable[[Forward, Params, Tensor, Tensor | None, Request], Ten
 
 @dataclass(frozen=True)
 class FunctionalMethod:
-    """A method that works on any function of its parameters; `kernel` is that method, `name` its name."""
+    """A method that works on any batched function of its parameters: `compute` does."""
 
     name: str
-    kernel: KernelFunction
+    compute: KernelFunction
     framework: Literal["torch"] = "torch"
     kind: Literal["exact"] = "exact"
 
@@ -59,6 +59,11 @@ class FunctionalMethod:
         check_options(self.name, request, {})
         f, params, x1, x2 = functional(case, request)
         return lambda: self.kernel(f, params, x1, x2, request)
+
+    def kernel(self, f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request) -> Tensor:
+        """The kernel of f, in the dtype of `params` and on their device; x2=None means x2 = x1."""
+        check_options(self.name, request, {})
+        return self.compute(f, params, x1, x2, request)
 
 
 def unsupported(case: Case) -> str | None:

@@ -158,19 +158,20 @@ def _patches(h: Any, window: tuple[int, ...], space: list[int], params: Any) -> 
 
 def _lookup(view: View, position: int, step: Step) -> Use | str:
     """Whole rows taken by number: a is one-hot."""
-    numbers, table = step.params["dimension_numbers"], view.shape
-    whole_rows = (tuple(numbers.collapsed_slice_dims) == (0,) and tuple(numbers.start_index_map) == (0,)
-                  and not numbers.operand_batching_dims and tuple(step.params["slice_sizes"]) == (1, *table[1:]))
+    numbers, table, params = step.params["dimension_numbers"], view.shape, step.params
+    clips, start_axes = "CLIP" in str(params["mode"]), tuple(numbers.start_index_map)
+    # A start along another axis can only be clipped to 0, as whole rows are taken.
+    whole_rows = (tuple(params["slice_sizes"]) == (1, *table[1:]) and not numbers.operand_batching_dims
+                  and (start_axes == (0,) or (clips and 0 in start_axes)))
     if position != 0 or not whole_rows or view.window is not None:
         return "enters a gather that takes no whole rows"
     indices = step.inputs[1].shape
     T, J = math.prod(indices[:-1]), math.prod(table[1:])
     y, row = step.outputs[0].shape, tuple(numbers.offset_dims)
     places = [axis for axis in range(len(y)) if axis not in row]
-    clips = "CLIP" in str(step.params["mode"])
 
-    def inflow(rows: Any) -> Any:
-        return _row_numbers(rows.reshape(T), table[0], clips)
+    def inflow(starts: Any) -> Any:
+        return _row_numbers(starts[..., start_axes.index(0)].reshape(T), table[0], clips)
 
     return Use("embedding", view, step, 1, _roles(view, (), (0,), range(1, len(table))), (1, T, table[0], J), inflow,
                lambda g: g.transpose(*places, *row).reshape(1, T, J))

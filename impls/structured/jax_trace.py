@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import jax
@@ -134,6 +135,8 @@ class _Builder:
                 return self.run(body if isinstance(body, ClosedJaxpr) else ClosedJaxpr(body, ()), inputs)
             if eqn.primitive is primitives.scan_p and _unrolled_length(eqn) <= MAX_UNROLLED_STEPS:
                 return self._scan(eqn, inputs)
+            if eqn.primitive.name == "split":
+                return self._split(inputs[0], [int(n) for n in eqn.params["sizes"]], eqn.params["axis"])
         avals = [var.aval for var in eqn.outvars]
         return self.add(eqn.primitive, eqn.params, inputs, [(tuple(aval.shape), aval.dtype) for aval in avals])
 
@@ -163,10 +166,20 @@ class _Builder:
     def _row(self, operand: Operand, i: int) -> Operand:
         if isinstance(operand, Constant):
             return Constant(operand.value[i])
-        shape, dtype = operand.shape, operand.dtype
-        params = {"start_indices": (i,) + (0,) * (len(shape) - 1), "limit_indices": (i + 1, *shape[1:]), "strides": None}
-        (row,) = self.add(primitives.slice_p, params, [operand], [((1, *shape[1:]), dtype)])
-        return self.add(primitives.squeeze_p, {"dimensions": (0,)}, [row], [(shape[1:], dtype)])[0]
+        row = self._slice(operand, 0, i, i + 1)
+        return self.add(primitives.squeeze_p, {"dimensions": (0,)}, [row], [(operand.shape[1:], operand.dtype)])[0]
+
+    def _split(self, operand: Operand, sizes: Sequence[int], axis: int) -> list[Operand]:
+        """The parts one by one: a step with one output is what the rules know."""
+        assert isinstance(operand, Value)
+        stops = list(accumulate(sizes))
+        return [self._slice(operand, axis, stop - size, stop) for size, stop in zip(sizes, stops, strict=True)]
+
+    def _slice(self, operand: Value, axis: int, start: int, stop: int) -> Operand:
+        before, after = operand.shape[:axis], operand.shape[axis + 1:]
+        params = {"start_indices": (*(0 for _ in before), start, *(0 for _ in after)),
+                  "limit_indices": (*before, stop, *after), "strides": None}
+        return self.add(primitives.slice_p, params, [operand], [((*before, stop - start, *after), operand.dtype)])[0]
 
     def _stack(self, operands: Sequence[Operand]) -> Operand:
         shape = operands[0].shape

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Way = Literal["top", "gram", "half", "gradient", "direct", "unused"]
+Way = Literal["top", "gram", "half", "gradient", "direct"]
 Outputs = Literal["full", "diagonal", "trace"]
 
 # One core multiplies and adds about this often in the time that it takes to move one byte to or from memory
@@ -110,10 +110,10 @@ class Task:
 class Cost:
     """Floating-point operations, numbers moved through memory besides, numbers kept per example, numbers held per pair."""
 
-    flops: float
-    moved: float
-    per_example: float
-    per_pair: float
+    flops: int
+    moved: int
+    per_example: int
+    per_pair: int
 
     def time(self, itemsize: int) -> float:
         """In units of one floating-point operation."""
@@ -126,8 +126,8 @@ class Step:
 
     parameter: Parameter
     ways: tuple[Way, ...]
-    flops: float
-    bytes: float
+    flops: int
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Plan:
     recompute: bool
 
     @property
-    def flops(self) -> float:
+    def flops(self) -> int:
         """Of the contraction, without the passes through the network."""
         return sum(step.flops for step in self.steps)
 
@@ -198,7 +198,7 @@ def _fitting_ways(task: Task) -> float:
 
 def _step(parameter: Parameter, task: Task, room: float) -> Step:
     if not parameter.used:
-        return Step(parameter, ("unused",), 0, 0)
+        return Step(parameter, (), 0, 0)
     if parameter.carried_by is not None:
         return Step(parameter, (), 0, 0)
     if not parameter.products:
@@ -227,7 +227,7 @@ def _crossed_time(parameter: Parameter, task: Task, room: float) -> float:
     return own + cross_flops(parameter, task)
 
 
-def cross_flops(parameter: Parameter, task: Task) -> float:
+def cross_flops(parameter: Parameter, task: Task) -> int:
     """Of the terms between the two uses of a matrix and its transpose, both ways round."""
     first, second = parameter.products
     T, U, O = first.positions, second.positions, task.n_outputs

@@ -1,0 +1,1 @@
+"""The cells of the benchmark under airspeed velocity (`kernels`) and pytest-benchmark (`microbench`)."""

@@ -1,0 +1,78 @@
+"""Which cells the suites measure, and what one of them is once it is set up: shared by both suites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+
+import impls
+from bench.cases import CaseSource
+from bench.check import Truth, find_truth
+from bench.data import digits
+from bench.measure import request_of
+from bench.profiles import PROFILES, cases_of
+from bench.record import Cell
+from bench.runs import options_of
+from bench.threads import pin
+from impls.arrays import block_until_ready, to_numpy
+from impls.runtime import set_threads, wake
+
+THREADS = 1
+
+# The part of the quick profile that a commit is judged by: each cell runs many times, so the largest network is left out.
+PROFILE = replace(PROFILES["quick"], widths=(64, 256), channels=(), n_outputs=(10,), batch=(8,))
+
+
+class Skip(Exception):
+    """Why a cell is not measured."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A cell whose first call is done."""
+
+    cell: Cell
+    source: CaseSource
+    kind: str
+    compute: Callable[[], impls.Array]
+
+    def kernel(self) -> np.ndarray:
+        """Compute the kernel anew and wait for it."""
+        return to_numpy(self.compute())
+
+    @property
+    def truth(self) -> Truth:
+        return find_truth(self.source)
+
+    def call(self) -> None:
+        """What is timed: one kernel, up to its last entry."""
+        block_until_ready(self.compute())
+
+
+@cache
+def sources() -> dict[int, CaseSource]:
+    """The cases of the suites by the width of their network."""
+    cases = cases_of(PROFILE, digits())
+    return dict(zip(PROFILE.widths, cases, strict=True))
+
+
+def prepare(method_name: str, width: int) -> Prepared:
+    """Set the cell up and call it once, so that what is timed later is the steady state. Raises `Skip`, with a reason."""
+    pin(THREADS)
+    try:
+        method = impls.load(method_name)
+    except impls.MethodNotInstalled as error:
+        raise Skip(str(error)) from error
+    source = sources()[width]
+    cell = Cell(method_name, source.name, threads=THREADS, options=options_of(method.kind))
+    case, request = source.build(), request_of(cell)
+    if reason := impls.unsupported(method, case, request):
+        raise Skip(reason)
+    wake(method.framework, cell.device)
+    set_threads(method.framework, THREADS)
+    prepared = Prepared(cell, source, method.kind, method.prepare(case, request))
+    prepared.call()
+    return prepared

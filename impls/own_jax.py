@@ -1,0 +1,54 @@
+"""An Equinox module or a JAX function of the user's own, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from impls.jax_support import flat_outputs, precision, trainable
+from impls.own_network import OwnNetwork, check_examples, check_finite, check_floating, one_device, one_dtype
+from impls.user_network import UserNetwork
+from reference import InputError
+from reference.case import DType
+
+
+def own_network(network: UserNetwork, x1: Any, x2: Any) -> OwnNetwork:
+    """The network as a batched function; x1 and x2 in the dtype of its parameters. Raises `InputError`."""
+    f, params = _function(network)
+    leaves = jax.tree.leaves(params)
+    dtype = one_dtype(str(leaf.dtype) for leaf in leaves)
+    with precision(dtype):
+        params = jax.tree.map(jnp.asarray, params)
+        leaves = jax.tree.leaves(params)
+        where = leaves[0].sharding
+        x1, x2 = _examples(x1, "x1", dtype, where), None if x2 is None else _examples(x2, "x2", dtype, where)
+        check_examples(x1, x2)
+        arrays = [("x1", x1), *([] if x2 is None else [("x2", x2)]), *(("params", leaf) for leaf in leaves)]
+        for name, array in arrays:
+            check_finite(bool(jnp.isfinite(array).all()), name)
+        kind = one_device(_device_name(device) for _, array in arrays for device in array.devices())
+        outputs = jax.eval_shape(lambda params, x: flat_outputs(f(params, x), x.shape[0]), params, x1)
+    return OwnNetwork("jax", f, params, x1, x2, dtype, kind, outputs.shape[1], sum(leaf.size for leaf in leaves))
+
+
+def _function(network: UserNetwork) -> tuple[Any, Any]:
+    if network.framework == "jax":
+        return trainable(network.model, network.params)
+    from impls import equinox_networks
+
+    return equinox_networks.batched(network.model, network.params)
+
+
+def _examples(x: Any, what: str, dtype: DType, where: jax.sharding.Sharding) -> jax.Array:
+    if not isinstance(x, np.ndarray | jax.Array):
+        raise InputError(f"{what} must be a JAX or NumPy array for this model, got {type(x).__name__}")
+    check_floating(str(x.dtype), bool(jnp.issubdtype(x.dtype, jnp.floating)), what)
+    x = x.astype(dtype)
+    return jax.device_put(x, where) if isinstance(x, np.ndarray) else x
+
+
+def _device_name(device: Any) -> str:
+    return f"{'cuda' if device.platform == 'gpu' else device.platform}:{device.id}"

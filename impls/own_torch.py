@@ -1,0 +1,59 @@
+"""A PyTorch module or function of the user's own, checked."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from impls.own_network import OwnNetwork, check_examples, check_finite, check_floating, one_device, one_dtype
+from impls.torch_support import DTYPES, Forward, Params, check_batched, module_function, precision
+from impls.user_network import UserNetwork
+from reference import InputError
+from reference.case import DType
+
+
+def own_network(network: UserNetwork, x1: Any, x2: Any) -> OwnNetwork:
+    """The network as a batched function; x1 and x2 in the dtype of its parameters. Raises `InputError`."""
+    f, params = _function(network)
+    dtype = one_dtype(str(param.dtype).removeprefix("torch.") for param in params.values())
+    where = next(iter(params.values())).device
+    x1, x2 = _examples(x1, "x1", dtype, where), None if x2 is None else _examples(x2, "x2", dtype, where)
+    check_examples(x1, x2)
+    tensors = [("x1", x1), *([] if x2 is None else [("x2", x2)]), *params.items()]
+    for name, tensor in tensors:
+        check_finite(bool(torch.isfinite(tensor).all()), name)
+    kind = one_device(str(tensor.device) for _, tensor in tensors)
+    check_batched(f, params, x1)
+    with torch.no_grad(), precision(dtype):
+        n_outputs = f(params, x1[:1]).numel()
+    return OwnNetwork("torch", f, params, x1, x2, dtype, kind, n_outputs, sum(p.numel() for p in params.values()))
+
+
+def _function(network: UserNetwork) -> tuple[Forward, Params]:
+    if isinstance(network.model, nn.Module):
+        if network.params is not None:
+            raise InputError("a torch.nn.Module carries its parameters: leave params out, and freeze what is not "
+                             "trained with requires_grad_(False)")
+        return module_function(_evaluated(network.model))
+    params = {name: p.detach() for name, p in network.params.items() if p.is_floating_point()}
+    rest = {name: p for name, p in network.params.items() if name not in params}
+    return lambda params, x: network.model({**rest, **params}, x), params
+
+
+def _evaluated(module: nn.Module) -> nn.Module:
+    """A copy in evaluation mode that shares the parameters' memory; the module itself stays as it is."""
+    return copy.deepcopy(module, {id(param): param for param in module.parameters()}).eval()
+
+
+def _examples(x: Any, what: str, dtype: DType, where: torch.device) -> Tensor:
+    if isinstance(x, np.ndarray):
+        check_floating(str(x.dtype), x.dtype.kind == "f", what)
+        return torch.tensor(x, dtype=DTYPES[dtype], device=where)
+    if not isinstance(x, Tensor):
+        raise InputError(f"{what} must be a tensor or a NumPy array for this model, got {type(x).__name__}")
+    check_floating(str(x.dtype), x.is_floating_point(), what)
+    return x.detach().to(DTYPES[dtype])

@@ -1,0 +1,169 @@
+"""Processes from the fork server: fresh, pinned, limited, and every way to die is told apart.
+
+One program runs all tasks in a pool of its own, as the server is one for a process; the tests read what it printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.threads import check_threads, cores
+from reference import InputError
+
+ROOT = Path(__file__).parents[1]
+
+PROGRAM = """
+import dataclasses, json, os, signal, sys, time
+
+import numpy as np
+
+from bench.pool import Limits, Pool
+
+MIB = 2**20
+held = []
+
+def answer(send, value): return value + 1
+def say(send, text): print(text, flush=True); os.write(2, b"native\\n"); raise ValueError(text)
+def hang(send): send("steady state", {"first_call_s": 1.5}); time.sleep(60)
+def grow(send):
+    send("set-up", {})
+    while True: held.append(np.ones(MIB)); time.sleep(0.002)
+def no_memory(send): raise MemoryError("no room")
+def like_torch(send): raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+def like_xla(send): raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+def segfault(send): send("first call", {}); os.kill(os.getpid(), signal.SIGSEGV)
+def leave(send): os._exit(3)
+def exit_quietly(send): sys.exit(0)
+def refuse(send):
+    from reference import InputError
+    raise InputError("mend your input")
+def pinned(send): return len(os.sched_getaffinity(0)), os.environ["OMP_NUM_THREADS"]
+def torch_threads(send):
+    import torch
+    return torch.get_num_threads()
+def xla_threads(send):
+    from jax._src import xla_bridge
+    before = list(xla_bridge._backends)
+    import jax
+    jax.numpy.ones((300, 300)).dot(jax.numpy.ones((300, 300))).block_until_ready()
+    names = [open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")]
+    return before, names.count("tf_XLAEigen"), "torch" in sys.modules
+def preloaded(send): return sorted({"torch", "jax"} & set(sys.modules)), os.getpid()
+
+if __name__ == "__main__":
+    frameworks = sys.argv[1:]
+    modules = {"torch": "impls.torch_autograd", "jax": "impls.equinox_exact"}
+    pool = Pool(["no.such.module", *(modules[name] for name in frameworks)], 1, "cpu")
+    limits = Limits(time_s=60, memory_bytes=2**33)
+    runs = {
+        "answer": (limits, answer, 41), "say": (limits, say, "text"), "hang": (Limits(0.4, 2**33), hang),
+        "grow": (Limits(60, 1500 * MIB), grow), "no_memory": (limits, no_memory), "like_torch": (limits, like_torch),
+        "like_xla": (limits, like_xla), "segfault": (limits, segfault), "leave": (limits, leave),
+        "exit_quietly": (limits, exit_quietly), "refuse": (limits, refuse), "pinned": (limits, pinned),
+        "preloaded": (limits, preloaded), "preloaded_again": (limits, preloaded),
+    }
+    if "torch" in frameworks: runs["torch_threads"] = (limits, torch_threads)
+    if "jax" in frameworks: runs["xla_threads"] = (limits, xla_threads)
+    before = dict(os.environ)
+    outcomes = {name: dataclasses.asdict(pool.run(*run)) for name, run in runs.items()}
+    assert dict(os.environ) == before
+    print(json.dumps(outcomes))
+"""
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What became of each task."""
+    program = tmp_path_factory.mktemp("pool") / "program.py"
+    program.write_text(PROGRAM)
+    frameworks = [name for name in ("torch", "jax") if _installed(name)]
+    done = subprocess.run([sys.executable, str(program), *frameworks], cwd=ROOT, capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "fork" not in done.stderr, "a framework warns of the fork: one of its backends ran before it"
+    return json.loads(done.stdout)
+
+
+def _installed(framework: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(framework) is not None
+
+
+def test_answer(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert (outcomes["answer"]["status"], outcomes["answer"]["answer"]) == ("ok", 42)
+
+
+def test_exception_is_a_crash_with_type_message_place_and_output(outcomes: dict[str, dict[str, Any]]) -> None:
+    said = outcomes["say"]
+    assert said["status"] == "crash"
+    assert said["reason"].startswith("ValueError: text (at ")
+    assert "program.py:" in said["reason"]
+    assert "native" in said["stderr"]
+    assert "Traceback" in said["stderr"]
+
+
+def test_timeout_names_the_phase_and_keeps_what_was_measured(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert outcomes["hang"]["status"] == "timeout"
+    assert outcomes["hang"]["reason"] == "killed after 0.4 s, in phase: steady state"
+    assert outcomes["hang"]["measured"] == {"first_call_s": 1.5}
+
+
+@pytest.mark.parametrize("task", ["grow", "no_memory", "like_torch", "like_xla"])
+def test_out_of_memory(outcomes: dict[str, dict[str, Any]], task: str) -> None:
+    assert outcomes[task]["status"] == "oom"
+    assert ("GiB" if task == "grow" else "Error") in outcomes[task]["reason"]
+
+
+def test_death_by_signal_is_a_crash_with_its_name(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert outcomes["segfault"]["status"] == "crash"
+    assert outcomes["segfault"]["reason"] == "the process was ended by SIGSEGV, in phase: first call"
+    assert "Segmentation fault" in outcomes["segfault"]["stderr"]
+
+
+def test_leaving_without_an_answer_is_a_crash(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert "exit code 3" in outcomes["leave"]["reason"]
+    assert "SystemExit" in outcomes["exit_quietly"]["reason"]
+    assert outcomes["leave"]["status"] == outcomes["exit_quietly"]["status"] == "crash"
+
+
+def test_unusable_input_is_refused(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert (outcomes["refuse"]["status"], outcomes["refuse"]["reason"]) == ("refused", "mend your input")
+
+
+def test_processes_are_pinned(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert outcomes["pinned"]["answer"] == [1, "1"]
+
+
+def test_frameworks_are_imported_before_the_fork_and_processes_are_fresh(outcomes: dict[str, dict[str, Any]]) -> None:
+    modules, pid = outcomes["preloaded"]["answer"]
+    assert modules == sorted(name for name in ("torch", "jax") if _installed(name))
+    assert outcomes["preloaded_again"]["answer"][1] != pid
+
+
+def test_torch_has_as_many_threads_as_it_is_given(outcomes: dict[str, dict[str, Any]]) -> None:
+    if "torch_threads" not in outcomes:
+        pytest.skip("PyTorch is not installed")
+    assert outcomes["torch_threads"]["answer"] == 1
+
+
+def test_xla_starts_after_the_fork_with_a_thread_for_each_core(outcomes: dict[str, dict[str, Any]]) -> None:
+    if "xla_threads" not in outcomes:
+        pytest.skip("JAX is not installed")
+    backends, threads, _ = outcomes["xla_threads"]["answer"]
+    assert backends == []
+    assert threads == 1
+
+
+def test_threads_beyond_the_cores_are_refused() -> None:
+    check_threads(1)
+    for threads in (0, len(cores()) + 1):
+        with pytest.raises(InputError, match="cores"):
+            check_threads(threads)

@@ -1,0 +1,123 @@
+"""Modules of the user's own: what they may hold, that they come out as they went in, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+from typing import get_args
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
+
+from torch import nn  # noqa: E402
+
+import impls  # noqa: E402
+from impls.arrays import to_numpy  # noqa: E402
+from impls.torch_support import functional  # noqa: E402
+from impls.user_network import UserNetwork  # noqa: E402
+from reference import Case, InputError, Request, compare  # noqa: E402
+from reference.case import DType, Outputs  # noqa: E402
+from tests.test_torch_methods import GENERAL  # noqa: E402
+from tests.torch_models import IMAGE, MODELS, ResidualNet, TiedLinear, model, naive_expected, user_case  # noqa: E402
+
+
+@pytest.mark.parametrize("n2", [3, None], ids=["x2", "symmetric"])
+@pytest.mark.parametrize("dtype", get_args(DType))
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("method", GENERAL)
+def test_against_naive_autograd(method: str, kind: type[nn.Module], dtype: DType, n2: int | None) -> None:
+    module = model(kind)
+    case = user_case(module, n2=n2)
+    truth = naive_expected(module, case)
+    for outputs in get_args(Outputs):
+        request = Request(outputs=outputs, dtype=dtype, batch_size=2)
+        kernel = to_numpy(impls.load(method).prepare(case, request)())
+        comparison = compare(kernel, truth, outputs=outputs, dtype=dtype, symmetric=n2 is None)
+        assert comparison.ok, f"{outputs}: {comparison.reason}"
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("method", GENERAL)
+def test_module_is_untouched(method: str, kind: type[nn.Module]) -> None:
+    module = model(kind)
+    module.get_submodule(next(name for name, _ in module.named_children())).eval()  # a mixture of modes stays one
+    before = copy.deepcopy(module)
+    impls.load(method).prepare(user_case(module), Request(dtype="float64"))()
+    assert [part.training for part in module.modules()] == [part.training for part in before.modules()]
+    for (name, now), then in zip(module.named_parameters(), before.parameters(), strict=True):
+        assert (now.dtype, now.requires_grad, now.grad) == (then.dtype, then.requires_grad, None), name
+    for (name, now), then in zip(module.state_dict().items(), before.state_dict().values(), strict=True):
+        assert torch.equal(now, then), name
+
+
+def test_parameters_are_the_trainable_ones_each_once() -> None:
+    residual = functional(user_case(model(ResidualNet)), Request()).params
+    assert "middle.weight" in residual
+    assert "unused.weight" in residual
+    assert not {"again.weight", "frozen.weight", "frozen.bias", "norm.running_mean"} & set(residual)
+    assert set(functional(user_case(model(TiedLinear)), Request()).params) == {"first.weight", "first.bias"}
+
+
+def test_frozen_parameter_is_not_counted() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(72, 3))
+    module[1].bias.requires_grad_(False)
+    case = user_case(module)
+    comparison = compare(to_numpy(impls.load(GENERAL[0]).prepare(case, Request())()), naive_expected(module, case),
+                         outputs="full", dtype="float32", symmetric=False)
+    assert comparison.ok, comparison.reason
+
+
+class Returns(nn.Module):
+    """A linear layer whose output goes through `change`."""
+
+    def __init__(self, change) -> None:
+        super().__init__()
+        self.layer = nn.Linear(72, 3)
+        self.change = change
+
+    def forward(self, x):
+        return self.change(self.layer(x.flatten(1)))
+
+
+REFUSED = {
+    "tuple": (Returns(lambda y: (y, y)), "must return one tensor, got tuple"),
+    "number": (Returns(lambda y: float(y.detach().sum())), "must return one tensor, got float"),
+    "summed over examples": (Returns(lambda y: y.sum(0)), "not batched"),
+    "one number for all": (Returns(lambda y: y.sum()), "not batched"),
+    "examples on another axis": (Returns(lambda y: y.T), "not batched"),
+    "shape depends on N": (Returns(lambda y: y @ y.T), "not batched"),
+    "detached": (Returns(lambda y: y.detach()), "does not depend on its trainable parameters"),
+    "classes": (Returns(lambda y: y.argmax(1)), "does not depend on its trainable parameters"),
+    "all frozen": (Returns(lambda y: y).requires_grad_(False), "no trainable parameter"),
+    "batch statistics": (nn.Sequential(nn.BatchNorm2d(IMAGE[0], track_running_stats=False), nn.Flatten()),
+                         "keeps no running statistics"),
+    "complex": (nn.Sequential(nn.Flatten(), nn.Linear(72, 3, dtype=torch.complex64)), "torch.complex64"),
+    "function": (lambda x: x, "must be a torch.nn.Module, got function"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("method", GENERAL)
+def test_refused_with_a_reason(method: str, what: str) -> None:
+    module, message = REFUSED[what]
+    with pytest.raises(InputError, match=message):
+        impls.load(method).prepare(user_case(module), Request())
+
+
+@pytest.mark.parametrize("method", GENERAL)
+def test_kernel_of_a_function(method: str) -> None:
+    """`kernel(f, params, x1, x2, request)` checks f and the options itself: `prepare` is not on its way."""
+    params, x = {"w": torch.ones(3, 2)}, torch.ones(4, 3)
+    kernel = impls.load(method).kernel  # pyright: ignore[reportAttributeAccessIssue]
+    assert kernel(lambda p, x: x @ p["w"], params, x, None, Request()).shape == (4, 4, 2, 2)
+    with pytest.raises(InputError, match="not batched"):
+        kernel(lambda p, x: (x @ p["w"]).sum(0), params, x, None, Request())
+    with pytest.raises(InputError, match="proj_dim"):
+        kernel(lambda p, x: x @ p["w"], params, x, None, Request(options={"proj_dim": 4}))
+
+
+@pytest.mark.parametrize("method", [*GENERAL, "explicit_mlp"])
+def test_model_of_another_framework_is_unsupported(method: str) -> None:
+    case = user_case(model(TiedLinear))
+    jax_case = Case("jax", UserNetwork("jax", lambda p, x: x, {}), {}, case.x1)
+    assert impls.unsupported(impls.load(method), jax_case, Request())
