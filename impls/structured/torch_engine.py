@@ -1,0 +1,105 @@
+"""The engine: trace, analyse, plan; then passes through the network and contractions, as the plan says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import reduce
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from impls.structured import planner
+from impls.structured.torch_analysis import Analysis, analyse
+from impls.structured.torch_contract import Contraction, mirrored
+from impls.structured.torch_direct import looped_gradients
+from impls.structured.torch_factors import Arrays, Factors, Term
+from impls.structured.torch_program import Program, Value
+from impls.structured.torch_trace import Untraceable, trace
+from impls.torch_support import Forward, Params, one_example, precision
+
+
+class Engine:
+    """The kernel of the batched ``f(params, x)`` for examples of given shapes.
+
+    `memory_limit`: bytes beyond the kernel itself, None for no limit. A function that cannot be written down as a list of
+    operations is differentiated example by example; the plan then says why.
+    """
+
+    def __init__(self, f: Forward, params: Params, x1: Tensor, x2: Tensor | None, *, outputs: planner.Outputs,
+                 batch_size: int | None = None, memory_limit: int | None = None) -> None:
+        self.f, self.names = f, tuple(params)
+        self.dtype = reduce(torch.promote_types, (p.dtype for p in params.values()))
+        with precision(self.dtype):
+            parameters, analysis, n_outputs, example_bytes = _known(f, params, x1[0])
+        task = planner.Task(len(x1), None if x2 is None else len(x2), n_outputs, outputs, self.dtype.itemsize,
+                            example_bytes, batch_size, memory_limit)
+        self.plan = planner.plan(task, parameters)
+        self.factors = None if analysis is None else Factors(analysis, self.plan, self.dtype)
+        terms = [Term(name, "gradient") for name in self.names] if self.factors is None else self.factors.terms
+        self.contraction = Contraction(terms, outputs, n_outputs, self.plan.block1, self.plan.block2)
+
+    def __call__(self, params: Params, x1: Tensor, x2: Tensor | None) -> Float[Tensor, "N1 N2 ..."]:
+        """The kernel, laid out as the request's outputs say."""
+        with torch.no_grad(), precision(self.dtype):
+            kernel = self._kernel(params, x1, x2)
+        return kernel.permute({"full": (1, 3, 0, 2), "diagonal": (1, 2, 0), "trace": (0, 1)}[self.contraction.outputs])
+
+    def _kernel(self, params: Params, x1: Tensor, x2: Tensor | None) -> Tensor:
+        shape = self.contraction.shape(len(x1), len(x1 if x2 is None else x2))
+        kernel = torch.empty(shape, dtype=self.dtype, device=x1.device)
+        rows = self._slices(len(x1), self.plan.panel1)
+        columns = rows if x2 is None else self._slices(len(x2), self.plan.panel2)
+        kept = {} if self.plan.recompute else {j.start: self._panel(params, (x1 if x2 is None else x2)[j]) for j in columns}
+        for i in rows:
+            left = kept[i.start] if x2 is None and kept else self._panel(params, x1[i])
+            for j in columns:
+                if x2 is None and j.start < i.start:
+                    continue
+                same = x2 is None and i == j
+                right = left if same else kept[j.start] if kept else self._panel(params, (x1 if x2 is None else x2)[j])
+                self._write(kernel, left, right, i, j, same=same, both=x2 is None and not same)
+        return kernel
+
+    def _write(self, kernel: Tensor, left: Arrays, right: Arrays, i: slice, j: slice, *, same: bool, both: bool) -> None:
+        """The block of two panels, made in the kernel's own memory where it is all of it."""
+        outputs, shape = self.contraction.outputs, self.contraction.shape(i.stop - i.start, j.stop - j.start)
+        whole = shape == tuple(kernel.shape)
+        block = kernel if whole else kernel.new_empty(shape)
+        self.contraction(left, right, block, symmetric=same)
+        if not whole:
+            _place(kernel, i, j, outputs).copy_(block)
+        if both:
+            _place(kernel, j, i, outputs).copy_(mirrored(block, outputs))
+
+    def _panel(self, params: Params, x: Tensor) -> Arrays:
+        if self.factors is None:
+            return looped_gradients(self.f, params, x)
+        return self.factors([params[name].detach() for name in self.names], x)
+
+    def _slices(self, n: int, size: int) -> tuple[slice, ...]:
+        return tuple(slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def _place(kernel: Tensor, i: slice, j: slice, outputs: planner.Outputs) -> Tensor:
+    return kernel[:, i, :, j] if outputs == "full" else kernel[..., i, j]
+
+
+def _known(f: Forward, params: Params, example: Tensor) -> tuple[Sequence[planner.Parameter], Analysis | None, int, int]:
+    """The parameters, the analysis behind them (None where f cannot be written down), O, and bytes for one example's passes."""
+    try:
+        program = trace(f, params, example)
+    except Untraceable as error:
+        with torch.no_grad():
+            n_outputs = one_example(f)(params, example).numel()
+        fallbacks = [planner.Parameter(name, p.numel(), rule=f"fallback: {error}") for name, p in params.items()]
+        return fallbacks, None, n_outputs, 0
+    analysis = analyse(program, tuple(params))
+    return analysis.parameters, analysis, program.n_outputs, _example_bytes(program)
+
+
+def _example_bytes(program: Program) -> int:
+    """Roughly what one example needs: its activations, and as many cotangents for each output."""
+    values: Iterator[Value] = (value for step in program.steps for value in step.outputs if value.on_example)
+    return (1 + program.n_outputs) * sum(math.prod(value.shape) * value.dtype.itemsize for value in values)
