@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import torch
@@ -61,8 +61,7 @@ def analyse(program: Program, names: Sequence[str]) -> Analysis:
         groups.append(grouped)
     carriers = _carry_biases(groups, paths)
     parameters = tuple(_parameter(i, names, program, found, groups[i], carriers) for i in range(len(names)))
-    kept = tuple(() if i in carriers else groups[i] for i in range(len(names)))
-    return Analysis(program, parameters, kept)
+    return Analysis(program, parameters, tuple(groups))
 
 
 def _find(program: Program) -> _Found:
@@ -170,22 +169,31 @@ def _crossable(groups: tuple[Group, ...]) -> bool:
 
 
 def _carry_biases(groups: list[tuple[Group, ...]], paths: _Paths) -> dict[int, int]:
-    """Let products count the biases added to them; gives for each such bias the parameter that carries it."""
+    """Let products count the biases added to them; gives for each such bias the parameter that carries (a part of) it."""
     carriers: dict[int, int] = {}
-    for i, (bias, *more) in ((i, g) for i, g in enumerate(groups) if g):
-        if more or bias.uses[0].rule != "bias":
-            continue
-        hosts = [(j, k) for j, of_parameter in enumerate(groups) if not has_cross_terms(of_parameter) and j not in carriers
-                 for k, group in enumerate(of_parameter) if group.uses[0].rule in ("dense", "convolution", "scale")]
-        for j, k in hosts:
-            values = _carries(groups[j][k], bias.uses, paths)
-            if values is not None:
-                host = groups[j][k]
-                grown = Group(host.uses, host.top, (*host.carried, (i, values)))
-                groups[j] = (*groups[j][:k], grown, *groups[j][k + 1:])
-                carriers[i] = j
-                break
+    for i in range(len(groups)):
+        for bias in groups[i]:
+            host = None if bias.uses[0].rule != "bias" else _host(groups, bias, paths)
+            if host is None:
+                continue
+            j, k, values = host
+            of_host = groups[j]
+            grown = replace(of_host[k], carried=(*of_host[k].carried, (i, values)))
+            groups[j] = (*of_host[:k], grown, *of_host[k + 1:])
+            groups[i] = tuple(group for group in groups[i] if group is not bias)
+            carriers[i] = j
     return carriers
+
+
+def _host(groups: list[tuple[Group, ...]], bias: Group, paths: _Paths) -> tuple[int, int, tuple[float, ...]] | None:
+    """The product that can count this bias: its parameter, its number there, and the bias's input value at each use."""
+    for j, of_parameter in enumerate(groups):
+        for k, group in enumerate(of_parameter):
+            if group.uses[0].rule in ("dense", "convolution", "scale") and not has_cross_terms(of_parameter):
+                values = _carries(group, bias.uses, paths)
+                if values is not None:
+                    return j, k, values
+    return None
 
 
 def _carries(group: Group, biases: Sequence[Use], paths: _Paths) -> tuple[float, ...] | None:
@@ -217,9 +225,9 @@ def _parameter(i: int, names: Sequence[str], program: Program, found: _Found, gr
     size = math.prod(program.parameters[i].shape)
     if i in found.reasons:
         return planner.Parameter(names[i], size, rule=f"fallback: {found.reasons[i]}")
-    if not groups:
-        return planner.Parameter(names[i], size, rule="unused", used=False)
-    rule = groups[0].uses[0].rule
+    if groups:
+        products = tuple(group.product for group in groups)
+        return planner.Parameter(names[i], size, groups[0].uses[0].rule, products, transposed=has_cross_terms(groups))
     if i in carriers:
-        return planner.Parameter(names[i], size, rule, carried_by=names[carriers[i]])
-    return planner.Parameter(names[i], size, rule, tuple(group.product for group in groups), transposed=has_cross_terms(groups))
+        return planner.Parameter(names[i], size, "bias", carried_by=names[carriers[i]])
+    return planner.Parameter(names[i], size, rule="unused", used=False)

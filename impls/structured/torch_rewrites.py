@@ -64,12 +64,25 @@ def _layer_norm(to: Writer, op: OpOverload, x: Operand, shape: Any, weight: Oper
 
 def _group_norm(to: Writer, op: OpOverload, x: Operand, weight: Operand | None, bias: Operand | None,
                 *rest: Any) -> Sequence[Value] | None:
-    """Group norm and batch norm: one scale and one bias for each channel."""
+    """One scale and one bias for each channel."""
     if weight is None and bias is None:
         return None
     y, *statistics = to.emit(op, x, None, None, *rest)
     n = len(x.shape)
     return (_affine(to, y, weight and _along_channels(to, weight, n), bias and _along_channels(to, bias, n)), *statistics)
+
+
+def _batch_norm(to: Writer, op: OpOverload, x: Operand, weight: Operand | None, bias: Operand | None, mean: Operand | None,
+                variance: Operand | None, *rest: Any) -> Sequence[Value] | None:
+    """With running statistics, known numbers are subtracted and multiplied by; without, as the other normalisations."""
+    training = rest[0] if len(rest) == 3 else False
+    if training or mean is None or variance is None:
+        return _group_norm(to, op, x, weight, bias, mean, variance, *rest)
+    n = len(x.shape)
+    inverse = to.emit(aten.rsqrt.default, to.emit(aten.add.Tensor, variance, rest[-1]))
+    centred = to.emit(aten.sub.Tensor, x, _along_channels(to, mean, n))
+    y = to.emit(aten.mul.Tensor, centred, _along_channels(to, inverse, n))
+    return _affine(to, y, weight and _along_channels(to, weight, n), bias and _along_channels(to, bias, n)), mean, inverse
 
 
 def _rms_norm(to: Writer, op: OpOverload, x: Operand, shape: Sequence[int], weight: Operand | None,
@@ -166,8 +179,8 @@ def _sum(to: Writer, left: Operand, right: Operand) -> Value:
 REWRITES: dict[str, Callable[..., Any]] = {
     "addmm": _addmm, "baddbmm": _addmm, "mv": _mv, "addmv": _addmv,
     "convolution": _convolution,
-    "native_layer_norm": _layer_norm, "native_group_norm": _group_norm, "native_batch_norm": _group_norm,
-    "cudnn_batch_norm": _group_norm, "_native_batch_norm_legit_no_training": _group_norm,
+    "native_layer_norm": _layer_norm, "native_group_norm": _group_norm,
+    "native_batch_norm": _batch_norm, "_native_batch_norm_legit_no_training": _batch_norm,
     "_fused_rms_norm": _rms_norm, "_weight_norm_interface": _weight_norm,
     "split": _split, "split_with_sizes": _split, "unsafe_split": _split, "unsafe_split_with_sizes": _split,
     "unbind": _unbind, "stack": _stack,

@@ -110,7 +110,8 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         if func.namespace == "prim" or func.name().startswith("aten::sym_"):
             return func(*args, **kwargs)
-        composite = func.decompose(*args, **kwargs)
+        with self:  # an operation that stands for others shows them
+            composite = func.decompose(*args, **kwargs)
         if composite is not NotImplemented:
             return composite
         some = replaced(tuple(args), self.operand)
