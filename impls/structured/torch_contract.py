@@ -6,16 +6,24 @@ cotangents, so that a dense layer's share is one matrix product, multiplied into
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from impls.structured.planner import BLOCK_ROWS, Outputs, Product
+from impls.structured.planner import Outputs, Product
 from impls.structured.torch_factors import Arrays, Term, carried_inputs
 
 Pair = tuple[Tensor, Tensor]
+
+ROWS = 64
+"""Rows of a block of a symmetric matrix product: fewer leave more of the lower triangle out, more run at full speed (seen: 64 and
+128 are equally good, 320 takes 1.2 times as long)."""
+
+WIDE_ROWS = 256
+"""The same where there is no symmetry to gain from."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ class Contraction:
     def _mirror(self, kernel: Tensor) -> None:
         """Below the blocks of the diagonal, what lies above."""
         for matrix in self._matrices(kernel):
-            for start, stop in _starts(len(matrix), kernel.shape[-1]):
+            for start, stop in _starts(len(matrix), kernel.shape[-1], ROWS):
                 matrix[stop:, start:stop] = matrix[start:stop, stop:].T
 
     def _add_blocks(self, term: Term, left: Arrays, right: Arrays, kernel: Tensor, symmetric: bool) -> None:
@@ -77,10 +85,10 @@ class Contraction:
             for j in _slices(m, self.block2):
                 if symmetric and j.start < i.start:
                     continue
-                share = _share(term, _cut(left, term, i), _cut(right, term, j), self.outputs)
-                self._place(kernel, i, j).add_(share)
+                places = [self._place(kernel, i, j)]
                 if symmetric and i != j:
-                    self._place(kernel, j, i).add_(mirrored(share, self.outputs))
+                    places.append(mirrored(self._place(kernel, j, i), self.outputs))
+                _add_share(term, _cut(left, term, i), _cut(right, term, j), places, self.outputs)
 
     def _place(self, kernel: Tensor, i: slice, j: slice) -> Tensor:
         return kernel[:, i, :, j] if self.outputs == "full" else kernel[..., i, j]
@@ -95,12 +103,12 @@ def _slices(n: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
-def _starts(n_rows: int, n: int) -> Iterator[tuple[int, int]]:
-    """Blocks of rows (o, n): several whole outputs, or a part of one."""
-    if n <= BLOCK_ROWS:
-        step = BLOCK_ROWS // n * n
+def _starts(n_rows: int, n: int, rows: int) -> Iterator[tuple[int, int]]:
+    """Blocks of at most `rows` rows (o, n): several whole outputs, or a part of one."""
+    if n <= rows:
+        step = rows // n * n
         return ((start, min(start + step, n_rows)) for start in range(0, n_rows, step))
-    return ((o + s.start, o + s.stop) for o in range(0, n_rows, n) for s in _slices(n, BLOCK_ROWS))
+    return ((o + s.start, o + s.stop) for o in range(0, n_rows, n) for s in _slices(n, rows))
 
 
 def _rows(term: Term, arrays: Arrays) -> Tensor:
@@ -110,7 +118,7 @@ def _rows(term: Term, arrays: Arrays) -> Tensor:
 def _add_product(pairs: Sequence[Pair], factor: Tensor | None, kernel: Tensor, n: int, symmetric: bool) -> None:
     """Add Σ left rightᵀ, times `factor` (n, columns), whose rows repeat; with `symmetric` only on and above the diagonal blocks."""
     memory = kernel.new_empty(0)
-    for start, stop in _starts(len(kernel), n):
+    for start, stop in _starts(len(kernel), n, ROWS if symmetric else WIDE_ROWS):
         begin = start if symmetric else 0
         block = kernel[start:stop, begin:]
         if factor is None:
@@ -130,6 +138,17 @@ def _cut(arrays: Arrays, term: Term, examples: slice) -> Arrays:
     prefix = f"{term.name}."
     return {name: array[:, examples] if name.endswith("g") else array[examples]
             for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _add_share(term: Term, left: Arrays, right: Arrays, places: Sequence[Tensor], outputs: Outputs) -> None:
+    """Add one block of pairs of examples to each of `places`, all laid out alike."""
+    if term.way == "top" and outputs == "full" and (gram := _top_gram(term, left, right)) is not None:
+        for place in places:
+            _add_diagonal(place, gram, term.product)
+        return
+    share = _share(term, left, right, outputs)
+    for place in places:
+        place.add_(share)
 
 
 def _share(term: Term, left: Arrays, right: Arrays, outputs: Outputs) -> Tensor:
@@ -184,26 +203,46 @@ def _half(gram: Tensor, g: Tensor, g2: Tensor) -> Tensor:
     return torch.einsum("onstj,nmpstj->onpm", g, torch.einsum("sntmu,pmsuj->nmpstj", gram, g2))
 
 
-def _top(term: Term, a: Tensor, a2: Tensor, outputs: Outputs) -> Tensor:
+def _top_gram(term: Term, left: Arrays, right: Arrays) -> Tensor | None:
+    """(S, N, T, M, T), or None where the outputs come in another order than (s, t, j)."""
+    order, scale = _top_order(term)
+    if order is not None:
+        return None
+    return _input_gram(term, left[f"{term.name}.a"], right[f"{term.name}.a"]) * scale
+
+
+def _top_order(term: Term) -> tuple[Tensor | None, float]:
+    """Where each output is in (s, t, j), None where the order is the same; and the square of what y is multiplied by."""
+    assert term.group is not None
+    assert term.group.top is not None
+    (use,) = term.group.uses
+    outputs = torch.arange(math.prod(use.y.shape))
+    place = use.arrange(outputs.reshape(use.y.shape)).flatten().argsort()
+    scale = term.group.top**2 * (use.scale**2 if term.product.lookup else 1.0)
+    return (None if bool((place == outputs).all()) else place), scale
+
+
+def _add_diagonal(kernel: Tensor, gram: Tensor, product: Product) -> None:
     """With the identity for g, pairs of outputs (s, t, j), (s', u, k) meet only where s = s' and j = k."""
-    group, product = term.group, term.product
-    assert group is not None
-    assert group.top is not None
-    (use,) = group.uses
-    S, T, J = product.shared, product.positions, product.outputs
-    scale = group.top**2 * (use.scale**2 if product.lookup else 1.0)
-    order = torch.arange(S * T * J, device=a.device).reshape(use.y.shape)
-    place = use.arrange(order).flatten().argsort()  # of each output in (s, t, j)
+    split = (product.shared, product.positions, product.outputs)
+    wide = kernel.unflatten(2, split).unflatten(0, split)
+    for s, each in enumerate(gram):
+        wide[s, :, :, :, s].diagonal(dim1=1, dim2=4).add_(each.permute(1, 0, 3, 2)[..., None])
+
+
+def _top(term: Term, a: Tensor, a2: Tensor, outputs: Outputs) -> Tensor:
+    """For the outputs in any order."""
+    S, T, J = term.product.shared, term.product.positions, term.product.outputs
+    place, scale = _top_order(term)
     if outputs == "full":
-        gram = _input_gram(term, a, a2) * scale
-        wide = gram.new_zeros(S, T, J, len(a), S, T, J, len(a2))
-        for s in range(S):
-            wide[s, :, :, :, s].diagonal(dim1=1, dim2=4).copy_(gram[s].permute(1, 0, 3, 2)[..., None].expand(-1, -1, -1, -1, J))
-        return wide.view(S * T * J, len(a), S * T * J, len(a2))[place][:, :, place]
+        wide = torch.zeros(S * T * J, len(a), S * T * J, len(a2), dtype=_dtype(term), device=a.device)
+        _add_diagonal(wide, _input_gram(term, a, a2) * scale, term.product)
+        return wide if place is None else wide[place][:, :, place]
     gram = _same_position_gram(term, a, a2) * scale  # (S, T, N, M)
     if outputs == "trace":
         return J * gram.sum((0, 1))
-    return gram.flatten(0, 1).repeat_interleave(J, 0)[place]
+    gram = gram.flatten(0, 1).repeat_interleave(J, 0)
+    return gram if place is None else gram[place]
 
 
 def _same_position_gram(term: Term, a: Tensor, a2: Tensor) -> Tensor:
