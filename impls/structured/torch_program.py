@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -75,6 +76,16 @@ class Program:
     def n_outputs(self) -> int:
         return self.output.shape[0]
 
+    @cached_property
+    def freed(self) -> tuple[tuple[Value, ...], ...]:
+        """For each step the values that nothing reads after it: a long network's activations do not all stay alive."""
+        last = {value: i for i, step in enumerate(self.steps) for value in (*step.inputs, *step.outputs)
+                if isinstance(value, Value) and value is not self.output}
+        freed: list[list[Value]] = [[] for _ in self.steps]
+        for value, i in last.items():
+            freed[i].append(value)
+        return tuple(tuple(values) for values in freed)
+
 
 def operands(args: Any) -> Iterator[Operand]:
     """The operands in nested arguments, in order."""
@@ -98,26 +109,15 @@ def evaluate(program: Program, parameters: Sequence[Tensor], example: Tensor,
              visit: Callable[[Step, Callable[[Operand], Tensor], tuple[Any, ...]], tuple[Any, ...]]) -> Tensor:
     """Run the program; `visit(step, read, outputs)` may replace each step's outputs."""
     env: dict[Value, Tensor] = {**dict(zip(program.parameters, parameters, strict=True)), program.example: example}
-    last = _last_readers(program)
 
     def read(operand: Operand) -> Tensor:
         return operand.tensor if isinstance(operand, Constant) else env[operand]
 
     for i, step in enumerate(program.steps):
         env.update(zip(step.outputs, visit(step, read, step(read)), strict=True))
-        for value in last.get(i, ()):
+        for value in program.freed[i]:
             del env[value]
     return read(program.output)
-
-
-def _last_readers(program: Program) -> dict[int, list[Value]]:
-    """For each step the values that nothing reads after it: a long network's activations do not all stay alive."""
-    last = {value: i for i, step in enumerate(program.steps) for value in (*step.inputs, *step.outputs)
-            if isinstance(value, Value) and value is not program.output}
-    freed: dict[int, list[Value]] = {}
-    for value, i in last.items():
-        freed.setdefault(i, []).append(value)
-    return freed
 
 
 def alive(steps: Sequence[Step], output: Operand) -> tuple[Step, ...]:
