@@ -81,8 +81,9 @@ class Contraction:
 
     def _add_blocks(self, term: Term, left: Arrays, right: Arrays, kernel: Tensor, symmetric: bool) -> None:
         n, m = kernel.shape[-3 if self.outputs == "full" else -2], kernel.shape[-1]
-        for i in _slices(n, self.block1):
-            for j in _slices(m, self.block2):
+        whole = term.way == "top" and term.product.shared == term.product.positions == 1
+        for i in _slices(n, n if whole else self.block1):
+            for j in _slices(m, m if whole else self.block2):
                 if symmetric and j.start < i.start:
                     continue
                 places = [self._place(kernel, i, j)]
@@ -127,7 +128,10 @@ def _add_product(pairs: Sequence[Pair], factor: Tensor | None, kernel: Tensor, n
             continue
         products = memory.resize_(block.shape)
         for i, (left, right) in enumerate(pairs):
-            torch.addmm(products, left[start:stop], right[begin:].T, beta=min(i, 1), out=products)
+            if i == 0:
+                torch.mm(left[start:stop], right[begin:].T, out=products)
+            else:
+                products.addmm_(left[start:stop], right[begin:].T)
         first = start % n
         repeated = factor[first : first + min(n, stop - start), begin:]
         block.unflatten(0, (-1, len(repeated))).addcmul_(products.unflatten(0, (-1, len(repeated))), repeated)

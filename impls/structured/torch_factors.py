@@ -6,7 +6,7 @@ directly has its tap on itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from torch.func import vmap
 from impls.structured.planner import Plan, Product, Way
 from impls.structured.torch_analysis import Analysis, Group
 from impls.structured.torch_products import Use
-from impls.structured.torch_program import Operand, Step, Value, evaluate
+from impls.structured.torch_program import Read, Step, Value, evaluate
 
 Arrays = dict[str, Tensor]
 """Name to array: ``a`` (N, S, T, I) or row numbers (N, T), ``g`` (O, N, S, T, J), gradients (O, N, P)."""
@@ -62,6 +62,7 @@ class Factors:
         self.sizes = {f"{i}.{k}": _gradient_size(group) for i, k, group, way in self.active if way == "gradient"}
         self.sizes |= {f"{i}": analysis.parameters[i].size for i in self.direct}
         self.terms = self._terms()
+        self.last = next((group for _, _, group, way in self.active if way == "top" and _is_last_layer(group)), None)
 
     def _uses(self) -> dict[Step, list[tuple[str, int, Use]]]:
         uses: dict[Step, list[tuple[str, int, Use]]] = {}
@@ -83,27 +84,13 @@ class Factors:
         """For a batch of examples."""
         shapes = [(y.shape, y.dtype) for y in self.sites] + [(parameters[i].shape, parameters[i].dtype) for i in self.direct]
         taps = [torch.zeros((), dtype=dtype, device=x.device).expand(len(x), *shape).requires_grad_() for shape, dtype in shapes]
+        run = _Run(self, parameters)
         with torch.enable_grad():
-            out, inflows = vmap(lambda x, taps: self._run(parameters, x, taps))(x, taps)
-        cotangents = _cotangents(out, taps)
+            out, hidden, inflows = vmap(run)(x, taps)
+        cotangents = _cotangents(out, hidden, run.seed, taps)
         at_sites = dict(zip(self.sites, cotangents[: len(self.sites)], strict=True))
         at_parameters = dict(zip(self.direct, cotangents[len(self.sites) :], strict=True))
         return self._arranged({name: [a.detach() for a in parts] for name, parts in inflows.items()}, at_sites, at_parameters)
-
-    def _run(self, parameters: Sequence[Tensor], x: Tensor, taps: Sequence[Tensor]) -> tuple[Tensor, dict[str, list[Tensor]]]:
-        """The outputs, and each product's inflow at each of its uses."""
-        at_sites = dict(zip(self.sites, taps[: len(self.sites)], strict=True))
-        at_parameters = dict(zip(self.direct, taps[len(self.sites) :], strict=True))
-        inflows: dict[str, list[Any]] = {f"{i}.{k}": [None] * len(group.uses) for i, k, group, _ in self.active}
-
-        def visit(step: Step, read: Callable[[Operand], Tensor], outputs: tuple[Any, ...]) -> tuple[Any, ...]:
-            for name, n, use in self.uses.get(step, ()):
-                inflows[name][n] = use.inflow(outputs[0] if use.activation is None else read(use.activation))
-            tap = at_sites.get(step.outputs[0])
-            return outputs if tap is None else (outputs[0] + tap, *outputs[1:])
-
-        tapped = [p + at_parameters[i] if i in at_parameters else p for i, p in enumerate(parameters)]
-        return evaluate(self.analysis.program, tapped, x, visit), inflows
 
     def _arranged(self, inflows: dict[str, list[Tensor]], at_sites: dict[Value, Tensor], at_parameters: dict[int, Tensor]) -> Arrays:
         arrays: Arrays = {}
@@ -130,19 +117,68 @@ class Factors:
         return scaled[0] if len(scaled) == 1 else torch.cat(scaled, 2)
 
     def _cotangent(self, group: Group, at_sites: dict[Value, Tensor]) -> Tensor:
-        parts = [vmap(vmap(use.arrange))(at_sites[use.y]).to(self.dtype) for use in group.uses]
+        parts = [_arrange(use, at_sites[use.y]).to(self.dtype) for use in group.uses]
         if group.product.lookup:  # its a has no room for a scale
             parts = [_times(part, use.scale) for part, use in zip(parts, group.uses, strict=True)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 3)
 
 
-def _cotangents(out: Tensor, taps: Sequence[Tensor]) -> Sequence[Tensor]:
+class _Run:
+    """One forward pass for one example: the outputs, what the top layer reads (a list of none or one), and each product's
+    inflow at each of its uses. `seed` is then the cotangent of what the top layer reads, (O, …), the same for each example.
+    """
+
+    def __init__(self, factors: Factors, parameters: Sequence[Tensor]) -> None:
+        self.factors, self.parameters = factors, parameters
+        self.seed: Tensor | None = None
+
+    def __call__(self, x: Tensor, taps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], dict[str, list[Any]]]:
+        f = self.factors
+        self.taps = dict(zip(f.sites, taps[: len(f.sites)], strict=True))
+        self.hidden: list[Tensor] = []
+        self.inflows: dict[str, list[Any]] = {f"{i}.{k}": [None] * len(group.uses) for i, k, group, _ in f.active}
+        tapped = list(self.parameters)
+        for i, tap in zip(f.direct, taps[len(f.sites) :], strict=True):
+            tapped[i] = tapped[i] + tap
+        return evaluate(f.analysis.program, tapped, x, self._step), self.hidden, self.inflows
+
+    def _step(self, step: Step, read: Read) -> tuple[Any, ...]:
+        f = self.factors
+        outputs = step(read) if f.last is None or step is not f.last.uses[0].step else self._top(f.last, read)
+        for name, n, use in f.uses.get(step, ()):
+            self.inflows[name][n] = use.inflow(outputs[0] if use.activation is None else read(use.activation))
+        tap = self.taps.get(step.outputs[0])
+        return outputs if tap is None else (outputs[0] + tap, *outputs[1:])
+
+    def _top(self, group: Group, read: Read) -> tuple[Any, ...]:
+        """The top layer, cut from what it reads: that cotangent is the layer's weight, and no product is needed for it."""
+        assert group.top is not None
+        (use,) = group.uses
+        position = use.step.args.index(use.activation)
+        hidden, weight = read(use.step.args[position]), read(use.step.args[1 - position])
+        self.hidden.append(hidden)
+        self.seed = (weight.mT[:, None] if position == 0 else weight[..., None]) * group.top
+        return use.step(lambda operand: hidden.detach() if operand is use.activation else read(operand))
+
+
+def _cotangents(out: Tensor, hidden: Sequence[Tensor], seed: Tensor | None, taps: Sequence[Tensor]) -> Sequence[Tensor]:
     """For each tap (O, N, …): its gradient for each output of each example."""
-    if not taps:
-        return ()
     n, n_outputs = out.shape
     each = torch.eye(n_outputs, dtype=out.dtype, device=out.device)[:, None].expand(n_outputs, n, n_outputs)
-    return torch.autograd.grad(out, taps, each, is_grads_batched=True, allow_unused=True, materialize_grads=True)
+    ends = [(out, each)] + [(h, seed[:, None].expand(n_outputs, *h.shape)) for h in hidden if seed is not None]
+    ends = [end for end in ends if end[0].requires_grad]
+    if not ends:
+        return [tap.new_zeros(n_outputs, *tap.shape) for tap in taps]
+    return torch.autograd.grad([end for end, _ in ends], taps, [cotangent for _, cotangent in ends],
+                               is_grads_batched=True, allow_unused=True, materialize_grads=True)
+
+
+def _arrange(use: Use, cotangent: Tensor) -> Tensor:
+    """(O, N, …) to (O, N, S, T, J)."""
+    S, T, _, J = use.sizes
+    if S == T == 1 and use.covers_y:
+        return cotangent.reshape(*cotangent.shape[:2], 1, 1, J)
+    return vmap(vmap(use.arrange))(cotangent)
 
 
 def _times(array: Tensor, scale: float) -> Tensor:
@@ -154,6 +190,12 @@ def carried_inputs(group: Group, like: Tensor) -> Tensor:
     repeats = [use.sizes[1] for use in group.uses]
     rows = [[value for value, times in zip(values, repeats, strict=True) for _ in range(times)] for _, values in group.carried]
     return torch.tensor(rows, dtype=like.dtype, device=like.device)
+
+
+def _is_last_layer(group: Group) -> bool:
+    """Whether each output is one row of a matrix times one vector."""
+    (use,) = group.uses
+    return use.step.name == "mm" and use.sizes[:2] == (1, 1) and use.step.inputs[0] is not use.step.inputs[1]
 
 
 def _gradient_size(group: Group) -> int:

@@ -87,6 +87,10 @@ class Program:
         return tuple(tuple(values) for values in freed)
 
 
+Read = Callable[[Operand], Tensor]
+Run = Callable[[Step, Read], tuple[Any, ...]]
+
+
 def operands(args: Any) -> Iterator[Operand]:
     """The operands in nested arguments, in order."""
     if isinstance(args, (Value, Constant)):
@@ -105,17 +109,16 @@ def replaced(args: Any, read: Callable[[Any], Any]) -> Any:
     return args
 
 
-def evaluate(program: Program, parameters: Sequence[Tensor], example: Tensor,
-             visit: Callable[[Step, Callable[[Operand], Tensor], tuple[Any, ...]], tuple[Any, ...]]) -> Tensor:
-    """Run the program; `visit(step, read, outputs)` may replace each step's outputs."""
+def evaluate(program: Program, parameters: Sequence[Tensor], example: Tensor, run: Run) -> Tensor:
+    """Run the program, each step through `run(step, read)`."""
     env: dict[Value, Tensor] = {**dict(zip(program.parameters, parameters, strict=True)), program.example: example}
 
     def read(operand: Operand) -> Tensor:
         return operand.tensor if isinstance(operand, Constant) else env[operand]
 
-    for i, step in enumerate(program.steps):
-        env.update(zip(step.outputs, visit(step, read, step(read)), strict=True))
-        for value in program.freed[i]:
+    for step, values in zip(program.steps, program.freed, strict=True):
+        env.update(zip(step.outputs, run(step, read), strict=True))
+        for value in values:
             del env[value]
     return read(program.output)
 
