@@ -244,9 +244,10 @@ def _carries(group: Group, biases: list[Bias], parameter: Value, paths: _Paths) 
 
 def _same_at_all_positions(bias: Bias, use: Use, parameter: Value) -> bool:
     """Whether each entry of the bias meets exactly one (s, j) of the product, at all of its positions."""
-    if bias.view.shape != bias.step.outputs[0].shape or int(np.prod(bias.view.shape)) != int(np.prod(use.y.shape)):
+    total = bias.step.outputs[0].shape
+    if len(bias.view.shape) != len(total) or int(np.prod(total)) != int(np.prod(use.y.shape)):
         return False
-    entries = use.arrange(indices(bias.view, parameter).reshape(use.y.shape))
+    entries = use.arrange(np.broadcast_to(indices(bias.view, parameter), total).reshape(use.y.shape))
     once = entries[:, :1]
     return bool((entries == once).all()) and np.unique(once).size == once.size
 

@@ -36,28 +36,30 @@ class Engine:
                             _example_bytes(program), batch_size, memory_limit)
         self.plan = planner.plan(task, self.analysis.parameters)
         self.factors = Factors(self.analysis, self.plan, self.dtype)
-        self.compiled = jax.jit(self._compute)
+        # Two functions, because what XLA compiles as one it fuses as one: it would compute a factor anew for every slice.
+        self.passes, self.contraction = jax.jit(self._passes), jax.jit(self._contraction)
+        self.recomputed = jax.jit(self._recomputed)
 
     def __call__(self, params: Any, x1: Any, x2: Any | None) -> jax.Array:
         """The kernel, laid out as the request's outputs say."""
-        return self.compiled(jax.tree.leaves(params), x1, x2)
-
-    def _compute(self, leaves: list[Any], x1: Any, x2: Any | None) -> Any:
+        leaves = jax.tree.leaves(params)
         if not self.factors.terms:
             return jnp.zeros(self._shape(), self.dtype)
         if self.plan.recompute:
-            return self._recomputed(leaves, x1, x2)
-        plan = self.plan
-        both = _panels(lambda x: self._examples(leaves, x), x1 if x2 is None else jnp.concatenate([x1, x2]), plan.panel1)
-        start2 = 0 if x2 is None else len(x1)
+            return self.recomputed(leaves, x1, x2)
+        factors1 = self.passes(leaves, x1)
+        return self.contraction(factors1, None if x2 is None else self.passes(leaves, x2))
 
-        def block(i: Any, j: Any) -> Any:
-            return self._contract(_rows(both, i, plan.block1), _rows(both, start2 + j, plan.block2))
+    def _passes(self, leaves: list[Any], x: Any) -> Arrays:
+        return _panels(lambda part: self._examples(leaves, part), x, self.plan.panel1)
 
-        return self._fill(block, plan.block1, plan.block2)
+    def _contraction(self, factors1: Arrays, factors2: Arrays | None) -> Any:
+        size1, size2 = self.plan.block1, self.plan.block2
+        right = factors1 if factors2 is None else factors2
+        return self._fill(lambda i, j: self._contract(_rows(factors1, i, size1), _rows(right, j, size2)), size1, size2)
 
     def _recomputed(self, leaves: list[Any], x1: Any, x2: Any | None) -> Any:
-        """As above, the passes made anew for each pair of blocks."""
+        """The passes made anew for each pair of blocks."""
         plan, other = self.plan, x1 if x2 is None else x2
 
         def block(i: Any, j: Any) -> Any:
@@ -67,8 +69,7 @@ class Engine:
         return self._fill(block, plan.block1, plan.block2)
 
     def _examples(self, leaves: list[Any], x: Any) -> Arrays:
-        # Without the barrier XLA computes an elementwise operation again for everything that reads it.
-        return jax.lax.optimization_barrier(jax.vmap(lambda example: self.factors(leaves, example))(x))
+        return jax.vmap(lambda example: self.factors(leaves, example))(x)
 
     def _contract(self, left: Arrays, right: Arrays) -> Any:
         return contract(self.factors.terms, left, right, self.outputs, self.dtype)

@@ -20,7 +20,7 @@ from impls.structured.planner import Plan, Product, Way
 
 Arrays = dict[str, Any]
 
-JOINED_SIZE = 1 << 14
+JOINED_SIZE = 1 << 11
 """Gradients up to this many numbers for each output are laid side by side and contracted in one matrix product."""
 
 
@@ -152,9 +152,9 @@ def carried_inputs(group: Group) -> np.ndarray:
 
 
 def _gradient(a: Any, g: Any, group: Group) -> Any:
-    """(O, S·(I + B)·J): Σ_t a[s,t,i] g[o,s,t,j], for the carried biases as well."""
+    """(O, S·J·(I + B)): Σ_t a[s,t,i] g[o,s,t,j], for the carried biases as well."""
     if group.carried:
         ones = jnp.asarray(carried_inputs(group).T, a.dtype)
         a = jnp.concatenate([a, jnp.broadcast_to(ones, (a.shape[0], *ones.shape))], 2)
-    d = jnp.einsum("sti,ostj->osij", a, g)
+    d = jnp.einsum("sti,ostj->osji", a, g)
     return d.reshape(d.shape[0], -1)
