@@ -39,28 +39,28 @@ class Engine:
         self.factors = None if analysis is None else Factors(analysis, self.plan, self.dtype)
         terms = [Term(name, "gradient") for name in self.names] if self.factors is None else self.factors.terms
         self.contraction = Contraction(terms, outputs, n_outputs, self.plan.block1, self.plan.block2)
+        self.panel = _panel(self.plan)
         _keep_memory()
 
     def __call__(self, params: Params, x1: Tensor, x2: Tensor | None) -> Float[Tensor, "N1 N2 ..."]:
-        """The kernel, laid out as the request's outputs say."""
+        """The kernel, of the shape that the outputs asked for say; a view of memory in which an output's examples lie together."""
         with torch.no_grad(), precision(self.dtype):
             kernel = self._kernel(params, x1, x2)
         return kernel.permute({"full": (1, 3, 0, 2), "diagonal": (1, 2, 0), "trace": (0, 1)}[self.contraction.outputs])
 
     def _kernel(self, params: Params, x1: Tensor, x2: Tensor | None) -> Tensor:
-        shape = self.contraction.shape(len(x1), len(x1 if x2 is None else x2))
-        kernel = torch.empty(shape, dtype=self.dtype, device=x1.device)
-        rows = self._slices(len(x1), self.plan.panel1)
-        columns = rows if x2 is None else self._slices(len(x2), self.plan.panel2)
-        kept = {} if self.plan.recompute else {j.start: self._panel(params, (x1 if x2 is None else x2)[j]) for j in columns}
-        for i in rows:
-            left = kept[i.start] if x2 is None and kept else self._panel(params, x1[i])
+        other, symmetric = (x1, True) if x2 is None else (x2, False)
+        kernel = torch.empty(self.contraction.shape(len(x1), len(other)), dtype=self.dtype, device=x1.device)
+        columns = _slices(len(other), self.panel)
+        kept = {} if self.plan.recompute else {j.start: self._panel(params, other[j]) for j in columns}
+        for i in _slices(len(x1), self.panel):
+            left = kept[i.start] if symmetric and kept else self._panel(params, x1[i])
             for j in columns:
-                if x2 is None and j.start < i.start:
+                if symmetric and j.start < i.start:
                     continue
-                same = x2 is None and i == j
-                right = left if same else kept[j.start] if kept else self._panel(params, (x1 if x2 is None else x2)[j])
-                self._write(kernel, left, right, i, j, same=same, both=x2 is None and not same)
+                same = symmetric and i == j
+                right = left if same else kept[j.start] if kept else self._panel(params, other[j])
+                self._write(kernel, left, right, i, j, same=same, both=symmetric and not same)
         return kernel
 
     def _write(self, kernel: Tensor, left: Arrays, right: Arrays, i: slice, j: slice, *, same: bool, both: bool) -> None:
@@ -79,8 +79,18 @@ class Engine:
             return looped_gradients(self.f, params, x)
         return self.factors([params[name].detach() for name in self.names], x)
 
-    def _slices(self, n: int, size: int) -> tuple[slice, ...]:
-        return tuple(slice(start, min(start + size, n)) for start in range(0, n, size))
+
+def _slices(n: int, size: int) -> tuple[slice, ...]:
+    return tuple(slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def _panel(plan: planner.Plan) -> int:
+    """Examples of a panel, so that the block of two panels fits as well: itself, its input Grams, its products."""
+    task, panel = plan.task, max(plan.panel1, plan.panel2)
+    if task.memory_limit is None:
+        return panel
+    numbers = task.memory_limit / 4 / task.itemsize
+    return max(1, min(panel, int((numbers / (task.entries + 2 * task.n_outputs)) ** 0.5)))
 
 
 def _place(kernel: Tensor, i: slice, j: slice, outputs: planner.Outputs) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch._ops import OpOverload
@@ -19,6 +19,7 @@ aten = torch.ops.aten
 IDENTITIES = ("detach", "alias", "lift_fresh", "lift", "positive")
 
 
+@runtime_checkable
 class Writer(Protocol):
     """Where operations are written down."""
 
