@@ -177,7 +177,7 @@ def check_batched(f: Forward, params: Params, x: Tensor) -> None:
 def one_example(f: Forward) -> Forward:
     """f for one example without the batch axis; the outputs flattened in C order, shape (O,)."""
 
-    def single(params: Params, x: Float[Tensor, "..."]) -> Float[Tensor, " O"]:
+    def single(params: Params, x: Tensor) -> Float[Tensor, " O"]:
         y = f(params, x.unsqueeze(0))
         _check_output(y, 1)
         return y.reshape(-1)
