@@ -194,6 +194,18 @@ def in_place() -> nn.Module:
     return Function(forward, first=nn.Linear(3, 4), out=nn.Linear(8, 2))
 
 
+def strided_in_place() -> nn.Module:
+    """No rule covers what is written to every other place."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        h = x.new_zeros(len(x), 8)
+        h[:, ::2] = m.first(x)
+        h[:, 1::2] += h[:, ::2].tanh()
+        return m.out(h)
+
+    return Function(forward, first=nn.Linear(3, 4), out=nn.Linear(8, 2))
+
+
 class Reversed(torch.autograd.Function):
     """The identity, with a derivative that is not its own."""
 
@@ -250,6 +262,7 @@ MODULES = {
     "low_rank": Small(low_rank, (3,)),
     "padded_lookup": Small(padded_lookup, (4,), {"table.weight": "embedding", "other": "embedding"}, rows=6),
     "in_place": Small(in_place, (3,), {"first.weight": "dense", "out.weight": "dense"}),
+    "strided_in_place": Small(strided_in_place, (3,), {"first.weight": "fallback"}),
     "own_derivative": Small(own_derivative, (3,), {"first.weight": "fallback"}),
     "hooked": Small(hooked, (3,), {"first.weight": "fallback"}),
     "branching": Small(branching, (3,), {"first.weight": "fallback"}),

@@ -15,8 +15,8 @@ from impls.structured.torch_analysis import Analysis, analyse
 from impls.structured.torch_contract import Contraction, mirrored
 from impls.structured.torch_direct import looped_gradients
 from impls.structured.torch_factors import Arrays, Factors, Term
-from impls.structured.torch_program import Program, Value
-from impls.structured.torch_trace import Untraceable, trace
+from impls.structured.torch_program import Program, Untraceable, Value
+from impls.structured.torch_trace import trace
 from impls.torch_support import Forward, Params, one_example, precision
 
 

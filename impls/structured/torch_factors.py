@@ -61,6 +61,8 @@ class Factors:
         self.uses = self._uses()
         self.sizes = {f"{i}.{k}": _gradient_size(group) for i, k, group, way in self.active if way == "gradient"}
         self.sizes |= {f"{i}": analysis.parameters[i].size for i in self.direct}
+        self.batched: bool | None = None
+        """Whether the backward passes of all outputs may be made as one; known after the first forward pass."""
         self.terms = self._terms()
         self.last = next((group for _, _, group, way in self.active if way == "top" and _is_last_layer(group)), None)
 
@@ -87,7 +89,9 @@ class Factors:
         run = _Run(self, parameters)
         with torch.enable_grad():
             out, hidden, inflows = vmap(run)(x, taps)
-        cotangents = _cotangents(out, hidden, run.seed, taps)
+        if self.batched is None:
+            self.batched = not _in_place((out, *hidden))
+        cotangents = _cotangents(out, hidden, run.seed, taps, self.batched)
         at_sites = dict(zip(self.sites, cotangents[: len(self.sites)], strict=True))
         at_parameters = dict(zip(self.direct, cotangents[len(self.sites) :], strict=True))
         return self._arranged({name: [a.detach() for a in parts] for name, parts in inflows.items()}, at_sites, at_parameters)
@@ -161,16 +165,36 @@ class _Run:
         return use.step(lambda operand: hidden.detach() if operand is use.activation else read(operand))
 
 
-def _cotangents(out: Tensor, hidden: Sequence[Tensor], seed: Tensor | None, taps: Sequence[Tensor]) -> Sequence[Tensor]:
+def _cotangents(out: Tensor, hidden: Sequence[Tensor], seed: Tensor | None, taps: Sequence[Tensor], batched: bool) -> Sequence[Tensor]:
     """For each tap (O, N, …): its gradient for each output of each example."""
     n, n_outputs = out.shape
     each = torch.eye(n_outputs, dtype=out.dtype, device=out.device)[:, None].expand(n_outputs, n, n_outputs)
     ends = [(out, each)] + [(h, seed[:, None].expand(n_outputs, *h.shape)) for h in hidden if seed is not None]
     ends = [end for end in ends if end[0].requires_grad]
-    if not ends:
+    if not taps or not ends:
         return [tap.new_zeros(n_outputs, *tap.shape) for tap in taps]
-    return torch.autograd.grad([end for end, _ in ends], taps, [cotangent for _, cotangent in ends],
-                               is_grads_batched=True, allow_unused=True, materialize_grads=True)
+    starts, cotangents = zip(*ends, strict=True)
+    if batched:
+        return torch.autograd.grad(starts, taps, cotangents, is_grads_batched=True, allow_unused=True, materialize_grads=True)
+    rows = [torch.autograd.grad(starts, taps, row, retain_graph=True, allow_unused=True, materialize_grads=True)
+            for row in zip(*cotangents, strict=True)]
+    return [torch.stack(column) for column in zip(*rows, strict=True)]
+
+
+def _in_place(ends: Sequence[Tensor]) -> bool:
+    """Whether something was written in place behind these values. A batching rule may do so where the program does not, and the
+    backward pass of that (`CopySlices`), made for several outputs at once, gives wrong numbers (seen: PyTorch 2.13, select_scatter).
+    """
+    nodes = [end.grad_fn for end in ends if end.grad_fn is not None]
+    seen = set(nodes)
+    while nodes:
+        node = nodes.pop()
+        if node.name().rpartition("::")[2] in ("CopySlices", "AsStridedBackward0"):
+            return True
+        following = {after for after, _ in node.next_functions if after is not None} - seen
+        seen |= following
+        nodes.extend(following)
+    return False
 
 
 def _arrange(use: Use, cotangent: Tensor) -> Tensor:

@@ -12,6 +12,10 @@ from torch import Tensor
 from torch._ops import OpOverload
 
 
+class Untraceable(Exception):
+    """Why the function cannot be written down as a list of operations."""
+
+
 @dataclass(frozen=True, eq=False)
 class Value:
     """What an operation computes for one example. `parameters`: indices of those it depends on, as differentiation sees it."""

@@ -12,9 +12,11 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch._ops import OpOverload
 
-from impls.structured.torch_program import Operand, Value
+from impls.structured.torch_program import Operand, Untraceable, Value
 
 aten = torch.ops.aten
+
+Number = int | float
 
 IDENTITIES = ("detach", "alias", "lift_fresh", "lift", "positive")
 
@@ -35,7 +37,7 @@ def rewritten(to: Writer, op: OpOverload, args: tuple[Any, ...], kwargs: dict[st
     return None if rule is None else rule(to, op, *args, **kwargs)
 
 
-def _addmm(to: Writer, op: OpOverload, added: Operand, left: Operand, right: Operand, *, beta: float = 1, alpha: float = 1) -> Value:
+def _addmm(to: Writer, op: OpOverload, added: Operand, left: Operand, right: Operand, *, beta: Number = 1, alpha: Number = 1) -> Value:
     product = aten.mm if op.overloadpacket is aten.addmm else aten.bmm
     return _sum(to, _times(to, to.emit(product.default, left, right), alpha), _times(to, added, beta))
 
@@ -44,8 +46,8 @@ def _mv(to: Writer, op: OpOverload, matrix: Operand, vector: Operand) -> Value:
     return to.emit(aten.squeeze.dim, to.emit(aten.mm.default, matrix, to.emit(aten.unsqueeze.default, vector, 1)), 1)
 
 
-def _addmv(to: Writer, op: OpOverload, added: Operand, matrix: Operand, vector: Operand, *, beta: float = 1,
-           alpha: float = 1) -> Value:
+def _addmv(to: Writer, op: OpOverload, added: Operand, matrix: Operand, vector: Operand, *, beta: Number = 1,
+           alpha: Number = 1) -> Value:
     return _sum(to, _times(to, _mv(to, op, matrix, vector), alpha), _times(to, added, beta))
 
 
@@ -56,7 +58,7 @@ def _convolution(to: Writer, op: OpOverload, x: Operand, weight: Operand, bias: 
 
 
 def _layer_norm(to: Writer, op: OpOverload, x: Operand, shape: Any, weight: Operand | None, bias: Operand | None,
-                eps: float) -> Sequence[Value] | None:
+                eps: Number) -> Sequence[Operand] | None:
     if weight is None and bias is None:
         return None
     y, *statistics = to.emit(op, x, shape, None, None, eps)
@@ -64,7 +66,7 @@ def _layer_norm(to: Writer, op: OpOverload, x: Operand, shape: Any, weight: Oper
 
 
 def _group_norm(to: Writer, op: OpOverload, x: Operand, weight: Operand | None, bias: Operand | None,
-                *rest: Any) -> Sequence[Value] | None:
+                *rest: Any) -> Sequence[Operand] | None:
     """One scale and one bias for each channel."""
     if weight is None and bias is None:
         return None
@@ -74,7 +76,7 @@ def _group_norm(to: Writer, op: OpOverload, x: Operand, weight: Operand | None, 
 
 
 def _batch_norm(to: Writer, op: OpOverload, x: Operand, weight: Operand | None, bias: Operand | None, mean: Operand | None,
-                variance: Operand | None, *rest: Any) -> Sequence[Value] | None:
+                variance: Operand | None, *rest: Any) -> Sequence[Operand] | None:
     """With running statistics, known numbers are subtracted and multiplied by; without, as the other normalisations."""
     training = rest[0] if len(rest) == 3 else False
     if training or mean is None or variance is None:
@@ -87,7 +89,7 @@ def _batch_norm(to: Writer, op: OpOverload, x: Operand, weight: Operand | None, 
 
 
 def _rms_norm(to: Writer, op: OpOverload, x: Operand, shape: Sequence[int], weight: Operand | None,
-              eps: float | None) -> Sequence[Value]:
+              eps: Number | None) -> Sequence[Value]:
     assert isinstance(x, Value)
     axes = list(range(-len(shape), 0))
     mean = to.emit(aten.mean.dim, to.emit(aten.mul.Tensor, x, x), axes, True)
@@ -143,20 +145,44 @@ def _clone(to: Writer, op: OpOverload, x: Operand, **_: Any) -> Operand | None:
     return x if isinstance(x, Value) else None
 
 
+def _select_scatter(to: Writer, op: OpOverload, x: Operand, source: Operand, dim: int, index: int) -> Value:
+    return _between(to, x, to.emit(aten.unsqueeze.default, source, dim), dim, index % x.shape[dim])
+
+
+def _slice_scatter(to: Writer, op: OpOverload, x: Operand, source: Operand, dim: int = 0, start: int | None = None,
+                   end: int | None = None, step: int = 1) -> Value:
+    if step != 1:
+        raise Untraceable("every other place of a tensor is changed in place")
+    return _between(to, x, source, dim, slice(start, end).indices(x.shape[dim])[0])
+
+
+def _strided(to: Writer, op: OpOverload, *args: Any, **kwargs: Any) -> Value:
+    """It depends on how the tensor lies in memory, which need not be so when the program runs."""
+    raise Untraceable(f"{op} addresses memory itself")
+
+
+def _between(to: Writer, x: Operand, source: Operand, dim: int, start: int) -> Value:
+    """x with `source` in place of what it has from `start` on, without an operation in place."""
+    n, stop = x.shape[dim], start + source.shape[dim]
+    before = [to.emit(aten.slice.Tensor, x, dim, 0, start)] if start > 0 else []
+    after = [to.emit(aten.slice.Tensor, x, dim, stop, n)] if stop < n else []
+    return to.emit(aten.cat.default, [*before, source, *after], dim)
+
+
 def _copy(to: Writer, op: OpOverload, x: Operand, source: Operand, *_: Any) -> Value:
     assert isinstance(x, Value)
     return to.emit(aten.expand.default, to.emit(aten._to_copy.default, source, dtype=x.dtype), list(x.shape))
 
 
-def _add(to: Writer, op: OpOverload, left: Any, right: Any, *, alpha: float = 1) -> Value | None:
+def _add(to: Writer, op: OpOverload, left: Any, right: Any, *, alpha: Number = 1) -> Value | None:
     return None if alpha == 1 else to.emit(op, left, _times(to, right, alpha))
 
 
-def _rsub(to: Writer, op: OpOverload, left: Any, right: Any, alpha: float = 1) -> Value:
+def _rsub(to: Writer, op: OpOverload, left: Any, right: Any, alpha: Number = 1) -> Value:
     return to.emit(aten.add.Tensor, _times(to, left, -alpha), right)
 
 
-def _addcmul(to: Writer, op: OpOverload, added: Operand, left: Operand, right: Operand, *, value: float = 1) -> Value:
+def _addcmul(to: Writer, op: OpOverload, added: Operand, left: Operand, right: Operand, *, value: Number = 1) -> Value:
     return _sum(to, added, _times(to, to.emit(aten.mul.Tensor, left, right), value))
 
 
@@ -169,7 +195,7 @@ def _along_channels(to: Writer, vector: Operand, n_axes: int) -> Value:
     return to.emit(aten.reshape.default, vector, [math.prod(vector.shape)] + [1] * (n_axes - 2))
 
 
-def _times(to: Writer, value: Any, number: float) -> Any:
+def _times(to: Writer, value: Any, number: Number) -> Any:
     return value if number == 1 else to.emit(aten.mul.Tensor, value, number)
 
 
@@ -186,5 +212,7 @@ REWRITES: dict[str, Callable[..., Any]] = {
     "split": _split, "split_with_sizes": _split, "unsafe_split": _split, "unsafe_split_with_sizes": _split,
     "unbind": _unbind, "stack": _stack,
     "view": _view, "_unsafe_view": _view, "t": _t, "transpose": _transpose, "permute": _permute, "clone": _clone, "copy": _copy,
+    "select_scatter": _select_scatter, "slice_scatter": _slice_scatter,
+    "as_strided": _strided, "as_strided_scatter": _strided,
     "add": _add, "sub": _add, "rsub": _rsub, "addcmul": _addcmul,
 }  # fmt: skip

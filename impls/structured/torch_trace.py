@@ -22,16 +22,11 @@ from torch._subclasses.fake_tensor import (
 from torch.func import functionalize
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from impls.structured.torch_program import Constant, Operand, Program, Step, Value, alive, operands, replaced
+from impls.structured.torch_program import Constant, Operand, Program, Step, Untraceable, Value, alive, operands, replaced
 from impls.structured.torch_rewrites import rewritten
 from impls.torch_support import Forward, Params, one_example
-from reference import InputError
 
 aten = torch.ops.aten
-
-
-class Untraceable(Exception):
-    """Why the function cannot be written down as a list of operations."""
 
 
 def trace(f: Forward, params: Params, example: Tensor) -> Program:
@@ -41,11 +36,9 @@ def trace(f: Forward, params: Params, example: Tensor) -> Program:
             return _trace(f, params, example)
         except _StaleView:
             return _trace(f, params, example, pure=True)
-    except (InputError, Untraceable):
-        raise
     except DataDependentOutputException as error:
         raise Untraceable(f"what it does depends on the numbers in a tensor ({error.func})") from error
-    except Exception as error:  # the function may do anything; on real tensors it works, or says itself why it does not
+    except RuntimeError as error:  # PyTorch's own; on real tensors the function works, or says itself why it does not
         raise Untraceable(f"it does not run without numbers ({type(error).__name__}: {str(error).splitlines()[0]})") from error
 
 
@@ -144,9 +137,10 @@ class Recorder(TorchDispatchMode):
             return Constant(tensor)
         if known.stale:
             raise _StaleView("memory that is changed in place is read through another view")
-        if tensor.requires_grad and (known.hidden or tensor._backward_hooks):
+        differentiated = tensor.requires_grad and torch.is_grad_enabled()
+        if differentiated and (known.hidden or tensor._backward_hooks):
             raise Untraceable("a derivative of its own (torch.autograd.Function, or a hook)")
-        if isinstance(known.operand, Value) and known.operand.parameters and not tensor.requires_grad:
+        if isinstance(known.operand, Value) and known.operand.parameters and not differentiated:
             return self._detached(known.operand)
         return known.operand
 
