@@ -1,8 +1,9 @@
 """The PyTorch engine beside its matrix-product bound: ``python -m bench.engine_bound [W] [N] [O] [depth] [pairs]``.
 
-The bound is the time of the matrix products that the kernel of an MLP cannot do without, as plain calls of PyTorch and in full
-(no symmetry): forward and backward through each hidden layer, and the two Gram matrices of each layer. The two are timed in
-turn; what is printed are medians and the median of the ratios of neighbours.
+The bound is the time of the matrix products that the kernel of an MLP cannot do without, as plain calls of PyTorch
+and in full (no symmetry): forward and backward through each hidden layer, and the two Gram matrices of each layer.
+The two are timed in turn; what is printed are medians and the median of the ratios of neighbours, in seconds of the
+processor (one thread), which other processes on the machine disturb less than the clock's.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main(width: int = 1024, n: int = 64, n_outputs: int = 10, depth: int = 3, pa
         engine = Engine(f, params, x1, x2, outputs="full")
         products = _products(widths, n, 1 if x2 is None else 2)
         _report(f"{label}: engine / bound", lambda e=engine, x2=x2: e(params, x1, x2), products, pairs)
-    once = 0
+    once = _seconds(lambda: jacobian_contraction(f, params, x1, None, Request()))
     again = _seconds(lambda: Engine(f, params, x1, None, outputs="full")(params, x1, None))
     print(f"torch_func.jacobian_contraction {once * 1e3:.0f} ms; engine with trace and plan {again * 1e3:.1f} ms")
 

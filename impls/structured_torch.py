@@ -44,8 +44,15 @@ class Structured:
     def engine(self, f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request) -> Engine:
         """What `kernel` runs; to be kept by those who need kernels of one network at many parameters."""
         options = check_options(self.name, request, OPTIONS)
-        engine = Engine(f, params, x1, x2, outputs=request.outputs, batch_size=request.batch_size,
-                        memory_limit=options["memory_limit"])
+        engine = Engine(
+            f,
+            params,
+            x1,
+            x2,
+            outputs=request.outputs,
+            batch_size=request.batch_size,
+            memory_limit=options["memory_limit"],
+        )
         if options["explain"]:
             print(explain(engine.plan))
         return engine

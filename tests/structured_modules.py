@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 
 class Small(NamedTuple):
-    """`rules`: for some parameters, how the rule that covers them begins. `rows`: the examples hold row numbers below it."""
+    """`rules`: for some parameters, how the rule that covers them begins. `rows`: the examples hold row numbers below
+    it."""
 
     module: Callable[[], nn.Module]
     example: tuple[int, ...]
@@ -19,7 +20,8 @@ class Small(NamedTuple):
     rows: int | None = None
 
     def draw(self, n1: int, n2: int, dtype: torch.dtype) -> tuple[nn.Module, Tensor, Tensor]:
-        """The module in evaluation mode and two batches, always the same; the global random generator stays as it is."""
+        """The module in evaluation mode and two batches, always the same; the global random generator stays as it
+        is."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(7)
             module = self.module()
@@ -147,8 +149,15 @@ def scaled_views() -> nn.Module:
         h = torch.sin(F.linear(x, w[:4], b[:4]) / 2 - F.linear(x, -w[4:].flip(0), b[4:]))
         return (h * m.s) @ m.out.view(4, 2) - m.bias + h[:, :1] / m.divided
 
-    return Function(forward, w=parameter(8, 3), b=parameter(8), s=parameter(4), out=parameter(8), bias=parameter(2),
-                    divided=nn.Parameter(torch.tensor([2.0, 3.0])))
+    return Function(
+        forward,
+        w=parameter(8, 3),
+        b=parameter(8),
+        s=parameter(4),
+        out=parameter(8),
+        bias=parameter(2),
+        divided=nn.Parameter(torch.tensor([2.0, 3.0])),
+    )
 
 
 def concatenated() -> nn.Module:
@@ -173,8 +182,13 @@ def frozen_and_unused() -> nn.Module:
 
 
 def low_rank() -> nn.Module:
-    return Function(lambda m, x: torch.tanh(F.linear(x, m.w + m.b @ m.a)) @ m.out, w=parameter(4, 3), a=parameter(2, 3),
-                    b=parameter(4, 2), out=parameter(4, 2))
+    return Function(
+        lambda m, x: torch.tanh(F.linear(x, m.w + m.b @ m.a)) @ m.out,
+        w=parameter(4, 3),
+        a=parameter(2, 3),
+        b=parameter(4, 2),
+        out=parameter(4, 2),
+    )
 
 
 def padded_lookup() -> nn.Module:
@@ -238,27 +252,43 @@ def hooked() -> nn.Module:
 
 def branching() -> nn.Module:
     """Which way it goes depends on the numbers."""
-    return Function(lambda m, x: m.out(m.first(x) if x.sum() > 0 else m.first(x).tanh()), first=nn.Linear(3, 4), out=nn.Linear(4, 2))
+    return Function(
+        lambda m, x: m.out(m.first(x) if x.sum() > 0 else m.first(x).tanh()), first=nn.Linear(3, 4), out=nn.Linear(4, 2)
+    )
 
 
 MODULES = {
     "mlp": Small(mlp, (5,), {"0.weight": "dense", "0.bias": "bias", "4.weight": "dense"}),
     "linear_only": Small(linear_only, (2, 4), {"weight": "dense"}),
-    "convnet": Small(convnet, (3, 9, 9), {"0.weight": "convolution", "1.weight": "scale", "4.weight": "convolution", "5.bias": "bias"}),
-    "conv_in_one_and_three_dimensions": Small(conv_in_one_and_three_dimensions, (2, 5), {"one.weight": "convolution", "three.weight": "convolution"}),
-    "transposed_convolution": Small(transposed_convolution, (2, 3, 3), {"0.weight": "fallback", "2.weight": "convolution"}),
+    "convnet": Small(
+        convnet,
+        (3, 9, 9),
+        {"0.weight": "convolution", "1.weight": "scale", "4.weight": "convolution", "5.bias": "bias"},
+    ),
+    "conv_in_one_and_three_dimensions": Small(
+        conv_in_one_and_three_dimensions, (2, 5), {"one.weight": "convolution", "three.weight": "convolution"}
+    ),
+    "transposed_convolution": Small(
+        transposed_convolution, (2, 3, 3), {"0.weight": "fallback", "2.weight": "convolution"}
+    ),
     "self_attention": Small(self_attention, (3, 8), {"attention.in_proj_weight": "dense", "token": "bias"}),
     "cross_attention": Small(cross_attention, (3, 4), {"attention.in_proj_weight": "dense", "norm.weight": "scale"}),
-    "transformer": Small(transformer, (4,), {"table.weight": "embedding", "places": "bias", "norm.weight": "scale"}, rows=5),
+    "transformer": Small(
+        transformer, (4,), {"table.weight": "embedding", "places": "bias", "norm.weight": "scale"}, rows=5
+    ),
     "decoder": Small(decoder, (3, 4), {"block.self_attn.in_proj_weight": "dense", "block.norm1.weight": "scale"}),
     "recurrent": Small(recurrent, (3, 3), {"inner.weight": "dense", "again.weight": "dense", "inner.bias": "bias"}),
     "lstm": Small(lstm, (3, 3), {"lstm.weight_hh_l0": "dense", "lstm.bias_hh_l0": "bias"}),
     "einsum": Small(einsum, (2, 3), {"inner": "dense", "out": "dense", "shared": "dense"}),
     "tied": Small(tied, (4,)),
-    "scaled_views": Small(scaled_views, (3,), {"w": "dense", "b": "bias", "s": "scale", "out": "dense", "divided": "fallback"}),
+    "scaled_views": Small(
+        scaled_views, (3,), {"w": "dense", "b": "bias", "s": "scale", "out": "dense", "divided": "fallback"}
+    ),
     "concatenated": Small(concatenated, (3,)),
     "weight_norm": Small(weight_norm, (3,), {"0.parametrizations.weight.original0": "fallback", "2.weight": "dense"}),
-    "frozen_and_unused": Small(frozen_and_unused, (3,), {"gate.weight": "unused", "out.weight": "dense", "unused.weight": "unused"}),
+    "frozen_and_unused": Small(
+        frozen_and_unused, (3,), {"gate.weight": "unused", "out.weight": "dense", "unused.weight": "unused"}
+    ),
     "low_rank": Small(low_rank, (3,)),
     "padded_lookup": Small(padded_lookup, (4,), {"table.weight": "embedding", "other": "embedding"}, rows=6),
     "in_place": Small(in_place, (3,), {"first.weight": "dense", "out.weight": "dense"}),
@@ -266,4 +296,4 @@ MODULES = {
     "own_derivative": Small(own_derivative, (3,), {"first.weight": "fallback"}),
     "hooked": Small(hooked, (3,), {"first.weight": "fallback"}),
     "branching": Small(branching, (3,), {"first.weight": "fallback"}),
-}  # fmt: skip
+}

@@ -52,8 +52,12 @@ def kernels(module: nn.Module, x1: Tensor, x2: Tensor) -> dict[bool, Expected]:
     with precision(torch.float64):
         first, second = (jacobian(module, x) for x in (x1, x2))
     norms1, norms2 = (j.norm(dim=2) for j in (first, second))
-    return {symmetric: Expected(torch.einsum("nap,mbp->nmab", first, right), norms1[:, None, :, None] * norms[None, :, None])
-            for symmetric, right, norms in ((True, first, norms1), (False, second, norms2))}
+    return {
+        symmetric: Expected(
+            torch.einsum("nap,mbp->nmab", first, right), norms1[:, None, :, None] * norms[None, :, None]
+        )
+        for symmetric, right, norms in ((True, first, norms1), (False, second, norms2))
+    }
 
 
 @cache
@@ -93,14 +97,18 @@ def test_every_rule_in_float64(name: str, symmetric: bool) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_expected_rules(name: str) -> None:
     f, params, x1, _ = drawn(MODULES[name], "float64", True)
-    found = {step.parameter.name: step.parameter.rule for step in Engine(f, params, x1, None, outputs="full").plan.steps}
+    found = {
+        step.parameter.name: step.parameter.rule for step in Engine(f, params, x1, None, outputs="full").plan.steps
+    }
     assert set(found) == set(params)
     assert {name: found[name].partition(":")[0] for name in MODULES[name].rules} == MODULES[name].rules
 
 
 @pytest.mark.parametrize("name", ["mlp", "convnet", "self_attention", "transformer", "lstm", "own_derivative"])
 @pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "x2"])
-@pytest.mark.parametrize(("batch_size", "memory_limit"), [(2, None), (4, None), (None, 1), (None, 100_000), (3, 30_000)])
+@pytest.mark.parametrize(
+    ("batch_size", "memory_limit"), [(2, None), (4, None), (None, 1), (None, 100_000), (3, 30_000)]
+)
 def test_blocks(name: str, symmetric: bool, batch_size: int | None, memory_limit: int | None) -> None:
     f, params, x1, x2 = drawn(MODULES[name], "float64", symmetric)
     for outputs in OUTPUTS:
@@ -147,13 +155,23 @@ def test_parameters_may_change() -> None:
 def test_nothing_is_left_changed() -> None:
     module, x1, _ = MODULES["convnet"].draw(2, 2, torch.float32)
     state = {name: t.clone() for name, t in module.state_dict().items()}
-    flags = (torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled, torch.is_grad_enabled(), torch.get_default_dtype())
+    flags = (
+        torch.backends.mkldnn.enabled,
+        torch.backends.cudnn.enabled,
+        torch.is_grad_enabled(),
+        torch.get_default_dtype(),
+    )
     generator = torch.get_rng_state()
     f, params = module_function(module)
     kernel = METHODS[0].kernel(f, params, x1, None, Request())
     assert not kernel.requires_grad
     assert all(torch.equal(state[name], t) for name, t in module.state_dict().items())
-    assert (torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled, torch.is_grad_enabled(), torch.get_default_dtype()) == flags
+    assert (
+        torch.backends.mkldnn.enabled,
+        torch.backends.cudnn.enabled,
+        torch.is_grad_enabled(),
+        torch.get_default_dtype(),
+    ) == flags
     assert torch.equal(generator, torch.get_rng_state())
     assert all(p.grad is None for p in module.parameters())
 
@@ -181,7 +199,8 @@ LAYERS = ("dense", "scale", "bias", "norm", "residual", "again", "transposed", "
 
 
 class Random(nn.Module):
-    """Layers drawn by hypothesis over examples of T vectors of D numbers; a parameter may be used several times, in several roles."""
+    """Layers drawn by hypothesis over examples of T vectors of D numbers; a parameter may be used several times, in
+    several roles."""
 
     def __init__(self, layers: list[tuple[str, int]], n_outputs: int) -> None:
         super().__init__()
@@ -211,11 +230,22 @@ class Random(nn.Module):
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
-@given(layers=st.lists(st.tuples(st.sampled_from(LAYERS), st.integers(0, 5)), min_size=1, max_size=5),
-       n_outputs=st.integers(1, 3), positions=st.integers(1, 3), outputs=st.sampled_from(OUTPUTS), symmetric=st.booleans(),
-       batch_size=st.sampled_from([None, 2]))
-def test_random_networks(layers: list[tuple[str, int]], n_outputs: int, positions: int, outputs: Outputs, symmetric: bool,
-                         batch_size: int | None) -> None:
+@given(
+    layers=st.lists(st.tuples(st.sampled_from(LAYERS), st.integers(0, 5)), min_size=1, max_size=5),
+    n_outputs=st.integers(1, 3),
+    positions=st.integers(1, 3),
+    outputs=st.sampled_from(OUTPUTS),
+    symmetric=st.booleans(),
+    batch_size=st.sampled_from([None, 2]),
+)
+def test_random_networks(
+    layers: list[tuple[str, int]],
+    n_outputs: int,
+    positions: int,
+    outputs: Outputs,
+    symmetric: bool,
+    batch_size: int | None,
+) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         module = Random(layers, n_outputs).double()

@@ -85,7 +85,11 @@ def _find(program: Program) -> _Found:
 
 
 def _visit(step: Step, shown: dict[Value, View], found: _Found) -> None:
-    entering = {position: shown[value] for position, value in enumerate(step.inputs) if isinstance(value, Value) and value in shown}
+    entering = {
+        position: shown[value]
+        for position, value in enumerate(step.inputs)
+        if isinstance(value, Value) and value in shown
+    }
     for position, view in entering.items():
         if step.name in ("mul", "div") and not step.outputs[0].on_example:
             found.reasons[view.parameter] = f"enters {step.name} before it meets the example"
@@ -142,8 +146,10 @@ def _grouped(uses: list[Use], paths: _Paths) -> tuple[Group, ...]:
     for use in uses:
         by_role[use.rule, use.view.key, use.roles, use.sizes[0]].append(use)
     alone = len(by_role) == 1 or not _swapped([group[0] for group in by_role.values()])
-    return tuple(Group(tuple(group), top=paths.top(group[0]) if len(group) == 1 and alone else None)
-                 for group in by_role.values())
+    return tuple(
+        Group(tuple(group), top=paths.top(group[0]) if len(group) == 1 and alone else None)
+        for group in by_role.values()
+    )
 
 
 def _swapped(uses: Sequence[Use]) -> bool:
@@ -151,8 +157,11 @@ def _swapped(uses: Sequence[Use]) -> bool:
     if len(uses) != 2 or not all(use.rule in ("dense", "embedding") for use in uses):
         return False
     first, second = uses
-    return (first.view.key == second.view.key and first.roles[0] == second.roles[0] == ()
-            and first.roles[1:] == second.roles[:0:-1])
+    return (
+        first.view.key == second.view.key
+        and first.roles[0] == second.roles[0] == ()
+        and first.roles[1:] == second.roles[:0:-1]
+    )
 
 
 def has_cross_terms(groups: Sequence[Group]) -> bool:
@@ -161,7 +170,8 @@ def has_cross_terms(groups: Sequence[Group]) -> bool:
 
 
 def _crossable(groups: tuple[Group, ...]) -> bool:
-    """Whether the groups' cross terms are known: none, because they share no entry, or those of a matrix and its transpose."""
+    """Whether the groups' cross terms are known: none, because they share no entry, or those of a matrix and its
+    transpose."""
     if len(groups) < 2 or has_cross_terms(groups):
         return True
     entries = [group.uses[0].view.entries().flatten() for group in groups]
@@ -169,7 +179,8 @@ def _crossable(groups: tuple[Group, ...]) -> bool:
 
 
 def _carry_biases(groups: list[tuple[Group, ...]], paths: _Paths) -> dict[int, int]:
-    """Let products count the biases added to them; gives for each such bias the parameter that carries (a part of) it."""
+    """Let products count the biases added to them; gives for each such bias the parameter that carries (a part of)
+    it."""
     carriers: dict[int, int] = {}
     for i in range(len(groups)):
         for bias in groups[i]:
@@ -179,7 +190,7 @@ def _carry_biases(groups: list[tuple[Group, ...]], paths: _Paths) -> dict[int, i
             j, k, values = host
             of_host = groups[j]
             grown = replace(of_host[k], carried=(*of_host[k].carried, (i, values)))
-            groups[j] = (*of_host[:k], grown, *of_host[k + 1:])
+            groups[j] = (*of_host[:k], grown, *of_host[k + 1 :])
             groups[i] = tuple(group for group in groups[i] if group is not bias)
             carriers[i] = j
     return carriers
@@ -220,8 +231,9 @@ def _same_at_all_positions(bias: Use, use: Use) -> bool:
     return bool((entries == once).all()) and once.unique().numel() == once.numel()
 
 
-def _parameter(i: int, names: Sequence[str], program: Program, found: _Found, groups: tuple[Group, ...],
-               carriers: dict[int, int]) -> planner.Parameter:
+def _parameter(
+    i: int, names: Sequence[str], program: Program, found: _Found, groups: tuple[Group, ...], carriers: dict[int, int]
+) -> planner.Parameter:
     size = math.prod(program.parameters[i].shape)
     if i in found.reasons:
         return planner.Parameter(names[i], size, rule=f"fallback: {found.reasons[i]}")

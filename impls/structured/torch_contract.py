@@ -1,7 +1,8 @@
 """The contraction of two panels of examples, term by term, as the plan says.
 
-The kernel is made in the layout (O, N, O, M), the trace in (N, M), the diagonal in (O, N, M): as the backward pass leaves the
-cotangents, so that a dense layer's share is one matrix product, multiplied into the kernel while it is in the caches.
+The kernel is made in the layout (O, N, O, M), the trace in (N, M), the diagonal in (O, N, M): as the backward pass
+leaves the cotangents, so that a dense layer's share is one matrix product, multiplied into the kernel while it is in
+the caches.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from impls.structured.torch_factors import Arrays, Term, carried_inputs
 Pair = tuple[Tensor, Tensor]
 
 ROWS = 64
-"""Rows of a block of a symmetric matrix product: fewer leave more of the lower triangle out, more run at full speed (seen: 64 and
-128 are equally good, 320 takes 1.2 times as long)."""
+"""Rows of a block of a symmetric matrix product: fewer leave more of the lower triangle out, more run at full speed
+(seen: 64 and 128 are equally good, 320 takes 1.2 times as long)."""
 
 WIDE_ROWS = 256
 """The same where there is no symmetry to gain from."""
@@ -59,7 +60,13 @@ class Contraction:
             factor = _input_gram(term, left[f"{term.name}.a"], right[f"{term.name}.a"])[0, :, 0, :, 0]
         if self.outputs == "full":
             repeated = None if factor is None else factor.repeat(1, self.n_outputs)
-            _add_product([(rows.flatten(0, 1), columns.flatten(0, 1))], repeated, self._matrices(kernel)[0], rows.shape[1], symmetric)
+            _add_product(
+                [(rows.flatten(0, 1), columns.flatten(0, 1))],
+                repeated,
+                self._matrices(kernel)[0],
+                rows.shape[1],
+                symmetric,
+            )
         elif self.outputs == "trace":
             _add_product(list(zip(rows, columns, strict=True)), factor, kernel, rows.shape[1], symmetric)
         else:
@@ -117,7 +124,8 @@ def _rows(term: Term, arrays: Arrays) -> Tensor:
 
 
 def _add_product(pairs: Sequence[Pair], factor: Tensor | None, kernel: Tensor, n: int, symmetric: bool) -> None:
-    """Add Σ left rightᵀ, times `factor` (n, columns), whose rows repeat; with `symmetric` only on and above the diagonal blocks."""
+    """Add Σ left rightᵀ, times `factor` (n, columns), whose rows repeat; with `symmetric` only on and above the
+    diagonal blocks."""
     memory = kernel.new_empty(0)
     for start, stop in _starts(len(kernel), n, ROWS if symmetric else WIDE_ROWS):
         begin = start if symmetric else 0
@@ -140,8 +148,11 @@ def _add_product(pairs: Sequence[Pair], factor: Tensor | None, kernel: Tensor, n
 def _cut(arrays: Arrays, term: Term, examples: slice) -> Arrays:
     """What the term needs of these examples."""
     prefix = f"{term.name}."
-    return {name: array[:, examples] if name.endswith("g") else array[examples]
-            for name, array in arrays.items() if name.startswith(prefix)}
+    return {
+        name: array[:, examples] if name.endswith("g") else array[examples]
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
 
 
 def _add_share(term: Term, left: Arrays, right: Arrays, places: Sequence[Tensor], outputs: Outputs) -> None:
@@ -216,7 +227,8 @@ def _top_gram(term: Term, left: Arrays, right: Arrays) -> Tensor | None:
 
 
 def _top_order(term: Term) -> tuple[Tensor | None, float]:
-    """Where each output is in (s, t, j), None where the order is the same; and the square of what y is multiplied by."""
+    """Where each output is in (s, t, j), None where the order is the same; and the square of what y is multiplied
+    by."""
     assert term.group is not None
     assert term.group.top is not None
     (use,) = term.group.uses

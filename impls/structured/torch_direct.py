@@ -20,5 +20,7 @@ def _of_one(f: Forward, leaves: Params, example: Tensor) -> list[Tensor]:
     tensors = tuple(leaves.values())
     with torch.enable_grad():
         outputs = one_example(f)(leaves, example).unbind()
-    rows = [torch.autograd.grad(y, tensors, retain_graph=True, allow_unused=True, materialize_grads=True) for y in outputs]
+    rows = [
+        torch.autograd.grad(y, tensors, retain_graph=True, allow_unused=True, materialize_grads=True) for y in outputs
+    ]
     return [torch.stack([row[i].flatten() for row in rows]) for i in range(len(tensors))]

@@ -23,18 +23,35 @@ from impls.torch_support import Forward, Params, one_example, precision
 class Engine:
     """The kernel of the batched ``f(params, x)`` for examples of given shapes.
 
-    `memory_limit`: bytes beyond the kernel itself, None for no limit. A function that cannot be written down as a list of
-    operations is differentiated example by example; the plan then says why.
+    `memory_limit`: bytes beyond the kernel itself, None for no limit. A function that cannot be written down as a
+    list of operations is differentiated example by example; the plan then says why.
     """
 
-    def __init__(self, f: Forward, params: Params, x1: Tensor, x2: Tensor | None, *, outputs: planner.Outputs,
-                 batch_size: int | None = None, memory_limit: int | None = None) -> None:
+    def __init__(
+        self,
+        f: Forward,
+        params: Params,
+        x1: Tensor,
+        x2: Tensor | None,
+        *,
+        outputs: planner.Outputs,
+        batch_size: int | None = None,
+        memory_limit: int | None = None,
+    ) -> None:
         self.f, self.names = f, tuple(params)
         self.dtype = reduce(torch.promote_types, (p.dtype for p in params.values()))
         with precision(self.dtype):
             parameters, analysis, n_outputs, example_bytes = _known(f, params, x1[0])
-        task = planner.Task(len(x1), None if x2 is None else len(x2), n_outputs, outputs, self.dtype.itemsize,
-                            example_bytes, batch_size, memory_limit)
+        task = planner.Task(
+            len(x1),
+            None if x2 is None else len(x2),
+            n_outputs,
+            outputs,
+            self.dtype.itemsize,
+            example_bytes,
+            batch_size,
+            memory_limit,
+        )
         self.plan = planner.plan(task, parameters)
         self.factors = None if analysis is None else Factors(analysis, self.plan, self.dtype)
         terms = [Term(name, "gradient") for name in self.names] if self.factors is None else self.factors.terms
@@ -43,7 +60,8 @@ class Engine:
         _keep_memory()
 
     def __call__(self, params: Params, x1: Tensor, x2: Tensor | None) -> Float[Tensor, "N1 N2 ..."]:
-        """The kernel, of the shape that the outputs asked for say; a view of memory in which an output's examples lie together."""
+        """The kernel, of the shape that the outputs asked for say; a view of memory in which an output's examples lie
+        together."""
         with torch.no_grad(), precision(self.dtype):
             kernel = self._kernel(params, x1, x2)
         return kernel.permute({"full": (1, 3, 0, 2), "diagonal": (1, 2, 0), "trace": (0, 1)}[self.contraction.outputs])
@@ -63,7 +81,9 @@ class Engine:
                 self._write(kernel, left, right, i, j, same=same, both=symmetric and not same)
         return kernel
 
-    def _write(self, kernel: Tensor, left: Arrays, right: Arrays, i: slice, j: slice, *, same: bool, both: bool) -> None:
+    def _write(
+        self, kernel: Tensor, left: Arrays, right: Arrays, i: slice, j: slice, *, same: bool, both: bool
+    ) -> None:
         """The block of two panels, made in the kernel's own memory where it is all of it."""
         outputs, shape = self.contraction.outputs, self.contraction.shape(i.stop - i.start, j.stop - j.start)
         whole = shape == tuple(kernel.shape)
@@ -97,8 +117,11 @@ def _place(kernel: Tensor, i: slice, j: slice, outputs: planner.Outputs) -> Tens
     return kernel[:, i, :, j] if outputs == "full" else kernel[..., i, j]
 
 
-def _known(f: Forward, params: Params, example: Tensor) -> tuple[Sequence[planner.Parameter], Analysis | None, int, int]:
-    """The parameters, the analysis behind them (None where f cannot be written down), O, and bytes for one example's passes."""
+def _known(
+    f: Forward, params: Params, example: Tensor
+) -> tuple[Sequence[planner.Parameter], Analysis | None, int, int]:
+    """The parameters, the analysis behind them (None where f cannot be written down), O, and bytes for one example's
+    passes."""
     try:
         program = trace(f, params, example)
     except Untraceable as error:
@@ -117,9 +140,10 @@ def _example_bytes(program: Program) -> int:
 
 
 def _keep_memory() -> None:
-    """Let the C library keep what is freed between calls (glibc: up to twice the largest block freed so far, at most 64 MiB).
+    """Let the C library keep what is freed between calls (glibc: up to twice the largest block freed so far, at most
+    64 MiB).
 
-    It would return the cotangents' memory to the system after each call, and ask for it anew, page by page: a tenth of the time
-    for an MLP of width 1024. The block here is never written to, so no memory stands behind it.
+    It would return the cotangents' memory to the system after each call, and ask for it anew, page by page: a tenth
+    of the time for an MLP of width 1024. The block here is never written to, so no memory stands behind it.
     """
     torch.empty(32 * 2**20 - 2**16, dtype=torch.uint8)

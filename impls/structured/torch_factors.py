@@ -1,7 +1,7 @@
 """One forward and one batched backward pass: what each term of the contraction needs, for some examples.
 
-A zero is added to what each product computes (a tap); its cotangent is the product's g. A parameter whose gradient is taken
-directly has its tap on itself.
+A zero is added to what each product computes (a tap); its cotangent is the product's g. A parameter whose gradient is
+taken directly has its tap on itself.
 """
 
 from __future__ import annotations
@@ -55,9 +55,15 @@ class Factors:
         ways = plan.ways()
         self.ways = [ways[parameter.name] for parameter in analysis.parameters]
         self.direct = [i for i, way in enumerate(self.ways) if way == ("direct",)]
-        self.active = [(i, k, group, way) for i, groups in enumerate(analysis.groups) if i not in self.direct
-                       for k, (group, way) in enumerate(zip(groups, self.ways[i], strict=True))]
-        self.sites = list(dict.fromkeys(use.y for _, _, group, way in self.active if way != "top" for use in group.uses))
+        self.active = [
+            (i, k, group, way)
+            for i, groups in enumerate(analysis.groups)
+            if i not in self.direct
+            for k, (group, way) in enumerate(zip(groups, self.ways[i], strict=True))
+        ]
+        self.sites = list(
+            dict.fromkeys(use.y for _, _, group, way in self.active if way != "top" for use in group.uses)
+        )
         self.uses = self._uses()
         self.sizes = {f"{i}.{k}": _gradient_size(group) for i, k, group, way in self.active if way == "gradient"}
         self.sizes |= {f"{i}": analysis.parameters[i].size for i in self.direct}
@@ -84,8 +90,13 @@ class Factors:
 
     def __call__(self, parameters: Sequence[Tensor], x: Tensor) -> Arrays:
         """For a batch of examples."""
-        shapes = [(y.shape, y.dtype) for y in self.sites] + [(parameters[i].shape, parameters[i].dtype) for i in self.direct]
-        taps = [torch.zeros((), dtype=dtype, device=x.device).expand(len(x), *shape).requires_grad_() for shape, dtype in shapes]
+        shapes = [(y.shape, y.dtype) for y in self.sites] + [
+            (parameters[i].shape, parameters[i].dtype) for i in self.direct
+        ]
+        taps = [
+            torch.zeros((), dtype=dtype, device=x.device).expand(len(x), *shape).requires_grad_()
+            for shape, dtype in shapes
+        ]
         run = _Run(self, parameters)
         with torch.enable_grad():
             out, hidden, inflows = vmap(run)(x, taps)
@@ -94,9 +105,13 @@ class Factors:
         cotangents = _cotangents(out, hidden, run.seed, taps, self.batched)
         at_sites = dict(zip(self.sites, cotangents[: len(self.sites)], strict=True))
         at_parameters = dict(zip(self.direct, cotangents[len(self.sites) :], strict=True))
-        return self._arranged({name: [a.detach() for a in parts] for name, parts in inflows.items()}, at_sites, at_parameters)
+        return self._arranged(
+            {name: [a.detach() for a in parts] for name, parts in inflows.items()}, at_sites, at_parameters
+        )
 
-    def _arranged(self, inflows: dict[str, list[Tensor]], at_sites: dict[Value, Tensor], at_parameters: dict[int, Tensor]) -> Arrays:
+    def _arranged(
+        self, inflows: dict[str, list[Tensor]], at_sites: dict[Value, Tensor], at_parameters: dict[int, Tensor]
+    ) -> Arrays:
         arrays: Arrays = {}
         gradients = {f"{i}": d.to(self.dtype).flatten(2) for i, d in at_parameters.items()}
         for i, k, group, way in self.active:
@@ -128,8 +143,9 @@ class Factors:
 
 
 class _Run:
-    """One forward pass for one example: the outputs, what the top layer reads (a list of none or one), and each product's
-    inflow at each of its uses. `seed` is then the cotangent of what the top layer reads, (O, …), the same for each example.
+    """One forward pass for one example: the outputs, what the top layer reads (a list of none or one), and each
+    product's inflow at each of its uses. `seed` is then the cotangent of what the top layer reads, (O, …), the same
+    for each example.
     """
 
     def __init__(self, factors: Factors, parameters: Sequence[Tensor]) -> None:
@@ -155,7 +171,8 @@ class _Run:
         return outputs if tap is None else (outputs[0] + tap, *outputs[1:])
 
     def _top(self, group: Group, read: Read) -> tuple[Any, ...]:
-        """The top layer, cut from what it reads: that cotangent is the layer's weight, and no product is needed for it."""
+        """The top layer, cut from what it reads: that cotangent is the layer's weight, and no product is needed for
+        it."""
         assert group.top is not None
         (use,) = group.uses
         position = use.step.args.index(use.activation)
@@ -165,7 +182,9 @@ class _Run:
         return use.step(lambda operand: hidden.detach() if operand is use.activation else read(operand))
 
 
-def _cotangents(out: Tensor, hidden: Sequence[Tensor], seed: Tensor | None, taps: Sequence[Tensor], batched: bool) -> Sequence[Tensor]:
+def _cotangents(
+    out: Tensor, hidden: Sequence[Tensor], seed: Tensor | None, taps: Sequence[Tensor], batched: bool
+) -> Sequence[Tensor]:
     """For each tap (O, N, …): its gradient for each output of each example."""
     n, n_outputs = out.shape
     each = torch.eye(n_outputs, dtype=out.dtype, device=out.device)[:, None].expand(n_outputs, n, n_outputs)
@@ -175,15 +194,20 @@ def _cotangents(out: Tensor, hidden: Sequence[Tensor], seed: Tensor | None, taps
         return [tap.new_zeros(n_outputs, *tap.shape) for tap in taps]
     starts, cotangents = zip(*ends, strict=True)
     if batched:
-        return torch.autograd.grad(starts, taps, cotangents, is_grads_batched=True, allow_unused=True, materialize_grads=True)
-    rows = [torch.autograd.grad(starts, taps, row, retain_graph=True, allow_unused=True, materialize_grads=True)
-            for row in zip(*cotangents, strict=True)]
+        return torch.autograd.grad(
+            starts, taps, cotangents, is_grads_batched=True, allow_unused=True, materialize_grads=True
+        )
+    rows = [
+        torch.autograd.grad(starts, taps, row, retain_graph=True, allow_unused=True, materialize_grads=True)
+        for row in zip(*cotangents, strict=True)
+    ]
     return [torch.stack(column) for column in zip(*rows, strict=True)]
 
 
 def _in_place(ends: Sequence[Tensor]) -> bool:
-    """Whether something was written in place behind these values. A batching rule may do so where the program does not, and the
-    backward pass of that (`CopySlices`), made for several outputs at once, gives wrong numbers (seen: PyTorch 2.13, select_scatter).
+    """Whether something was written in place behind these values. A batching rule may do so where the program does
+    not, and the backward pass of that (`CopySlices`), made for several outputs at once, gives wrong numbers (seen:
+    PyTorch 2.13, select_scatter).
     """
     nodes = [end.grad_fn for end in ends if end.grad_fn is not None]
     seen = set(nodes)
@@ -212,7 +236,10 @@ def _times(array: Tensor, scale: float) -> Tensor:
 def carried_inputs(group: Group, like: Tensor) -> Tensor:
     """(B, T): the values of the inputs that stand for the B carried biases."""
     repeats = [use.sizes[1] for use in group.uses]
-    rows = [[value for value, times in zip(values, repeats, strict=True) for _ in range(times)] for _, values in group.carried]
+    rows = [
+        [value for value, times in zip(values, repeats, strict=True) for _ in range(times)]
+        for _, values in group.carried
+    ]
     return torch.tensor(rows, dtype=like.dtype, device=like.device)
 
 

@@ -24,8 +24,8 @@ Arrange = Callable[[Tensor], Tensor]
 class Use:
     """One product of a parameter, for one example.
 
-    `inflow` brings the activation to a (S, T, I), or to the row numbers (T,) of a lookup; `arrange` brings an array of y's
-    shape to (S, T, J). `roles`: the axes of the parameter's view (before its last transpositions) in S, I and J.
+    `inflow` brings the activation to a (S, T, I), or to the row numbers (T,) of a lookup; `arrange` brings an array
+    of y's shape to (S, T, J). `roles`: the axes of the parameter's view (before its last transpositions) in S, I and J.
     """
 
     rule: str
@@ -51,7 +51,7 @@ class Use:
     @property
     def covers_y(self) -> bool:
         S, T, _, J = self.sizes
-        return S * T * J == math.prod(self.y.shape)
+        return math.prod(self.y.shape) == S * T * J
 
 
 def find_use(view: View, position: int, step: Step) -> Use | str:
@@ -71,8 +71,16 @@ def _matrix(view: View, position: int, step: Step) -> Use | str:
     I, J = view.shape[inputs], view.shape[outputs]
     T = math.prod(step.outputs[0].shape) // J
     turn: Arrange = (lambda t: t) if position == 1 else (lambda t: t.mT)
-    return Use("dense", view, step, h, _roles(view, (), (inputs,), (outputs,)), (1, T, I, J),
-               lambda h: turn(h).reshape(1, T, I), lambda y: turn(y).reshape(1, T, J))
+    return Use(
+        "dense",
+        view,
+        step,
+        h,
+        _roles(view, (), (inputs,), (outputs,)),
+        (1, T, I, J),
+        lambda h: turn(h).reshape(1, T, I),
+        lambda y: turn(y).reshape(1, T, J),
+    )
 
 
 def _matrices(view: View, position: int, step: Step) -> Use | str:
@@ -86,14 +94,31 @@ def _matrices(view: View, position: int, step: Step) -> Use | str:
     T = math.prod(step.outputs[0].shape) // (B * J)
     turn: Arrange = (lambda t: t) if position == 1 else (lambda t: t.mT)
     if one is None:
-        return Use("dense", view, step, h, _roles(view, (0,), (inputs,), (outputs,)), (B, T, I, J),
-                   lambda h: turn(h).reshape(B, T, I), lambda y: turn(y).reshape(B, T, J))
-    return Use("dense", one, step, h, _roles(one, (), (inputs - 1,), (outputs - 1,)), (1, B * T, I, J),
-               lambda h: turn(h).reshape(1, B * T, I), lambda y: turn(y).reshape(1, B * T, J))
+        return Use(
+            "dense",
+            view,
+            step,
+            h,
+            _roles(view, (0,), (inputs,), (outputs,)),
+            (B, T, I, J),
+            lambda h: turn(h).reshape(B, T, I),
+            lambda y: turn(y).reshape(B, T, J),
+        )
+    return Use(
+        "dense",
+        one,
+        step,
+        h,
+        _roles(one, (), (inputs - 1,), (outputs - 1,)),
+        (1, B * T, I, J),
+        lambda h: turn(h).reshape(1, B * T, I),
+        lambda y: turn(y).reshape(1, B * T, J),
+    )
 
 
 def _convolution(view: View, position: int, step: Step) -> Use | str:
-    """A convolution is a dense layer on its patches, in each group of channels; its positions are those of the output."""
+    """A convolution is a dense layer on its patches, in each group of channels; its positions are those of the
+    output."""
     x, _, _, stride, padding, dilation, transposed, _, groups = step.args
     if position != 1 or transposed:
         return "enters a transposed convolution" if transposed else "is the image of a convolution"
@@ -117,7 +142,9 @@ def _convolution(view: View, position: int, step: Step) -> Use | str:
     return Use("convolution", view, step, x, roles, (S, T, I, J), inflow, arrange)
 
 
-def _patches(h: Tensor, window: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]) -> Tensor:
+def _patches(
+    h: Tensor, window: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+) -> Tensor:
     """(N, C, T1, …, K1, …): entry [t, k] is the input that kernel position k meets at output position t."""
     h = F.pad(h, [p for size in reversed(padding) for p in (size, size)])
     for i, size in enumerate(window):
@@ -137,14 +164,22 @@ def _lookup(view: View, position: int, step: Step) -> Use | str:
         rows = rows.reshape(T).remainder(view.shape[0])
         return rows if padding < 0 else torch.where(rows == padding, -1, rows)
 
-    return Use("embedding", view, step, rows, _roles(view, (), (0,), range(1, len(view.shape))), (1, T, view.shape[0], J),
-               inflow, lambda g: g.reshape(1, T, J))
+    return Use(
+        "embedding",
+        view,
+        step,
+        rows,
+        _roles(view, (), (0,), range(1, len(view.shape))),
+        (1, T, view.shape[0], J),
+        inflow,
+        lambda g: g.reshape(1, T, J),
+    )
 
 
 def _row_numbers(step: Step) -> tuple[Operand, int] | None:
     """The rows that the step takes, and the row that has no gradient (−1: none has not)."""
     if step.name == "embedding":
-        padding, by_frequency, _ = (*step.args[2:], *(-1, False, False)[len(step.args) - 2:])
+        padding, by_frequency, _ = (*step.args[2:], *(-1, False, False)[len(step.args) - 2 :])
         return None if by_frequency else (step.args[1], padding)
     if step.name == "index_select":
         return (step.args[2], -1) if step.args[1] == 0 else None
@@ -175,8 +210,17 @@ def _part(view: View, position: int, step: Step) -> Use | str:
 def _always_one(view: View, step: Step, own: Sequence[int], shared: Sequence[int], cut: Arrange, sign: float) -> Use:
     y = step.outputs[0]
     T, J = math.prod(y.shape[axis] for axis in shared), math.prod(view.shape)
-    return Use("bias", view, step, None, _roles(view, (), (), range(len(view.shape))), (1, T, 1, J),
-               lambda y: y.new_ones(1, T, 1), lambda y: cut(y).permute(*shared, *own).reshape(1, T, J), sign)
+    return Use(
+        "bias",
+        view,
+        step,
+        None,
+        _roles(view, (), (), range(len(view.shape))),
+        (1, T, 1, J),
+        lambda y: y.new_ones(1, T, 1),
+        lambda y: cut(y).permute(*shared, *own).reshape(1, T, J),
+        sign,
+    )
 
 
 def _scale(view: View, position: int, step: Step) -> Use | str:

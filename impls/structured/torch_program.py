@@ -18,7 +18,8 @@ class Untraceable(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """What an operation computes for one example. `parameters`: indices of those it depends on, as differentiation sees it."""
+    """What an operation computes for one example. `parameters`: indices of those it depends on, as differentiation
+    sees it."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -83,8 +84,12 @@ class Program:
     @cached_property
     def freed(self) -> tuple[tuple[Value, ...], ...]:
         """For each step the values that nothing reads after it: a long network's activations do not all stay alive."""
-        last = {value: i for i, step in enumerate(self.steps) for value in (*step.inputs, *step.outputs)
-                if isinstance(value, Value) and value is not self.output}
+        last = {
+            value: i
+            for i, step in enumerate(self.steps)
+            for value in (*step.inputs, *step.outputs)
+            if isinstance(value, Value) and value is not self.output
+        }
         freed: list[list[Value]] = [[] for _ in self.steps]
         for value, i in last.items():
             freed[i].append(value)

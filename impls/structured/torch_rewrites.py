@@ -37,7 +37,9 @@ def rewritten(to: Writer, op: OpOverload, args: tuple[Any, ...], kwargs: dict[st
     return None if rule is None else rule(to, op, *args, **kwargs)
 
 
-def _addmm(to: Writer, op: OpOverload, added: Operand, left: Operand, right: Operand, *, beta: Number = 1, alpha: Number = 1) -> Value:
+def _addmm(
+    to: Writer, op: OpOverload, added: Operand, left: Operand, right: Operand, *, beta: Number = 1, alpha: Number = 1
+) -> Value:
     product = aten.mm if op.overloadpacket is aten.addmm else aten.bmm
     return _sum(to, _times(to, to.emit(product.default, left, right), alpha), _times(to, added, beta))
 
@@ -46,37 +48,53 @@ def _mv(to: Writer, op: OpOverload, matrix: Operand, vector: Operand) -> Value:
     return to.emit(aten.squeeze.dim, to.emit(aten.mm.default, matrix, to.emit(aten.unsqueeze.default, vector, 1)), 1)
 
 
-def _addmv(to: Writer, op: OpOverload, added: Operand, matrix: Operand, vector: Operand, *, beta: Number = 1,
-           alpha: Number = 1) -> Value:
+def _addmv(
+    to: Writer, op: OpOverload, added: Operand, matrix: Operand, vector: Operand, *, beta: Number = 1, alpha: Number = 1
+) -> Value:
     return _sum(to, _times(to, _mv(to, op, matrix, vector), alpha), _times(to, added, beta))
 
 
-def _convolution(to: Writer, op: OpOverload, x: Operand, weight: Operand, bias: Operand | None, *rest: Any) -> Value | None:
+def _convolution(
+    to: Writer, op: OpOverload, x: Operand, weight: Operand, bias: Operand | None, *rest: Any
+) -> Value | None:
     if bias is None:
         return None
     return _sum(to, to.emit(op, x, weight, None, *rest), _along_channels(to, bias, len(x.shape)))
 
 
-def _layer_norm(to: Writer, op: OpOverload, x: Operand, shape: Any, weight: Operand | None, bias: Operand | None,
-                eps: Number) -> Sequence[Operand] | None:
+def _layer_norm(
+    to: Writer, op: OpOverload, x: Operand, shape: Any, weight: Operand | None, bias: Operand | None, eps: Number
+) -> Sequence[Operand] | None:
     if weight is None and bias is None:
         return None
     y, *statistics = to.emit(op, x, shape, None, None, eps)
     return (_affine(to, y, weight, bias), *statistics)
 
 
-def _group_norm(to: Writer, op: OpOverload, x: Operand, weight: Operand | None, bias: Operand | None,
-                *rest: Any) -> Sequence[Operand] | None:
+def _group_norm(
+    to: Writer, op: OpOverload, x: Operand, weight: Operand | None, bias: Operand | None, *rest: Any
+) -> Sequence[Operand] | None:
     """One scale and one bias for each channel."""
     if weight is None and bias is None:
         return None
     y, *statistics = to.emit(op, x, None, None, *rest)
     n = len(x.shape)
-    return (_affine(to, y, weight and _along_channels(to, weight, n), bias and _along_channels(to, bias, n)), *statistics)
+    return (
+        _affine(to, y, weight and _along_channels(to, weight, n), bias and _along_channels(to, bias, n)),
+        *statistics,
+    )
 
 
-def _batch_norm(to: Writer, op: OpOverload, x: Operand, weight: Operand | None, bias: Operand | None, mean: Operand | None,
-                variance: Operand | None, *rest: Any) -> Sequence[Operand] | None:
+def _batch_norm(
+    to: Writer,
+    op: OpOverload,
+    x: Operand,
+    weight: Operand | None,
+    bias: Operand | None,
+    mean: Operand | None,
+    variance: Operand | None,
+    *rest: Any,
+) -> Sequence[Operand] | None:
     """With running statistics, known numbers are subtracted and multiplied by; without, as the other normalisations."""
     training = rest[0] if len(rest) == 3 else False
     if training or mean is None or variance is None:
@@ -85,11 +103,16 @@ def _batch_norm(to: Writer, op: OpOverload, x: Operand, weight: Operand | None, 
     inverse = to.emit(aten.rsqrt.default, to.emit(aten.add.Tensor, variance, rest[-1]))
     centred = to.emit(aten.sub.Tensor, x, _along_channels(to, mean, n))
     y = to.emit(aten.mul.Tensor, centred, _along_channels(to, inverse, n))
-    return _affine(to, y, weight and _along_channels(to, weight, n), bias and _along_channels(to, bias, n)), mean, inverse
+    return (
+        _affine(to, y, weight and _along_channels(to, weight, n), bias and _along_channels(to, bias, n)),
+        mean,
+        inverse,
+    )
 
 
-def _rms_norm(to: Writer, op: OpOverload, x: Operand, shape: Sequence[int], weight: Operand | None,
-              eps: Number | None) -> Sequence[Value]:
+def _rms_norm(
+    to: Writer, op: OpOverload, x: Operand, shape: Sequence[int], weight: Operand | None, eps: Number | None
+) -> Sequence[Value]:
     assert isinstance(x, Value)
     axes = list(range(-len(shape), 0))
     mean = to.emit(aten.mean.dim, to.emit(aten.mul.Tensor, x, x), axes, True)
@@ -100,7 +123,9 @@ def _rms_norm(to: Writer, op: OpOverload, x: Operand, shape: Sequence[int], weig
 
 def _weight_norm(to: Writer, op: OpOverload, direction: Operand, length: Operand, axis: int = 0) -> Sequence[Value]:
     others = [i for i in range(len(direction.shape)) if i != axis]
-    norm = to.emit(aten.sqrt.default, to.emit(aten.sum.dim_IntList, to.emit(aten.mul.Tensor, direction, direction), others, True))
+    norm = to.emit(
+        aten.sqrt.default, to.emit(aten.sum.dim_IntList, to.emit(aten.mul.Tensor, direction, direction), others, True)
+    )
     return to.emit(aten.mul.Tensor, direction, to.emit(aten.div.Tensor, length, norm)), norm
 
 
@@ -109,7 +134,9 @@ def _split(to: Writer, op: OpOverload, x: Operand, sizes: int | Sequence[int], d
     if isinstance(sizes, int):
         sizes = [min(sizes, n - start) for start in range(0, n, sizes)]
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
-    return tuple(to.emit(aten.slice.Tensor, x, dim, start, start + size) for start, size in zip(starts, sizes, strict=True))
+    return tuple(
+        to.emit(aten.slice.Tensor, x, dim, start, start + size) for start, size in zip(starts, sizes, strict=True)
+    )
 
 
 def _unbind(to: Writer, op: OpOverload, x: Operand, dim: int = 0) -> Sequence[Value]:
@@ -149,8 +176,16 @@ def _select_scatter(to: Writer, op: OpOverload, x: Operand, source: Operand, dim
     return _between(to, x, to.emit(aten.unsqueeze.default, source, dim), dim, index % x.shape[dim])
 
 
-def _slice_scatter(to: Writer, op: OpOverload, x: Operand, source: Operand, dim: int = 0, start: int | None = None,
-                   end: int | None = None, step: int = 1) -> Value:
+def _slice_scatter(
+    to: Writer,
+    op: OpOverload,
+    x: Operand,
+    source: Operand,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> Value:
     if step != 1:
         raise Untraceable("every other place of a tensor is changed in place")
     return _between(to, x, source, dim, slice(start, end).indices(x.shape[dim])[0])
@@ -211,8 +246,8 @@ REWRITES: dict[str, Callable[..., Any]] = {
     "_fused_rms_norm": _rms_norm, "_weight_norm_interface": _weight_norm,
     "split": _split, "split_with_sizes": _split, "unsafe_split": _split, "unsafe_split_with_sizes": _split,
     "unbind": _unbind, "stack": _stack,
-    "view": _view, "_unsafe_view": _view, "t": _t, "transpose": _transpose, "permute": _permute, "clone": _clone, "copy": _copy,
-    "select_scatter": _select_scatter, "slice_scatter": _slice_scatter,
+    "view": _view, "_unsafe_view": _view, "t": _t, "transpose": _transpose, "permute": _permute, "clone": _clone,
+    "copy": _copy, "select_scatter": _select_scatter, "slice_scatter": _slice_scatter,
     "as_strided": _strided, "as_strided_scatter": _strided,
     "add": _add, "sub": _add, "rsub": _rsub, "addcmul": _addcmul,
 }  # fmt: skip

@@ -1,7 +1,8 @@
 """Capture: the network runs once on tensors without memory, and each of its operations is written down.
 
-What reads numbers (``if x.sum() > 0``, ``.item()``, ``.numpy()``) cannot be written down and raises `Untraceable`; so does a
-derivative of the user's own (`torch.autograd.Function`, a hook), for running the operations again would not repeat it.
+What reads numbers (``if x.sum() > 0``, ``.item()``, ``.numpy()``) cannot be written down and raises `Untraceable`; so
+does a derivative of the user's own (`torch.autograd.Function`, a hook), for running the operations again would not
+repeat it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,17 @@ from torch._subclasses.fake_tensor import (
 from torch.func import functionalize
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from impls.structured.torch_program import Constant, Operand, Program, Step, Untraceable, Value, alive, operands, replaced
+from impls.structured.torch_program import (
+    Constant,
+    Operand,
+    Program,
+    Step,
+    Untraceable,
+    Value,
+    alive,
+    operands,
+    replaced,
+)
 from impls.structured.torch_rewrites import rewritten
 from impls.torch_support import Forward, Params, one_example
 
@@ -39,7 +50,9 @@ def trace(f: Forward, params: Params, example: Tensor) -> Program:
     except DataDependentOutputException as error:
         raise Untraceable(f"what it does depends on the numbers in a tensor ({error.func})") from error
     except RuntimeError as error:  # PyTorch's own; on real tensors the function works, or says itself why it does not
-        raise Untraceable(f"it does not run without numbers ({type(error).__name__}: {str(error).splitlines()[0]})") from error
+        raise Untraceable(
+            f"it does not run without numbers ({type(error).__name__}: {str(error).splitlines()[0]})"
+        ) from error
 
 
 def _trace(f: Forward, params: Params, example: Tensor, *, pure: bool = False) -> Program:
@@ -80,8 +93,8 @@ class _StaleView(Untraceable):
 
 @dataclass
 class _Known:
-    """What a tensor is. `hidden`: it was made where gradients are off, so a gradient through it is of the user's making. `stale`: its memory was
-    changed through another view."""
+    """What a tensor is. `hidden`: it was made where gradients are off, so a gradient through it is of the user's
+    making. `stale`: its memory was changed through another view."""
 
     tensor: Tensor
     operand: Operand
@@ -133,7 +146,9 @@ class Recorder(TorchDispatchMode):
         known = self.known.get(id(tensor))
         if known is None:
             if isinstance(tensor, FakeTensor):
-                raise Untraceable("a tensor comes from nowhere: a custom torch.autograd.Function, or data read directly")
+                raise Untraceable(
+                    "a tensor comes from nowhere: a custom torch.autograd.Function, or data read directly"
+                )
             return Constant(tensor)
         if known.stale:
             raise _StaleView("memory that is changed in place is read through another view")
@@ -159,10 +174,15 @@ class Recorder(TorchDispatchMode):
     def record(self, op: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], outs: Any) -> Any:
         """The same where the shapes of its results are known from `outs`."""
         inputs = [v for v in operands((args, tuple(kwargs.values()))) if isinstance(v, Value)]
-        parameters, on_example = frozenset[int]().union(*(v.parameters for v in inputs)), any(v.on_example for v in inputs)
+        parameters, on_example = (
+            frozenset[int]().union(*(v.parameters for v in inputs)),
+            any(v.on_example for v in inputs),
+        )
         tensors = (outs,) if isinstance(outs, Tensor) else tuple(outs)
-        values = tuple(Value(tuple(t.shape), t.dtype, parameters if t.is_floating_point() else frozenset(), on_example)
-                       for t in tensors)
+        values = tuple(
+            Value(tuple(t.shape), t.dtype, parameters if t.is_floating_point() else frozenset(), on_example)
+            for t in tensors
+        )
         self.shapes.update(zip(values, tensors, strict=True))
         self.steps.append(Step(op, args, kwargs, values))
         return values[0] if isinstance(outs, Tensor) else values

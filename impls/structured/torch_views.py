@@ -13,7 +13,20 @@ from impls.structured.torch_program import Constant, Step, Value, replaced
 
 aten = torch.ops.aten
 
-REARRANGING = ("reshape", "permute", "squeeze", "unsqueeze", "slice", "select", "flip", "expand", "repeat", "diagonal", "unfold", "roll")
+REARRANGING = (
+    "reshape",
+    "permute",
+    "squeeze",
+    "unsqueeze",
+    "slice",
+    "select",
+    "flip",
+    "expand",
+    "repeat",
+    "diagonal",
+    "unfold",
+    "roll",
+)
 PASSING = ("_to_copy", "clone", "alias")
 
 
@@ -40,7 +53,9 @@ class View:
     @property
     def key(self) -> tuple[Any, ...]:
         """Equal for views that are the same rearrangement up to a transposition at the end."""
-        return tuple((step.name, repr(replaced(step.args, lambda _: None)), repr(step.kwargs)) for step in self.core()[0])
+        return tuple(
+            (step.name, repr(replaced(step.args, lambda _: None)), repr(step.kwargs)) for step in self.core()[0]
+        )
 
     def entries(self, *, core: bool = False) -> Tensor:
         """Which entry of the flat parameter each entry of the view is; with `core`, before the last transpositions."""
@@ -71,7 +86,9 @@ def extend(view: View, step: Step) -> View | None:
     if step.name not in REARRANGING or len(step.inputs) != 1:
         return None
     shape = step.outputs[0].shape
-    return replace(view, shape=shape, steps=(*view.steps, step), repeats=view.repeats or math.prod(shape) > math.prod(view.shape))
+    return replace(
+        view, shape=shape, steps=(*view.steps, step), repeats=view.repeats or math.prod(shape) > math.prod(view.shape)
+    )
 
 
 def scalar_factor(step: Step) -> float | None:
