@@ -105,7 +105,8 @@ def _find(program: Program) -> _Found:
     return found
 
 
-def _visit(step: Step, views: list[tuple[View, ...] | None], shown: dict[Value, tuple[View, ...]], found: _Found) -> None:
+def _visit(step: Step, views: list[tuple[View, ...] | None], shown: dict[Value, tuple[View, ...]],
+           found: _Found) -> None:
     positions = [i for i, view in enumerate(views) if view is not None]
     answer = concatenated(step.inputs, views, step) if step.name == "concatenate" else None
     if answer is None and len(positions) == 1:
@@ -198,7 +199,7 @@ def _has_cross_terms(groups: tuple[Group, ...]) -> bool:
 
 
 def _crossable(groups: tuple[Group, ...], parameter: Value) -> bool:
-    """Whether the groups' cross terms are known: none, because they share no entry, or those of a matrix and its transpose."""
+    """Whether the terms between groups are known: none (no entry is shared), or those of a matrix and its transpose."""
     first = [group.uses[0] for group in groups]
     if len(first) < 2 or _swapped(first):
         return True

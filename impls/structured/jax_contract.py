@@ -102,7 +102,8 @@ def _top(term: Term, a: Any, a2: Any, outputs: Outputs, dtype: Any) -> Any:
     place = np.argsort(use.arrange(np.arange(S * T * J).reshape(use.y.shape)).ravel())  # of each output in (s, t, j)
     if outputs == "full":
         gram = scale * _input_gram(term, a, a2, dtype).transpose(1, 0, 2, 3, 4)  # (N, S, T, M, T)
-        same = jnp.eye(S, dtype=dtype)[:, None, None, None, :, None, None] * jnp.eye(J, dtype=dtype)[:, None, None, None, :]
+        same = (jnp.eye(S, dtype=dtype)[:, None, None, None, :, None, None]
+                * jnp.eye(J, dtype=dtype)[:, None, None, None, :])
         wide = gram[:, :, :, None, :, None, :, None] * same
         wide = wide.reshape(len(a), S * T * J, len(a2), S * T * J)
         return wide if (place == np.arange(len(place))).all() else wide[:, place][..., place]

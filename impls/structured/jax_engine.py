@@ -36,7 +36,7 @@ class Engine:
                             _example_bytes(program), batch_size, memory_limit)
         self.plan = planner.plan(task, self.analysis.parameters)
         self.factors = Factors(self.analysis, self.plan, self.dtype)
-        # Two functions, because what XLA compiles as one it fuses as one: it would compute a factor anew for every slice.
+        # Two functions: what XLA compiles as one it fuses as one, and computes a factor anew for every slice of it.
         self.passes, self.contraction = jax.jit(self._passes), jax.jit(self._contraction)
         self.recomputed = jax.jit(self._recomputed)
 
