@@ -51,12 +51,15 @@ class Engine:
         return self.contraction(factors1, None if x2 is None else self.passes(leaves, x2))
 
     def _passes(self, leaves: list[Any], x: Any) -> Arrays:
-        return _panels(lambda part: self._examples(leaves, part), x, self.plan.panel1)
+        arrays = _panels(lambda part: self._examples(leaves, part), x, self.plan.panel1)
+        # The backward pass has its cotangents as matrices of N·O rows: in any other shape XLA computes them once more.
+        return {name: a.reshape(-1, *a.shape[2:]) if name.endswith(".g") else a for name, a in arrays.items()}
 
     def _contraction(self, factors1: Arrays, factors2: Arrays | None) -> Any:
-        size1, size2 = self.plan.block1, self.plan.block2
-        right = factors1 if factors2 is None else factors2
-        return self._fill(lambda i, j: self._contract(_rows(factors1, i, size1), _rows(right, j, size2)), size1, size2)
+        size1, size2, n_outputs = self.plan.block1, self.plan.block2, self.plan.task.n_outputs
+        left, right = ({name: a.reshape(-1, n_outputs, *a.shape[1:]) if name.endswith(".g") else a
+                        for name, a in arrays.items()} for arrays in (factors1, factors2 or factors1))
+        return self._fill(lambda i, j: self._contract(_rows(left, i, size1), _rows(right, j, size2)), size1, size2)
 
     def _recomputed(self, leaves: list[Any], x1: Any, x2: Any | None) -> Any:
         """The passes made anew for each pair of blocks."""

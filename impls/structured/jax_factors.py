@@ -72,7 +72,7 @@ class Factors:
         return sizes | {f"{i}": self.analysis.parameters[i].size for i in (*self.direct, *self.forward)}
 
     def __call__(self, parameters: Sequence[Any], x: Any) -> Arrays:
-        """For one example: name to array; ``a`` (S, T, I), ``g`` (O, S, T, J), gradients (O, …)."""
+        """For one example: name to array; ``a`` (S, T, I), ``g`` (O, S, T, J), without S = T = 1; gradients (O, …)."""
         def run(taps: tuple[list[Any], list[Any]]) -> Any:
             at_sites = dict(zip(self.sites, taps[0], strict=True))
             at_parameters = dict(zip(self.direct, taps[1], strict=True))
@@ -124,7 +124,7 @@ class Factors:
             if way == "gradient":
                 flat[name] = _gradient(a, g, group)
             else:
-                arrays |= {f"{name}.a": a} | ({} if g is None else {f"{name}.g": g})
+                arrays |= {f"{name}.a": _plain(a, group)} | ({} if g is None else {f"{name}.g": _plain(g, group)})
         small = {name: d for name, d in flat.items() if self._gradient_sizes()[name] <= JOINED_SIZE}
         if small:
             arrays["joined"] = jnp.concatenate([small[name] for name in sorted(small)], 1)
@@ -143,6 +143,12 @@ class Factors:
         if group.product.lookup:  # its a has no room for a scale
             parts = [_times(part, use.view.scale) for part, use in zip(parts, group.uses, strict=True)]
         return parts[0] if len(parts) == 1 else jnp.concatenate(parts, 2)
+
+
+def _plain(array: Any, group: Group) -> Any:
+    """Without the axes S and T where they are 1: XLA lays such axes out in odd ways, and then copies."""
+    product = group.product
+    return array.reshape(*array.shape[:-3], -1) if product.shared == product.positions == 1 and array.ndim > 2 else array
 
 
 def _times(array: Any, scale: float) -> Any:
