@@ -89,7 +89,7 @@ class Engine:
         if len(starts) == 1:
             return block(0, 0)
         table = jnp.asarray(starts)
-        rest = (0,) * (len(shape) - 2)
+        rest = (np.int32(0),) * (len(shape) - 2)
         swap = {"full": (1, 0, 3, 2), "diagonal": (1, 0, 2), "trace": (1, 0)}[self.outputs]
 
         def body(k: Any, kernel: Any) -> Any:

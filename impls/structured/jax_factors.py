@@ -123,7 +123,7 @@ class Factors:
             a, g = self._inflow(group, inflows[name]), self._cotangent(group, way, cotangents)
             if way == "gradient":
                 flat[name] = _gradient(a, g, group)
-            else:
+            if way != "gradient" or self.analysis.parameters[i].transposed:
                 arrays |= {f"{name}.a": _plain(a, group)} | ({} if g is None else {f"{name}.g": _plain(g, group)})
         small = {name: d for name, d in flat.items() if self._gradient_sizes()[name] <= JOINED_SIZE}
         if small:
