@@ -137,6 +137,11 @@ def unknown_loop(p: Params, x: Any) -> Any:
     return h @ p["c"]
 
 
+def hidden_loop(p: Params, x: Any) -> Any:
+    halved = jax.jit(lambda h: jax.lax.while_loop(lambda h: h.sum() > 1e-3, lambda h: h / 2, h))
+    return halved(x @ p["a"]) @ p["c"] + x @ p["d"]
+
+
 @jax.custom_jvp
 def doubled_gradient(x: Any, w: Any) -> Any:
     return x @ w
@@ -216,6 +221,8 @@ NETWORKS: dict[str, Small] = {
                           {"a": "dense", "b": "dense", "c": "dense", "d": "dense"}),
     "unknown_loop": Small(unknown_loop, {"a": (5, 4), "b": (4, 4), "c": (4, 2)}, (5,),
                           {"a": "fallback", "b": "fallback", "c": "dense"}, forward_only=True),
+    "hidden_loop": Small(hidden_loop, {"a": (5, 4), "c": (4, 2), "d": (5, 2)}, (5,), {"a": "fallback", "d": "dense"},
+                         forward_only=True),
     "custom_rules": Small(custom_rules, {"a": (5, 4), "b": (4, 4), "c": (4, 2)}, (5,),
                           {"a": "fallback", "b": "fallback", "c": "dense"}),
     "several_axes": Small(several_axes, {"w": (4, 3, 2), "b": (2,)}, (2, 4), {"w": "dense", "b": "bias"}),

@@ -25,16 +25,20 @@ from tests.structured_networks import NETWORKS, Small  # noqa: E402
 OUTPUTS = ("full", "diagonal", "trace")
 
 
-def jacobian_contraction(small: Small, params: Any, x1: Any, x2: Any) -> np.ndarray:
-    """The full kernel from Jacobians in plain JAX."""
-    def jacobian(x: Any) -> np.ndarray:
-        jacobian_of = jax.jacfwd if small.forward_only else jax.jacrev
-        of_one = jacobian_of(lambda p, one: small.f(p, one[None])[0].reshape(-1))
-        per_parameter = jax.jit(jax.vmap(of_one, (None, 0)))(params, x)
-        leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(per_parameter)]
-        return np.concatenate([leaf.reshape(*leaf.shape[:2], -1) for leaf in leaves], 2)
+def jacobians(small: Small, params: Any, x1: Any, x2: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(N1, O, P) and (N2, O, P) in plain JAX."""
+    jacobian_of = jax.jacfwd if small.forward_only else jax.jacrev
+    of_one = jacobian_of(lambda p, one: small.f(p, one[None])[0].reshape(-1))
+    per_parameter = jax.jit(jax.vmap(of_one, (None, 0)))(params, jnp.concatenate([x1, x2]))
+    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(per_parameter)]
+    both = np.concatenate([leaf.reshape(*leaf.shape[:2], -1) for leaf in leaves], 2)
+    return both[:len(x1)], both[len(x1):]
 
-    return np.einsum("nap,mbp->nmab", jacobian(x1), jacobian(x2))
+
+def contracted(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The full kernel, and √(K[n,n,a,a] K[m,m,b,b]), what its errors are measured against."""
+    norms = [np.sqrt(np.einsum("nap,nap->na", j, j)) for j in (left, right)]
+    return np.einsum("nap,mbp->nmab", left, right), norms[0][:, None, :, None] * norms[1][None, :, None, :]
 
 
 def assert_kernel(kernel: Any, full: np.ndarray, scale: np.ndarray, outputs: str, dtype: str) -> None:
@@ -49,21 +53,14 @@ def assert_kernel(kernel: Any, full: np.ndarray, scale: np.ndarray, outputs: str
     assert error.max() <= tolerance(dtype, "exact")  # pyright: ignore[reportArgumentType]
 
 
-def scale_of(full1: np.ndarray, full2: np.ndarray) -> np.ndarray:
-    """√(K[n,n,a,a] K[m,m,b,b]) from the symmetric kernels of both batches."""
-    own = [np.sqrt(np.einsum("nnaa->na", full)) for full in (full1, full2)]
-    return own[0][:, None, :, None] * own[1][None, :, None, :]
-
-
 def all_kernels(name: str, dtype: str) -> tuple[Any, Any, Any, Any, dict[bool, tuple[np.ndarray, np.ndarray]]]:
     """The network with its batches, and by symmetry the right kernel and its scale, from float64."""
     small = NETWORKS[name]
     params, x1, x2 = small.draw(5, 3, dtype)
     with precision("float64"):
         exact = [jax.tree.map(lambda a: a.astype("float64") if a.dtype.kind == "f" else a, t) for t in (params, x1, x2)]
-        own1, own2, full = (jacobian_contraction(small, exact[0], *pair) for pair in
-                            ((exact[1], exact[1]), (exact[2], exact[2]), (exact[1], exact[2])))
-    return small.f, params, x1, x2, {True: (own1, scale_of(own1, own1)), False: (full, scale_of(own1, own2))}
+        j1, j2 = jacobians(small, *exact)
+    return small.f, params, x1, x2, {True: contracted(j1, j1), False: contracted(j1, j2)}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -200,11 +197,10 @@ def test_random_networks(network: Any, outputs: Any, symmetric: bool, batch_size
     small = Small(*network, rules={})
     with precision("float64"):
         params, x1, x2 = small.draw(3, 2, "float64")
-        right = x1 if symmetric else x2
-        own1, own2, full = (jacobian_contraction(small, params, *pair)
-                            for pair in ((x1, x1), (right, right), (x1, right)))
+        j1, j2 = jacobians(small, params, x1, x2)
+        expected = contracted(j1, j1 if symmetric else j2)
         engine = Engine(small.f, params, x1, None if symmetric else x2, outputs=outputs, batch_size=batch_size)
-        assert_kernel(engine(params, x1, None if symmetric else x2), full, scale_of(own1, own2), outputs, "float64")
+        assert_kernel(engine(params, x1, None if symmetric else x2), *expected, outputs, "float64")
 
 
 @pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "x2"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 
 from impls.structured import planner
 from impls.structured.jax_products import Use, find_use
@@ -93,7 +95,7 @@ def _find(program: Program) -> _Found:
         value: (View(i, value.shape),) for i, value in enumerate(program.parameters)}
     for step in program.steps:
         views = [shown.get(operand) if isinstance(operand, Value) else None for operand in step.inputs]
-        if step.name == "while":
+        if _loops(step.primitive.name, step.params):
             found.forward.update(*(operand.parameters for operand in step.inputs))
         if any(view is not None for view in views):
             _visit(step, views, shown, found)
@@ -103,6 +105,13 @@ def _find(program: Program) -> _Found:
     for i in found.forward:
         found.reasons[i] = "lies before a loop of unknown length"
     return found
+
+
+def _loops(name: str, params: Mapping[str, Any]) -> bool:
+    """Whether a loop of unknown length is run that has no derivative of its own: only forward mode passes it."""
+    if name == "while" or name.startswith("custom"):
+        return name == "while"
+    return any(_loops(eqn.primitive.name, eqn.params) for jaxpr in jaxprs_in_params(dict(params)) for eqn in jaxpr.eqns)
 
 
 def _visit(step: Step, views: list[tuple[View, ...] | None], shown: dict[Value, tuple[View, ...]],

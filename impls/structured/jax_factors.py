@@ -45,8 +45,7 @@ class Factors:
 
     def __init__(self, analysis: Analysis, plan: Plan, dtype: Any) -> None:
         self.analysis, self.dtype = analysis, dtype
-        ways = plan.ways()
-        self.ways = [ways[parameter.name] for parameter in analysis.parameters]
+        self.ways = [step.ways for step in plan.steps]
         self.direct = [i for i, way in enumerate(self.ways) if way == ("direct",) and i not in analysis.forward]
         self.forward = [i for i, way in enumerate(self.ways) if way == ("direct",) and i in analysis.forward]
         self.active: list[tuple[int, int, Group, Way]] = [
@@ -148,7 +147,9 @@ class Factors:
 def _plain(array: Any, group: Group) -> Any:
     """Without the axes S and T where they are 1: XLA lays such axes out in odd ways, and then copies."""
     product = group.product
-    return array.reshape(*array.shape[:-3], -1) if product.shared == product.positions == 1 and array.ndim > 2 else array
+    if array.ndim < 3 or product.shared > 1 or product.positions > 1:
+        return array
+    return array.reshape(*array.shape[:-3], -1)
 
 
 def _times(array: Any, scale: float) -> Any:

@@ -103,7 +103,7 @@ def concatenated(operands: Sequence[Operand], views: Sequence[tuple[View, ...] |
 
 
 def scalar_factor(step: Step, position: int) -> float | None:
-    """The known number that the step multiplies its input by, or None."""
+    """The known number other than 0 that the step multiplies its input by, or None."""
     if step.name == "neg":
         return -1.0
     if step.name not in ("mul", "div") or (step.name == "div" and position != 0):
@@ -112,6 +112,8 @@ def scalar_factor(step: Step, position: int) -> float | None:
     if not isinstance(other, Constant) or np.size(other.value) != 1 or not same_shape:
         return None
     number = float(np.asarray(other.value).reshape(()))
+    if number == 0.0:
+        return None
     return number if step.name == "mul" else 1.0 / number
 
 

@@ -151,10 +151,6 @@ class Plan:
         """Of the contraction, without the passes through the network."""
         return sum(step.flops for step in self.steps)
 
-    def ways(self) -> dict[str, tuple[Way, ...]]:
-        """Parameter name to the way of each of its products."""
-        return {step.parameter.name: step.ways for step in self.steps}
-
 
 def cost(way: Way, product: Product, task: Task) -> Cost:
     """What one way costs for one product, over the whole kernel."""
