@@ -58,7 +58,12 @@ Command = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says and return the exit code; what is wrong with the input is one line on stderr."""
-    command = tyro.cli(Command, args=arguments, prog="python -m bench", config=(tyro.conf.OmitSubcommandPrefixes,))
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if repeated := [flag for flag in dict.fromkeys(given) if flag.startswith("--") and given.count(flag) > 1]:
+        print(f"error: {repeated[0]} is given more than once, and only the last would count; give all of its values "
+              f"after one {repeated[0]}", file=sys.stderr)
+        return USAGE
+    command = tyro.cli(Command, args=given, prog="python -m bench", config=(tyro.conf.OmitSubcommandPrefixes,))
     try:
         return _do(command)
     except (InputError, RegistryError, StoreError) as error:

@@ -81,7 +81,7 @@ class Options:
         for name, value in (("widths", min(self.widths, default=1)), ("replicates", self.replicates),
                             ("block-size", self.block_size), ("time-limit", self.time_limit),
                             ("memory-limit", self.memory_limit), ("proj-dim", self.proj_dim)):
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:  # NaN is not, either
                 raise InputError(f"--{name} must be positive, got {value}")
         if profile.fixtures and (self.widths or self.batch or self.input or self.model):
             raise InputError("the profile fixtures has cases of its own: no --widths, --batch, --input or --model")

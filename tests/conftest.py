@@ -12,6 +12,7 @@ from jaxtyping import install_import_hook
 # Before anything imports them: the shapes in their signatures are then checked at every call.
 install_import_hook(["reference", "impls"], "beartype.beartype")
 
+from tests.gate.compilation import set_xla_flag  # noqa: E402
 from tests.gate.selection import SELECTION, Selection  # noqa: E402
 from tests.gate.summary import GateSummary  # noqa: E402
 
@@ -23,9 +24,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="comma-separated; methods of other frameworks are left out (default: %(default)s)")
     group.addoption("--device", choices=("cpu", "cuda"), default="cpu",
                     help="where the methods run (default: %(default)s)")
+    group.addoption("--optimized", action="store_true",
+                    help="let JAX compile with all optimizations, as its users do: twice the time")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if not config.option.optimized:
+        set_xla_flag()
     config.stash[SELECTION] = Selection.from_options(config)
     if not hasattr(config, "workerinput"):  # the workers of pytest-xdist report to the controller, which counts
         config.pluginmanager.register(GateSummary(config.stash[SELECTION]), "gate-summary")

@@ -325,6 +325,8 @@ def _wait_for_rows(out: Path, n: int, running: subprocess.Popen[str]) -> None:
     (("--profile", "fixtures", "--widths", "8"), ("--widths",)),
     (("--threads", "9999"), ("--threads 9999", "cores")),
     (("--replicates", "0"), ("--replicates", "positive")),
+    (("--time-limit", "nan"), ("--time-limit", "positive")),
+    (("--impl", "a.py:A", "--impl", "b.py:B"), ("--impl is given more than once",)),
     (("--input", "nowhere.npy"), ("no file",)),
     (("--model", "models.py"), ("FILE.py:FUNCTION",)),
     (("--model", "nowhere.py:f"), ("no file",)),

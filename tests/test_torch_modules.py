@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
 
-from torch import nn  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
 import impls  # noqa: E402
 from impls.arrays import to_numpy  # noqa: E402
@@ -131,7 +131,7 @@ class BesideItsNames(nn.Module):
         self.layer = nn.Linear(4, 2)
         self.kept = [self.layer.weight]
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.layer(x) + x @ self.kept[0].T
 
 

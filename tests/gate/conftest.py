@@ -12,6 +12,7 @@ import pytest
 
 from impls.protocol import Kind, Method
 from tests.gate.checks import Check, cases_for_pairs, checks
+from tests.gate.compilation import few_optimizations
 from tests.gate.selection import SELECTION, Selection
 from tests.gate.summary import Tag
 
@@ -63,6 +64,18 @@ def _tag(item: pytest.Item) -> Tag | None:
 @pytest.fixture(scope="session")
 def selection(request: pytest.FixtureRequest) -> Selection:
     return request.config.stash[SELECTION]
+
+
+@pytest.fixture(autouse=True)
+def quick_compilation(request: pytest.FixtureRequest, selection: Selection) -> Iterator[None]:
+    """See `tests.gate.compilation`; nothing with --optimized."""
+    tag = _tag(request.node)
+    method = None if tag is None else selection.methods.get(tag.method)
+    if method is None or request.config.option.optimized:
+        yield
+        return
+    with few_optimizations(method):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,46 @@
+"""Quick compilation for the gate: nearly all its time is XLA's, on programs that run for a millisecond.
+
+What a method computes is the same; what XLA makes of it is not optimised much. ``--optimized`` leaves XLA as its users
+have it, for twice the time; `bench` always does, and checks every kernel that it times.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from impls import Method
+
+# XLA's former code generator. A flag that XLA does not know ends the process, so only for versions that were tried.
+_XLA_FLAG = "--xla_cpu_use_fusion_emitters=false"
+_TRIED_ON = "0.10."
+
+
+def set_xla_flag() -> None:
+    """Effective only before JAX makes its first array. A value that XLA_FLAGS has already is left alone."""
+    try:
+        if version("jaxlib").startswith(_TRIED_ON):
+            os.environ.setdefault("XLA_FLAGS", _XLA_FLAG)
+    except PackageNotFoundError:
+        return
+
+
+@contextmanager
+def few_optimizations(method: Method) -> Iterator[None]:
+    """Inside, JAX compiles what `method` computes with few optimisations.
+
+    Not for random methods: thousands of projections run long enough to be worth them.
+    """
+    jax = sys.modules.get("jax")
+    if jax is None or method.framework != "jax" or method.kind == "stochastic":
+        yield
+        return
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
