@@ -29,10 +29,10 @@ class Small(NamedTuple):
                 if name.endswith(("running_mean", "running_var")):
                     buffer.uniform_(0.5, 2.0)
             if self.rows is None:
-                xs = [torch.randn(n, *self.example, dtype=dtype) for n in (n1, n2)]
+                x1, x2 = (torch.randn(n, *self.example, dtype=dtype) for n in (n1, n2))
             else:
-                xs = [torch.randint(0, self.rows, (n, *self.example)) for n in (n1, n2)]
-        return module.to(dtype).eval(), *xs
+                x1, x2 = (torch.randint(0, self.rows, (n, *self.example)) for n in (n1, n2))
+        return module.to(dtype).eval(), x1, x2
 
 
 class Function(nn.Module):

@@ -22,7 +22,7 @@ import impls  # noqa: E402
 from impls.arrays import to_numpy  # noqa: E402
 from impls.structured.torch_engine import Engine  # noqa: E402
 from impls.structured_torch import METHODS  # noqa: E402
-from impls.torch_support import module_function, precision  # noqa: E402
+from impls.torch_support import Forward, Params, module_function, precision  # noqa: E402
 from tests.structured_modules import MODULES, Small  # noqa: E402
 
 OUTPUTS: tuple[Outputs, ...] = ("full", "diagonal", "trace")
@@ -77,7 +77,7 @@ def assert_kernel(kernel: Tensor, right: Expected, outputs: Outputs, dtype: DTyp
     assert error.max() <= tolerance(dtype)
 
 
-def drawn(small: Small, dtype: DType, symmetric: bool) -> tuple[object, dict[str, Tensor], Tensor, Tensor | None]:
+def drawn(small: Small, dtype: DType, symmetric: bool) -> tuple[Forward, Params, Tensor, Tensor | None]:
     """The functional form; float32 numbers are those of float64, rounded."""
     module, x1, x2 = small.draw(N1, N2, torch.float64)
     if dtype == "float32":

@@ -55,7 +55,7 @@ class Factors:
         ways = plan.ways()
         self.ways = [ways[parameter.name] for parameter in analysis.parameters]
         self.direct = [i for i, way in enumerate(self.ways) if way == ("direct",)]
-        self.active = [
+        self.active: list[tuple[int, int, Group, Way]] = [
             (i, k, group, way)
             for i, groups in enumerate(analysis.groups)
             if i not in self.direct
@@ -83,7 +83,8 @@ class Factors:
         terms = [Term(f"{i}.{k}", way, group) for i, k, group, way in self.active if way != "gradient"]
         for i, parameter in enumerate(self.analysis.parameters):
             if parameter.transposed and i not in self.direct:
-                terms.append(Term(f"{i}", "cross", *self.analysis.groups[i]))
+                first, second = self.analysis.groups[i]
+                terms.append(Term(f"{i}", "cross", first, second))
         if any(size <= JOINED_SIZE for size in self.sizes.values()):
             terms.append(Term("joined", "gradient"))
         return terms + [Term(name, "gradient") for name, size in self.sizes.items() if size > JOINED_SIZE]

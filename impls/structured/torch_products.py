@@ -184,8 +184,9 @@ def _row_numbers(step: Step) -> tuple[Operand, int] | None:
     if step.name == "index_select":
         return (step.args[2], -1) if step.args[1] == 0 else None
     (first, *rest) = step.args[1]
-    whole = first is not None and not _is_mask(first) and all(index is None for index in rest)
-    return (first, -1) if whole else None
+    if first is None or _is_mask(first) or any(index is not None for index in rest):
+        return None
+    return first, -1
 
 
 def _is_mask(index: Operand) -> bool:
@@ -201,8 +202,7 @@ def _bias(view: View, position: int, step: Step) -> Use | str:
 
 def _part(view: View, position: int, step: Step) -> Use | str:
     """A parameter laid beside activations is a bias where it lies."""
-    tensors, dim = (*step.args, 0)[:2]
-    dim = dim % len(view.shape)
+    tensors, dim = step.args[0], (step.args[1] if len(step.args) > 1 else 0) % len(view.shape)
     start = sum(tensor.shape[dim] for tensor in tensors[:position])
     return _always_one(view, step, range(len(view.shape)), (), lambda y: y.narrow(dim, start, view.shape[dim]), 1.0)
 

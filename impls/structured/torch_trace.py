@@ -216,4 +216,4 @@ def _overlap(left: Tensor, right: Tensor) -> bool:
 
 def _last(tensor: Tensor) -> int:
     steps = zip(tensor.shape, tensor.stride(), strict=True)
-    return tensor.storage_offset() + sum((size - 1) * stride for size, stride in steps)
+    return int(tensor.storage_offset()) + sum((size - 1) * stride for size, stride in steps)
