@@ -67,6 +67,19 @@ def selection(request: pytest.FixtureRequest) -> Selection:
 
 
 @pytest.fixture(autouse=True)
+def few_programs_in_memory(request: pytest.FixtureRequest, selection: Selection) -> None:
+    """Drop what JAX compiled when the tests of a method on a case are over.
+
+    Each compiled program takes a score of memory mappings, of which Linux allows a process 65530: the thousands of a
+    whole gate ended it with a segmentation fault.
+    """
+    tag, jax = _tag(request.node), sys.modules.get("jax")
+    if tag is not None and jax is not None and selection.under_test != (tag.method, tag.case):
+        selection.under_test = (tag.method, tag.case)
+        jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
 def quick_compilation(request: pytest.FixtureRequest, selection: Selection) -> Iterator[None]:
     """See `tests.gate.compilation`; nothing with --optimized."""
     tag = _tag(request.node)

@@ -22,6 +22,8 @@ class Selection:
     impl: Method | None = None
     failures: dict[str, Exception] = field(default_factory=dict)
     """Methods that were asked for and cannot be loaded; complete once `methods` has been read."""
+    under_test: tuple[str, str | None] | None = None
+    """The method and the case of the last test in this process."""
 
     @classmethod
     def from_options(cls, config: pytest.Config) -> Selection:
