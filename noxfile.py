@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 
 import nox
 
@@ -23,12 +22,6 @@ def install(session: nox.Session, extra: str = "all") -> None:
     """The project with the versions that CI proves, and the packages whose declared dependencies would break it."""
     session.install("-c", "constraints.txt", "-e", f".[{extra}]")
     session.install("--no-deps", "-r", "requirements-nodeps.txt")
-
-
-def compilation_cache(folder: str) -> dict[str, str]:
-    """JAX's settings by which a run compiles no program twice: of thousands of tiny ones, many are the same."""
-    return {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
 
 
 @nox.session
@@ -51,8 +44,7 @@ def tests(session: nox.Session) -> None:
     """The gate and the tests of everything else; ARGS go to pytest."""
     install(session)
     args = session.posargs or ["-n", WORKERS]
-    with tempfile.TemporaryDirectory() as folder:  # empty: nothing is taken from an earlier run
-        session.run("pytest", *args, env=ONE_THREAD | compilation_cache(folder))
+    session.run("pytest", *args, env=ONE_THREAD)
 
 
 @nox.session
