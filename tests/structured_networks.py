@@ -1,4 +1,4 @@
-"""Small networks in plain JAX, one for each way that a parameter may enter: name to (f, shapes of the parameters, shape of an example)."""
+"""Small networks in plain JAX, one for each way that a parameter may enter the computation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ Params = dict[str, Any]
 
 
 class Small(NamedTuple):
-    """`rules`: for some parameters, how the rule that covers them begins. `rows`: the example holds row numbers below it.
+    """A network with the shapes of its parameters and of one example.
 
+    `rules`: for some parameters, how the rule that covers them begins. `rows`: the example holds row numbers below it.
     `forward_only`: JAX cannot differentiate it in reverse mode.
     """
 
@@ -28,7 +29,8 @@ class Small(NamedTuple):
     def draw(self, n1: int, n2: int, dtype: str) -> tuple[Params, Any, Any]:
         """Parameters and two batches, always the same."""
         rng = np.random.default_rng(7)
-        params = {name: rng.standard_normal(shape) / np.sqrt(shape[0] if shape else 1) for name, shape in self.shapes.items()}
+        params = {name: rng.standard_normal(shape) / np.sqrt(shape[0] if shape else 1)
+                  for name, shape in self.shapes.items()}
         if self.rows is None:
             xs = [rng.standard_normal((n, *self.example)).astype(dtype) for n in (n1, n2)]
         else:
@@ -44,14 +46,16 @@ def mlp(p: Params, x: Any) -> Any:
 
 def conv2d(p: Params, x: Any) -> Any:
     numbers = ("NHWC", "HWIO", "NHWC")
-    x = jnp.tanh(jax.lax.conv_general_dilated(x, p["k1"], (2, 1), "SAME", rhs_dilation=(1, 2), dimension_numbers=numbers) + p["b1"])
+    x = jax.lax.conv_general_dilated(x, p["k1"], (2, 1), "SAME", rhs_dilation=(1, 2), dimension_numbers=numbers)
+    x = jnp.tanh(x + p["b1"])
     x = jax.lax.conv_general_dilated(x, p["k2"], (1, 1), ((1, 0), (0, 2)), lhs_dilation=(1, 2), feature_group_count=2,
                                      dimension_numbers=numbers) + p["b2"]
     return (jnp.tanh(x) * p["s"]).mean((1, 2)) @ p["w"] + x[:, 0, 0, :3]
 
 
 def conv1d(p: Params, x: Any) -> Any:
-    return jax.lax.conv_general_dilated(x, p["k"], (2,), ((2, 1),), dimension_numbers=("NCH", "OIH", "NCH")) + p["b"][:, None]
+    numbers = ("NCH", "OIH", "NCH")
+    return jax.lax.conv_general_dilated(x, p["k"], (2,), ((2, 1),), dimension_numbers=numbers) + p["b"][:, None]
 
 
 def conv3d(p: Params, x: Any) -> Any:
@@ -133,6 +137,11 @@ def unknown_loop(p: Params, x: Any) -> Any:
     return h @ p["c"]
 
 
+def hidden_loop(p: Params, x: Any) -> Any:
+    halved = jax.jit(lambda h: jax.lax.while_loop(lambda h: h.sum() > 1e-3, lambda h: h / 2, h))
+    return halved(x @ p["a"]) @ p["c"] + x @ p["d"]
+
+
 @jax.custom_jvp
 def doubled_gradient(x: Any, w: Any) -> Any:
     return x @ w
@@ -188,18 +197,20 @@ def used_in_many_ways(p: Params, x: Any) -> Any:
 NETWORKS: dict[str, Small] = {
     "mlp": Small(mlp, {"w0": (5, 8), "b0": (8,), "w1": (7, 8), "b1": (7,), "w2": (7, 3), "b2": (3,)}, (5,),
                  {"w0": "dense", "b0": "bias", "w1": "dense", "b2": "bias"}),
-    "conv2d": Small(conv2d, {"k1": (3, 3, 2, 4), "b1": (4,), "k2": (2, 3, 2, 6), "b2": (6,), "s": (6,), "w": (6, 3)}, (6, 5, 2),
-                    {"k1": "convolution", "k2": "convolution", "s": "scale"}),
+    "conv2d": Small(conv2d, {"k1": (3, 3, 2, 4), "b1": (4,), "k2": (2, 3, 2, 6), "b2": (6,), "s": (6,), "w": (6, 3)},
+                    (6, 5, 2), {"k1": "convolution", "k2": "convolution", "s": "scale"}),
     "conv1d": Small(conv1d, {"k": (3, 2, 4), "b": (3,)}, (2, 7), {"k": "convolution", "b": "bias"}),
     "conv3d": Small(conv3d, {"k": (3, 2, 2, 3, 1), "d": (3,)}, (2, 3, 5, 2), {"k": "convolution", "d": "fallback"}),
-    "attention": Small(attention, {"pos": (3, 8), "gamma": (8,), "beta": (8,), "qkv": (8, 24), "o": (2, 4, 8), "out": (8, 2)},
-                       (3, 8), {"qkv": "dense", "o": "dense", "gamma": "scale", "pos": "bias"}),
+    "attention": Small(attention, {"pos": (3, 8), "gamma": (8,), "beta": (8,), "qkv": (8, 24), "o": (2, 4, 8),
+                                   "out": (8, 2)}, (3, 8),
+                       {"qkv": "dense", "o": "dense", "gamma": "scale", "pos": "bias"}),
     "sliced_qkv": Small(sliced_qkv, {"qkv": (5, 12), "b": (8,)}, (3, 5), {"qkv": "dense", "b": "bias"}),
     "tied_embedding": Small(tied_embedding, {"E": (6, 4), "w": (4, 4)}, (3,), {"E": "embedding"}, rows=6),
     "embedding_outside": Small(embedding_outside, {"E": (6, 4), "F": (6, 4), "G": (6, 4)}, (3,),
                                {"E": "embedding", "F": "embedding", "G": "embedding"}, rows=6),
     "tied_autoencoder": Small(tied_autoencoder, {"w": (5, 4), "b": (5,)}, (5,), {"w": "dense"}),
-    "recurrent": Small(recurrent, {"u": (4, 4), "w": (3, 4), "b": (4,), "o": (4, 3), "c": (3,)}, (3, 3), {"u": "dense", "w": "dense"}),
+    "recurrent": Small(recurrent, {"u": (4, 4), "w": (3, 4), "b": (4,), "o": (4, 3), "c": (3,)}, (3, 3),
+                       {"u": "dense", "w": "dense"}),
     "recurrent_scan": Small(recurrent_scan, {"u": (4, 4), "w": (3, 4), "b": (4,), "o": (4, 3), "c": (3,)}, (3, 3),
                             {"u": "dense", "w": "dense"}),
     "long_scan": Small(long_scan, {"w": (3, 3), "o": (3, 2)}, (3,), {"w": "fallback", "o": "dense"}),
@@ -208,12 +219,16 @@ NETWORKS: dict[str, Small] = {
                          {"v": "fallback", "g": "fallback", "c": "fallback", "r": "dense", "j": "dense"}),
     "concatenated": Small(concatenated, {"a": (5, 2), "b": (5, 3), "c": (2, 4), "d": (2, 2)}, (5,),
                           {"a": "dense", "b": "dense", "c": "dense", "d": "dense"}),
-    "unknown_loop": Small(unknown_loop, {"a": (5, 4), "b": (4, 4), "c": (4, 2)}, (5,), {"a": "fallback", "b": "fallback", "c": "dense"},
-                          forward_only=True),
-    "custom_rules": Small(custom_rules, {"a": (5, 4), "b": (4, 4), "c": (4, 2)}, (5,), {"a": "fallback", "b": "fallback", "c": "dense"}),
+    "unknown_loop": Small(unknown_loop, {"a": (5, 4), "b": (4, 4), "c": (4, 2)}, (5,),
+                          {"a": "fallback", "b": "fallback", "c": "dense"}, forward_only=True),
+    "hidden_loop": Small(hidden_loop, {"a": (5, 4), "c": (4, 2), "d": (5, 2)}, (5,), {"a": "fallback", "d": "dense"},
+                         forward_only=True),
+    "custom_rules": Small(custom_rules, {"a": (5, 4), "b": (4, 4), "c": (4, 2)}, (5,),
+                          {"a": "fallback", "b": "fallback", "c": "dense"}),
     "several_axes": Small(several_axes, {"w": (4, 3, 2), "b": (2,)}, (2, 4), {"w": "dense", "b": "bias"}),
     "transposed_outputs": Small(transposed_outputs, {"w": (4, 3)}, (2, 4), {"w": "dense"}),
-    "batched_weights": Small(batched_weights, {"w": (3, 4, 5), "b": (3, 5), "v": (3, 5, 2)}, (3, 4), {"w": "dense", "v": "dense"}),
+    "batched_weights": Small(batched_weights, {"w": (3, 4, 5), "b": (3, 5), "v": (3, 5, 2)}, (3, 4),
+                             {"w": "dense", "v": "dense"}),
     "not_used": Small(not_used, {"w": (4, 3), "s": (3,), "none": (2, 2)}, (4,), {"w": "dense", "none": "unused"}),
     "scalars": Small(scalars, {"t": (), "a": (4,), "b": (4,)}, (4,), {"t": "fallback", "a": "scale"}),
     "output_is_parameter": Small(output_is_parameter, {"b": (3,)}, (2,), {"b": "fallback"}),

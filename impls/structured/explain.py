@@ -22,6 +22,7 @@ def _row(step: Step) -> tuple[str, ...]:
 
 
 def _blocks(plan: Plan) -> str:
-    passes = "passes made anew for each pair of blocks" if plan.recompute else f"passes over {plan.panel1} examples at a time"
+    kept = f"passes over {plan.panel1} examples at a time"
+    passes = "passes made anew for each pair of blocks" if plan.recompute else kept
     return (f"{plan.flops:.3g} flops after the passes through the network; {passes}; contracted in blocks of "
             f"{plan.block1} × {plan.block2} examples")

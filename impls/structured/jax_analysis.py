@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 
 from impls.structured import planner
 from impls.structured.jax_products import Use, find_use
@@ -93,7 +95,7 @@ def _find(program: Program) -> _Found:
         value: (View(i, value.shape),) for i, value in enumerate(program.parameters)}
     for step in program.steps:
         views = [shown.get(operand) if isinstance(operand, Value) else None for operand in step.inputs]
-        if step.name == "while":
+        if _loops(step.primitive.name, step.params):
             found.forward.update(*(operand.parameters for operand in step.inputs))
         if any(view is not None for view in views):
             _visit(step, views, shown, found)
@@ -105,7 +107,15 @@ def _find(program: Program) -> _Found:
     return found
 
 
-def _visit(step: Step, views: list[tuple[View, ...] | None], shown: dict[Value, tuple[View, ...]], found: _Found) -> None:
+def _loops(name: str, params: Mapping[str, Any]) -> bool:
+    """Whether a loop of unknown length is run that has no derivative of its own: only forward mode passes it."""
+    if name == "while" or name.startswith("custom"):
+        return name == "while"
+    return any(_loops(eqn.primitive.name, eqn.params) for jaxpr in jaxprs_in_params(dict(params)) for eqn in jaxpr.eqns)
+
+
+def _visit(step: Step, views: list[tuple[View, ...] | None], shown: dict[Value, tuple[View, ...]],
+           found: _Found) -> None:
     positions = [i for i, view in enumerate(views) if view is not None]
     answer = concatenated(step.inputs, views, step) if step.name == "concatenate" else None
     if answer is None and len(positions) == 1:
@@ -198,7 +208,7 @@ def _has_cross_terms(groups: tuple[Group, ...]) -> bool:
 
 
 def _crossable(groups: tuple[Group, ...], parameter: Value) -> bool:
-    """Whether the groups' cross terms are known: none, because they share no entry, or those of a matrix and its transpose."""
+    """Whether the terms between groups are known: none (no entry is shared), or those of a matrix and its transpose."""
     first = [group.uses[0] for group in groups]
     if len(first) < 2 or _swapped(first):
         return True

@@ -31,12 +31,22 @@ def _term(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: Any)
         pairs = [(left, right), (right, left)]
         first, second = (_cross(term, *pair, outputs, dtype) for pair in pairs)
         return first + second.transpose({"full": (2, 3, 0, 1), "diagonal": (1, 0, 2), "trace": (1, 0)}[outputs])
-    a, a2 = left[f"{term.name}.a"], right[f"{term.name}.a"]
+    a, a2 = (_inflow(side[f"{term.name}.a"], term.product) for side in (left, right))
     if term.way == "top":
         return _top(term, a, a2, outputs, dtype)
-    g, g2 = left[f"{term.name}.g"], right[f"{term.name}.g"]
+    g, g2 = (_cotangent(side[f"{term.name}.g"], term.product) for side in (left, right))
     gram = _input_gram(term, a, a2, dtype)
     return _half(gram, g, g2) if term.way == "half" else _gram(gram, g, g2, outputs)
+
+
+def _inflow(a: Any, product: Product) -> Any:
+    """(N, S, T, I), or (N, T) row numbers."""
+    return a if product.lookup else a.reshape(len(a), product.shared, product.positions, product.inputs)
+
+
+def _cotangent(g: Any, product: Product) -> Any:
+    """(N, O, S, T, J)."""
+    return g.reshape(*g.shape[:2], product.shared, product.positions, product.outputs)
 
 
 def _inner(d: Any, d2: Any, outputs: Outputs) -> Any:
@@ -102,7 +112,8 @@ def _top(term: Term, a: Any, a2: Any, outputs: Outputs, dtype: Any) -> Any:
     place = np.argsort(use.arrange(np.arange(S * T * J).reshape(use.y.shape)).ravel())  # of each output in (s, t, j)
     if outputs == "full":
         gram = scale * _input_gram(term, a, a2, dtype).transpose(1, 0, 2, 3, 4)  # (N, S, T, M, T)
-        same = jnp.eye(S, dtype=dtype)[:, None, None, None, :, None, None] * jnp.eye(J, dtype=dtype)[:, None, None, None, :]
+        same = (jnp.eye(S, dtype=dtype)[:, None, None, None, :, None, None]
+                * jnp.eye(J, dtype=dtype)[:, None, None, None, :])
         wide = gram[:, :, :, None, :, None, :, None] * same
         wide = wide.reshape(len(a), S * T * J, len(a2), S * T * J)
         return wide if (place == np.arange(len(place))).all() else wide[:, place][..., place]
@@ -127,7 +138,8 @@ def _cross(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: Any
     assert term.other is not None
     a, a2 = (_dense(side[f"{term.name}.{k}.a"], group.product, dtype)
              for k, (side, group) in enumerate(((left, term.group), (right, term.other))))
-    g, g2 = left[f"{term.name}.0.g"][:, :, 0], right[f"{term.name}.1.g"][:, :, 0]
+    g, g2 = (_cotangent(side[f"{term.name}.{k}.g"], group.product)[:, :, 0]
+             for k, (side, group) in enumerate(((left, term.group), (right, term.other))))
     outer, inner = jnp.einsum("notj,muj->notmu", g, a2), jnp.einsum("nti,mpui->ntmpu", a, g2)
     if outputs == "full":
         return jnp.einsum("notmu,ntmpu->nomp", outer, inner)
@@ -136,4 +148,4 @@ def _cross(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: Any
 
 def _dense(a: Any, product: Product, dtype: Any) -> Any:
     """(N, T, I), row numbers written out as one-hot."""
-    return jax.nn.one_hot(a, product.inputs, dtype=dtype) if product.lookup else a[:, 0]
+    return jax.nn.one_hot(a, product.inputs, dtype=dtype) if product.lookup else _inflow(a, product)[:, 0]

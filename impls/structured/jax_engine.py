@@ -36,7 +36,7 @@ class Engine:
                             _example_bytes(program), batch_size, memory_limit)
         self.plan = planner.plan(task, self.analysis.parameters)
         self.factors = Factors(self.analysis, self.plan, self.dtype)
-        # Two functions, because what XLA compiles as one it fuses as one: it would compute a factor anew for every slice.
+        # Two functions: what XLA compiles as one it fuses as one, and computes a factor anew for every slice of it.
         self.passes, self.contraction = jax.jit(self._passes), jax.jit(self._contraction)
         self.recomputed = jax.jit(self._recomputed)
 
@@ -51,12 +51,15 @@ class Engine:
         return self.contraction(factors1, None if x2 is None else self.passes(leaves, x2))
 
     def _passes(self, leaves: list[Any], x: Any) -> Arrays:
-        return _panels(lambda part: self._examples(leaves, part), x, self.plan.panel1)
+        arrays = _panels(lambda part: self._examples(leaves, part), x, self.plan.panel1)
+        # The backward pass has its cotangents as matrices of N·O rows: in any other shape XLA computes them once more.
+        return {name: a.reshape(-1, *a.shape[2:]) if name.endswith(".g") else a for name, a in arrays.items()}
 
     def _contraction(self, factors1: Arrays, factors2: Arrays | None) -> Any:
-        size1, size2 = self.plan.block1, self.plan.block2
-        right = factors1 if factors2 is None else factors2
-        return self._fill(lambda i, j: self._contract(_rows(factors1, i, size1), _rows(right, j, size2)), size1, size2)
+        size1, size2, n_outputs = self.plan.block1, self.plan.block2, self.plan.task.n_outputs
+        left, right = ({name: a.reshape(-1, n_outputs, *a.shape[1:]) if name.endswith(".g") else a
+                        for name, a in arrays.items()} for arrays in (factors1, factors2 or factors1))
+        return self._fill(lambda i, j: self._contract(_rows(left, i, size1), _rows(right, j, size2)), size1, size2)
 
     def _recomputed(self, leaves: list[Any], x1: Any, x2: Any | None) -> Any:
         """The passes made anew for each pair of blocks."""
@@ -86,7 +89,7 @@ class Engine:
         if len(starts) == 1:
             return block(0, 0)
         table = jnp.asarray(starts)
-        rest = (0,) * (len(shape) - 2)
+        rest = (np.int32(0),) * (len(shape) - 2)
         swap = {"full": (1, 0, 3, 2), "diagonal": (1, 0, 2), "trace": (1, 0)}[self.outputs]
 
         def body(k: Any, kernel: Any) -> Any:

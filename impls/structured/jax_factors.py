@@ -1,7 +1,7 @@
 """One forward and one batched backward pass: what each term of the contraction needs, for one example.
 
-A zero is added to what each product computes (a tap); its cotangent is the product's g. A parameter whose gradient is taken
-directly has its tap on itself.
+A zero is added to what each product computes (a tap); its cotangent is the product's g. A parameter whose gradient is
+taken directly has its tap on itself.
 """
 
 from __future__ import annotations
@@ -45,13 +45,14 @@ class Factors:
 
     def __init__(self, analysis: Analysis, plan: Plan, dtype: Any) -> None:
         self.analysis, self.dtype = analysis, dtype
-        ways = plan.ways()
-        self.ways = [ways[parameter.name] for parameter in analysis.parameters]
+        self.ways = [step.ways for step in plan.steps]
         self.direct = [i for i, way in enumerate(self.ways) if way == ("direct",) and i not in analysis.forward]
         self.forward = [i for i, way in enumerate(self.ways) if way == ("direct",) and i in analysis.forward]
-        self.active = [(i, k, group, way) for i, groups in enumerate(analysis.groups) if self.ways[i] != ("direct",)
-                       for k, (group, way) in enumerate(zip(groups, self.ways[i], strict=True))]
-        self.sites = list(dict.fromkeys(use.y for _, _, group, way in self.active if way != "top" for use in group.uses))
+        self.active: list[tuple[int, int, Group, Way]] = [
+            (i, k, group, way) for i, groups in enumerate(analysis.groups) if self.ways[i] != ("direct",)
+            for k, (group, way) in enumerate(zip(groups, self.ways[i], strict=True))]
+        tapped = [group for _, _, group, way in self.active if way != "top"]
+        self.sites = list(dict.fromkeys(use.y for group in tapped for use in group.uses))
         self.terms = self._terms()
 
     def _terms(self) -> list[Term]:
@@ -70,9 +71,10 @@ class Factors:
         return sizes | {f"{i}": self.analysis.parameters[i].size for i in (*self.direct, *self.forward)}
 
     def __call__(self, parameters: Sequence[Any], x: Any) -> Arrays:
-        """For one example: name to array; ``a`` (S, T, I), ``g`` (O, S, T, J), gradients (O, …)."""
+        """For one example: name to array; ``a`` (S, T, I), ``g`` (O, S, T, J), without S = T = 1; gradients (O, …)."""
         def run(taps: tuple[list[Any], list[Any]]) -> Any:
-            at_sites, at_parameters = dict(zip(self.sites, taps[0], strict=True)), dict(zip(self.direct, taps[1], strict=True))
+            at_sites = dict(zip(self.sites, taps[0], strict=True))
+            at_parameters = dict(zip(self.direct, taps[1], strict=True))
             tapped = [p + at_parameters[i] if i in at_parameters else p for i, p in enumerate(parameters)]
             return self._run(tapped, x, at_sites)
 
@@ -111,7 +113,8 @@ class Factors:
 
         return dict(zip(self.forward, jax.jacfwd(run)([parameters[i] for i in self.forward]), strict=True))
 
-    def _arrange(self, inflows: dict[str, list[Any]], cotangents: dict[Value, Any], gradients: dict[int, Any]) -> Arrays:
+    def _arrange(self, inflows: dict[str, list[Any]], cotangents: dict[Value, Any],
+                 gradients: dict[int, Any]) -> Arrays:
         arrays: Arrays = {}
         flat = {f"{i}": d.astype(self.dtype).reshape(d.shape[0], -1) for i, d in gradients.items()}
         for i, k, group, way in self.active:
@@ -119,8 +122,8 @@ class Factors:
             a, g = self._inflow(group, inflows[name]), self._cotangent(group, way, cotangents)
             if way == "gradient":
                 flat[name] = _gradient(a, g, group)
-            else:
-                arrays |= {f"{name}.a": a} | ({} if g is None else {f"{name}.g": g})
+            if way != "gradient" or self.analysis.parameters[i].transposed:
+                arrays |= {f"{name}.a": _plain(a, group)} | ({} if g is None else {f"{name}.g": _plain(g, group)})
         small = {name: d for name, d in flat.items() if self._gradient_sizes()[name] <= JOINED_SIZE}
         if small:
             arrays["joined"] = jnp.concatenate([small[name] for name in sorted(small)], 1)
@@ -141,6 +144,14 @@ class Factors:
         return parts[0] if len(parts) == 1 else jnp.concatenate(parts, 2)
 
 
+def _plain(array: Any, group: Group) -> Any:
+    """Without the axes S and T where they are 1: XLA lays such axes out in odd ways, and then copies."""
+    product = group.product
+    if array.ndim < 3 or product.shared > 1 or product.positions > 1:
+        return array
+    return array.reshape(*array.shape[:-3], -1)
+
+
 def _times(array: Any, scale: float) -> Any:
     return array if scale == 1.0 else array * scale
 
@@ -148,7 +159,8 @@ def _times(array: Any, scale: float) -> Any:
 def carried_inputs(group: Group) -> np.ndarray:
     """(B, T): the values of the inputs that stand for the B carried biases."""
     repeats = [use.sizes[1] for use in group.uses]
-    return np.array([np.repeat(values, repeats) for _, values in group.carried]).reshape(len(group.carried), sum(repeats))
+    rows = [np.repeat(values, repeats) for _, values in group.carried]
+    return np.array(rows).reshape(len(rows), sum(repeats))
 
 
 def _gradient(a: Any, g: Any, group: Group) -> Any:

@@ -1,4 +1,4 @@
-"""The rules: operations that multiply a parameter with activations, brought to the planner's normal form y = Σ_i a θ."""
+"""The rules: operations that multiply a parameter with activations, in the planner's normal form y = Σ_i a θ."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Arrange = Callable[[Any], Any]
 class Use:
     """One product of a parameter, for one example.
 
-    `inflow` brings the activations to a (S, T, I), or to the row numbers (T,) of a lookup; `arrange` brings an array of y's
-    shape to (S, T, J). `roles`: the axes of the parameter's view (before its last transpositions) in S, I and J.
+    `inflow` brings the activations to a (S, T, I), or to the row numbers (T,) of a lookup; `arrange` brings an array of
+    y's shape to (S, T, J). `roles`: the axes of the parameter's view (before its last transpositions) in S, I and J.
     """
 
     rule: str
@@ -64,18 +64,19 @@ def _dense(view: View, position: int, step: Step) -> Use | str:
     def arrange(y: Any) -> Any:
         return y.reshape(S, T, J) if position == 1 else y.reshape(S, J, T).swapaxes(1, 2)
 
-    return _windowed(Use(
-        "dense", view, step, 1 - position, _roles(view, weight_batch, weight_contract, weight_free), (S, T, I, J),
-        lambda h: h.transpose(*batch, *free, *contract).reshape(S, T, I), arrange),
-        [view.shape[a] for a in weight_batch], [view.shape[a] for a in weight_contract], [view.shape[a] for a in weight_free],
-        (tuple(weight_batch), tuple(weight_contract), tuple(weight_free)))
+    axes = (tuple(weight_batch), tuple(weight_contract), tuple(weight_free))
+    use = Use("dense", view, step, 1 - position, _roles(view, *axes), (S, T, I, J),
+              lambda h: h.transpose(*batch, *free, *contract).reshape(S, T, I), arrange)
+    return use if view.window is None else _windowed(use, view.window, axes)
 
 
-def _windowed(use: Use, batch: list[int], contract: list[int], free: list[int], axes: tuple[tuple[int, ...], ...]) -> Use | str:
-    """The same product for a parameter that is only a part of a concatenation: a or g is cut to its part."""
-    if use.view.window is None:
-        return use
-    axis, start, stop = use.view.window
+def _windowed(use: Use, window: tuple[int, int, int], axes: tuple[tuple[int, ...], ...]) -> Use:
+    """The same product for a parameter that is only a part of a concatenation: a or g is cut to its part.
+
+    `axes`: those of the concatenation in S, I and J.
+    """
+    axis, start, stop = window
+    batch, contract, free = ([use.view.shape[a] for a in role] for role in axes)
     S, T, I, J = use.sizes
     cut = slice(start, stop)
     if axis in axes[1]:
@@ -110,7 +111,7 @@ def _roles(view: View, shared: Any, inputs: Any, outputs: Any) -> tuple[Any, ...
 
 
 def _convolution(view: View, position: int, step: Step) -> Use | str:
-    """A convolution is a dense layer on its patches, in each group of channels; its positions are those of the output."""
+    """A dense layer on the patches, in each group of channels; its positions are those of the output."""
     params = step.params
     if position != 1:
         return "is the image of a convolution"
@@ -144,7 +145,7 @@ def _convolution(view: View, position: int, step: Step) -> Use | str:
 
 
 def _patches(h: Any, window: tuple[int, ...], space: list[int], params: Any) -> Any:
-    """(N, C, …) to (N, C, T1, K1, T2, K2, …): entry [t, k] is the input that kernel position k meets at output position t."""
+    """(N, C, …) to (N, C, T1, K1, T2, K2, …): at [t, k] the input that kernel position k meets at output position t."""
     pads = [(0, 0, 0), (0, 0, 0)]
     pads += [(lo, hi, step - 1) for (lo, hi), step in zip(params["padding"], params["lhs_dilation"], strict=True)]
     h = lax.pad(h, jnp.zeros((), h.dtype), pads)

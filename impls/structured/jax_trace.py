@@ -1,8 +1,8 @@
 """A network as a flat list of steps for one example, with what each value depends on.
 
 Calls that hold parameters are opened (jit, remat) or unrolled (short scans); a call with a derivative of its own
-(custom_jvp, custom_vjp) stays closed, for its body's derivative may be another one. Calls that parameters do not enter stay
-closed as well: nothing inside is of interest.
+(custom_jvp, custom_vjp) stays closed, for its body's derivative may be another one. Calls that parameters do not enter
+stay closed as well: nothing inside is of interest.
 """
 
 from __future__ import annotations
@@ -99,7 +99,10 @@ def trace(f: Callable[[list[Any], Any], Any], parameters: Sequence[Any], example
     return Program(inputs, x, _alive(builder.steps, output), output)
 
 
-def evaluate(program: Program, parameters: Sequence[Any], example: Any, visit: Callable[[Step, list[Any], list[Any]], list[Any]]) -> Any:
+Visit = Callable[[Step, list[Any], list[Any]], list[Any]]
+
+
+def evaluate(program: Program, parameters: Sequence[Any], example: Any, visit: Visit) -> Any:
     """Run the program; `visit(step, inputs, outputs)` may replace each step's outputs."""
     env: dict[Value, Any] = {**dict(zip(program.parameters, parameters, strict=True)), program.example: example}
 
@@ -131,21 +134,22 @@ class _Builder:
     def _equation(self, eqn: JaxprEqn, inputs: list[Operand]) -> list[Operand]:
         if any(operand.only_parameters for operand in inputs):
             if eqn.primitive.name in ("jit", "closed_call", "core_call", "remat2", "checkpoint"):
-                body = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
+                body = eqn.params["jaxpr" if "jaxpr" in eqn.params else "call_jaxpr"]
                 return self.run(body if isinstance(body, ClosedJaxpr) else ClosedJaxpr(body, ()), inputs)
             if eqn.primitive is primitives.scan_p and _unrolled_length(eqn) <= MAX_UNROLLED_STEPS:
                 return self._scan(eqn, inputs)
             if eqn.primitive.name == "split":
                 return self._split(inputs[0], [int(n) for n in eqn.params["sizes"]], eqn.params["axis"])
-        avals = [var.aval for var in eqn.outvars]
+        avals: list[Any] = [var.aval for var in eqn.outvars]
         return self.add(eqn.primitive, eqn.params, inputs, [(tuple(aval.shape), aval.dtype) for aval in avals])
 
     def add(self, primitive: Primitive, params: Mapping[str, Any], inputs: Sequence[Operand],
             outputs: Sequence[tuple[tuple[int, ...], Any]]) -> list[Operand]:
         """Append a step, or compute it at once where it only makes numbers out of known numbers."""
-        if inputs and all(isinstance(operand, Constant) for operand in inputs) and all(math.prod(s) <= 1 for s, _ in outputs):
+        known = [operand.value for operand in inputs if isinstance(operand, Constant)]
+        if inputs and len(known) == len(inputs) and all(math.prod(shape) <= 1 for shape, _ in outputs):
             with jax.ensure_compile_time_eval():
-                return [Constant(v) for v in bind(primitive, params, [o.value for o in inputs if isinstance(o, Constant)])]
+                return [Constant(value) for value in bind(primitive, params, known)]
         parameters = frozenset[int]().union(*(operand.parameters for operand in inputs))
         on_example = any(operand.on_example for operand in inputs)
         made = tuple(Value(shape, dtype, parameters, on_example) for shape, dtype in outputs)

@@ -18,7 +18,10 @@ PASSING = ("copy", "copy_p", "convert_element_type", "name", "optimization_barri
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """`scale` times a rearrangement of the parameter; `window` is what it fills of a concatenation: (axis, start, stop)."""
+    """`scale` times a rearrangement of the parameter.
+
+    `window`: what it fills of a concatenation, (axis, start, stop).
+    """
 
     parameter: int
     shape: tuple[int, ...]
@@ -56,7 +59,7 @@ def _constants(step: Step) -> tuple[Any, ...]:
 
 
 def extend(views: tuple[View, ...], position: int, step: Step) -> tuple[View, ...] | None:
-    """What the step's output shows, given what its input at `position` shows; None where it is no mere rearrangement."""
+    """What the step's output shows, given what its input at `position` shows; None where it is no rearrangement."""
     others = [operand for i, operand in enumerate(step.inputs) if i != position]
     if not all(isinstance(operand, Constant) for operand in others):
         return None
@@ -82,7 +85,8 @@ def _rearranged(view: View, step: Step) -> View:
     return replace(view, shape=shape, steps=(*view.steps, step), repeats=view.repeats or repeats, window=window)
 
 
-def concatenated(operands: Sequence[Operand], views: Sequence[tuple[View, ...] | None], step: Step) -> tuple[View, ...] | None:
+def concatenated(operands: Sequence[Operand], views: Sequence[tuple[View, ...] | None],
+                 step: Step) -> tuple[View, ...] | None:
     """What a concatenation of views shows, each in its own window."""
     axis, start = step.params["dimension"], 0
     parts: list[View] = []
@@ -99,15 +103,17 @@ def concatenated(operands: Sequence[Operand], views: Sequence[tuple[View, ...] |
 
 
 def scalar_factor(step: Step, position: int) -> float | None:
-    """The known number that the step multiplies its input by, or None."""
+    """The known number other than 0 that the step multiplies its input by, or None."""
     if step.name == "neg":
         return -1.0
     if step.name not in ("mul", "div") or (step.name == "div" and position != 0):
         return None
-    other = step.inputs[1 - position]
-    if not isinstance(other, Constant) or np.size(other.value) != 1 or step.inputs[position].shape != step.outputs[0].shape:
+    other, same_shape = step.inputs[1 - position], step.inputs[position].shape == step.outputs[0].shape
+    if not isinstance(other, Constant) or np.size(other.value) != 1 or not same_shape:
         return None
     number = float(np.asarray(other.value).reshape(()))
+    if number == 0.0:
+        return None
     return number if step.name == "mul" else 1.0 / number
 
 

@@ -1,8 +1,9 @@
 """How each parameter's share of the kernel is contracted, and in which blocks of examples; free of any framework.
 
-A *product* is where a parameter of S × I × J numbers meets the activations at T positions: y[s,t,j] = Σ_i a[s,t,i] θ[s,i,j].
-Its gradient for output o is Σ_t a[s,t,i] g[o,s,t,j] with g the cotangent of y. The kernel is the inner product of two such
-gradients, a tensor network of a, g, a', g' with several orders of contraction; which is cheapest depends on the sizes:
+A *product* is where a parameter of S × I × J numbers meets the activations at T positions: y[s,t,j] = Σ_i a[s,t,i]
+θ[s,i,j]. Its gradient for output o is Σ_t a[s,t,i] g[o,s,t,j] with g the cotangent of y. The kernel is the inner
+product of two such gradients, a tensor network of a, g, a', g' with several orders of contraction; which is cheapest
+depends on the sizes:
 
     top       g is known to be the identity (y is the output): only a·a' is needed
     gram      Σ_{s,t,u} (a_t·a'_u) (g_t·g'_u)
@@ -24,8 +25,8 @@ Outputs = Literal["full", "diagonal", "trace"]
 # (seen: 245 GFLOP/s in a float32 matrix product, 10 GB/s copied).
 FLOPS_PER_BYTE = 25.0
 
-# Rows (examples times outputs) of a block of the contraction: large enough for a matrix product to run at full speed, small
-# enough that leaving out the lower triangle of a symmetric kernel saves something (seen: 128 to 320 are equally good).
+# Rows (examples times outputs) of a block of the contraction: large enough for a matrix product to run at full speed,
+# small enough that leaving out the lower triangle of a symmetric kernel saves something (seen: 128 to 320 are alike).
 BLOCK_ROWS = 160
 
 # What a block of the contraction may hold, in bytes, where no limit is given; it should stay in the caches.
@@ -75,7 +76,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked for. `n2` None means x2 = x1. `example_bytes`: what one example needs in the forward and backward pass."""
+    """What is asked for. `n2` None means x2 = x1. `example_bytes`: what one example needs in both passes."""
 
     n1: int
     n2: int | None
@@ -108,7 +109,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Cost:
-    """Floating-point operations, numbers moved through memory besides, numbers kept per example, numbers held per pair."""
+    """Floating-point operations, and numbers moved through memory, kept per example, and held per pair."""
 
     flops: int
     moved: int
@@ -132,7 +133,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The ways, and the blocks: `panel` examples pass through the network at once, `block` × `block` pairs are contracted at once.
+    """The ways, and the blocks: `panel` examples pass through the network at once, `block` × `block` are contracted.
 
     `recompute` means that the passes are made anew for each pair of panels, because their results do not all fit.
     """
@@ -149,10 +150,6 @@ class Plan:
     def flops(self) -> int:
         """Of the contraction, without the passes through the network."""
         return sum(step.flops for step in self.steps)
-
-    def ways(self) -> dict[str, tuple[Way, ...]]:
-        """Parameter name to the way of each of its products."""
-        return {step.parameter.name: step.ways for step in self.steps}
 
 
 def cost(way: Way, product: Product, task: Task) -> Cost:
@@ -208,7 +205,7 @@ def _step(parameter: Parameter, task: Task, room: float) -> Step:
         return Step(parameter, ("direct",), flops, task.examples * kept * task.itemsize)
     if parameter.transposed and _direct_time(parameter, task) < _crossed_time(parameter, task, room):
         return _step(replace(parameter, products=()), task, room)
-    ways = tuple(_cheapest(product, task, room) for product in parameter.products)
+    ways: tuple[Way, ...] = tuple(_cheapest(product, task, room) for product in parameter.products)
     costs = [cost(way, product, task) for way, product in zip(ways, parameter.products, strict=True)]
     flops = sum(c.flops for c in costs) + (cross_flops(parameter, task) if parameter.transposed else 0)
     return Step(parameter, ways, flops, task.examples * task.itemsize * sum(c.per_example for c in costs))
@@ -235,10 +232,11 @@ def cross_flops(parameter: Parameter, task: Task) -> int:
 
 
 def _cheapest(product: Product, task: Task, room: float) -> Way:
-    costs = {way: cost(way, product, task) for way in possible_ways(product, task)}
-    smallest = min(c.per_example for c in costs.values())
-    fitting = [way for way, c in costs.items() if c.per_example * task.examples <= max(room, smallest * task.examples)]
-    return min(fitting, key=lambda way: costs[way].time(task.itemsize))
+    costs: dict[Way, Cost] = {way: cost(way, product, task) for way in possible_ways(product, task)}
+    most = max(room, min(c.per_example for c in costs.values()) * task.examples)
+    fitting: list[Way] = [way for way, c in costs.items() if c.per_example * task.examples <= most]
+    times: dict[Way, float] = {way: costs[way].time(task.itemsize) for way in fitting}
+    return min(times, key=times.__getitem__)
 
 
 def _blocked(task: Task, steps: tuple[Step, ...]) -> Plan:
@@ -254,8 +252,8 @@ def _blocked(task: Task, steps: tuple[Step, ...]) -> Plan:
     panel = min(panel, task.batch_size or panel)
     rows = _block_examples(task, steps)
     fits = max(1, int((min(BLOCK_BYTES, share) / max(held, 1)) ** 0.5))
-    whole = Plan(task, steps, min(panel, task.n1), min(panel, n2), _even(task.n1, min(rows, fits)), _even(n2, min(rows, fits)),
-                 recompute)
+    block = min(rows, fits)
+    whole = Plan(task, steps, min(panel, task.n1), min(panel, n2), _even(task.n1, block), _even(n2, block), recompute)
     if not recompute:
         return whole
     return replace(whole, block1=min(whole.block1, whole.panel1), block2=min(whole.block2, whole.panel2))
