@@ -160,6 +160,12 @@ def scaled_views() -> nn.Module:
     )
 
 
+def multiplied_by_zero() -> nn.Module:
+    return Function(
+        lambda m, x: 0.0 * (x @ m.w) + m.b + (x @ (0.0 * m.v)), w=parameter(3, 2), v=parameter(3, 2), b=parameter(2)
+    )
+
+
 def concatenated() -> nn.Module:
     def forward(m: Any, x: Tensor) -> Tensor:
         return torch.tanh(F.linear(x, torch.cat([m.a, m.b]))) @ torch.stack([m.c, 2 * m.c + m.d], 1)
@@ -284,6 +290,7 @@ MODULES = {
     "scaled_views": Small(
         scaled_views, (3,), {"w": "dense", "b": "bias", "s": "scale", "out": "dense", "divided": "fallback"}
     ),
+    "multiplied_by_zero": Small(multiplied_by_zero, (3,)),
     "concatenated": Small(concatenated, (3,)),
     "weight_norm": Small(weight_norm, (3,), {"0.parametrizations.weight.original0": "fallback", "2.weight": "dense"}),
     "frozen_and_unused": Small(

@@ -260,6 +260,6 @@ def test_random_networks(
 def test_top_layer_is_not_multiplied(widths: tuple[int, ...]) -> None:
     layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())][:-1]
     f, params = module_function(nn.Sequential(*layers))
-    ways = Engine(f, params, torch.zeros(3, widths[0]), None, outputs="full").plan.ways()
-    assert ways["4.weight"] == ("top",)
-    assert ways["4.bias"] == ()
+    *_, weight, bias = Engine(f, params, torch.zeros(3, widths[0]), None, outputs="full").plan.steps
+    assert weight.ways == ("top",)
+    assert bias.ways == ()

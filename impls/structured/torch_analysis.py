@@ -215,7 +215,7 @@ def _carries(group: Group, biases: Sequence[Use], paths: _Paths) -> tuple[float,
     values: list[float] = []
     for use in group.uses:
         hit = next(((by_sum[value], number) for value, number in paths.follow(use.y) if value in by_sum), None)
-        if hit is None or not _same_at_all_positions(hit[0], use):
+        if hit is None or hit[1] == 0 or not _same_at_all_positions(hit[0], use):
             return None
         bias, number = hit
         values.append(bias.scale / number)

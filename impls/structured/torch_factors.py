@@ -52,8 +52,7 @@ class Factors:
 
     def __init__(self, analysis: Analysis, plan: Plan, dtype: torch.dtype) -> None:
         self.analysis, self.dtype = analysis, dtype
-        ways = plan.ways()
-        self.ways = [ways[parameter.name] for parameter in analysis.parameters]
+        self.ways = [step.ways for step in plan.steps]
         self.direct = [i for i, way in enumerate(self.ways) if way == ("direct",)]
         self.active: list[tuple[int, int, Group, Way]] = [
             (i, k, group, way)

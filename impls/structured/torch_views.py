@@ -100,6 +100,6 @@ def scalar_factor(step: Step) -> float | None:
     other = step.args[1]
     if isinstance(other, Constant) and other.tensor.numel() == 1 and step.inputs[0].shape == step.outputs[0].shape:
         other = other.tensor.item()
-    if not isinstance(other, (int, float)):
+    if not isinstance(other, (int, float)) or (step.name == "div" and other == 0):
         return None
     return float(other) if step.name == "mul" else 1.0 / other
