@@ -8,7 +8,6 @@ array, hence one parameter; the same array put in two places without it is two p
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -17,11 +16,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from impls import jax_support
-from impls.jax_networks import ACTIVATIONS
-from impls.jax_support import Functional, precision
+from impls import equinox_layers, jax_support
+from impls.jax_layers import ACTIVATIONS
+from impls.jax_support import Functional, place, precision
 from impls.user_network import UserNetwork
-from reference import MLP, Case, ConvNet, InputError, Network, Request
+from reference import MLP, Case, ConvNet, InputError, Layered, Network, Request
 from reference.networks import bias_scale, weight_scale
 
 Layer = eqx.nn.Linear | eqx.nn.Conv2d
@@ -64,9 +63,13 @@ def functional(case: Case, request: Request) -> Functional:
     if isinstance(case.network, UserNetwork):
         return jax_support.functional(case, request)
     with precision(request.dtype):
-        params = {name: jnp.asarray(array, request.dtype) for name, array in case.params.items()}
-        network = UserNetwork("equinox", build(case.network, params))
-        return jax_support.functional(replace(case, network=network, params={}), request)
+        params = place(dict(case.params), request)
+        if isinstance(case.network, Layered):
+            built = equinox_layers.build(case.network, params, place(dict(case.constants), request))
+        else:
+            built = build(case.network, params), None
+        f, params = batched(*built)
+        return Functional(f, params, *place((case.x1, case.x2), request))
 
 
 def batched(model: Any, params: Any = None) -> tuple[BatchedModule, Any]:
@@ -94,7 +97,7 @@ def batched(model: Any, params: Any = None) -> tuple[BatchedModule, Any]:
 
 
 def build(network: Network, params: dict[str, jax.Array]) -> eqx.nn.Sequential:
-    """The shared network with these parameters; takes one example."""
+    """The shared MLP or ConvNet with these parameters; takes one example."""
     if isinstance(network, MLP):
         return eqx.nn.Sequential(_dense_layers(network, network.widths, params))
     if isinstance(network, ConvNet):

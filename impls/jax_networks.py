@@ -1,37 +1,39 @@
 """The shared networks in plain JAX: `f(params, x)` with the reference's own names and layouts.
 
-Batched: x is (N, features) or (N, channels, height, width), and the answer (N, O).
+Batched: x is (N, …), and the answer (N, O), or (N, …) with the axes of the last of the layers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import jax
-import jax.numpy as jnp
 from jax import lax
+from jax.tree_util import Partial
 
-from reference import MLP, Conv, ConvNet, Network
+from impls.jax_layers import ACTIVATIONS, through
+from reference import MLP, Conv, ConvNet, Layered, Network
 from reference.networks import bias_scale, weight_scale
 
 Params = Mapping[str, jax.Array]
 
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "relu": jax.nn.relu,
-    "tanh": jnp.tanh,
-    "erf": lax.erf,
-    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
-    "sin": jnp.sin,
-}
 
-
-def forward(network: Network) -> Callable[[Params, jax.Array], jax.Array]:
-    """The network as ``f(params, x)``; raises `TypeError` for a description that is neither MLP nor ConvNet."""
+def forward(network: Network, constants: Params) -> Callable[[Params, jax.Array], jax.Array]:
+    """The network as ``f(params, x)``; raises `TypeError` for a description that is not of the reference."""
+    if isinstance(network, Layered):
+        return Partial(_layered_function(network), constants)  # the constants are arguments, not compiled in
     if isinstance(network, MLP):
         return lambda params, x: _dense_layers(network, params, x, network.n_layers)
     if isinstance(network, ConvNet):
         return lambda params, x: _conv_net(network, params, x)
-    raise TypeError(f"plain JAX builds MLP and ConvNet, got {type(network).__name__}")
+    raise TypeError(f"plain JAX builds MLP, ConvNet and Layered, got {type(network).__name__}")
+
+
+@cache
+def _layered_function(network: Layered) -> Callable[[Params, Params, jax.Array], jax.Array]:
+    """One function for each network, so that it is compiled once for its shapes."""
+    return lambda constants, params, x: through(network.layers, {**constants, **params}, x)
 
 
 def _conv_net(network: ConvNet, params: Params, x: jax.Array) -> jax.Array:

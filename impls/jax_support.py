@@ -64,8 +64,8 @@ def functional(case: Case, request: Request) -> Functional:
 
     Raises `InputError` where the device is missing.
     """
-    f, params = _function(case)
     with precision(request.dtype):
+        f, params = _function(case, request)
         return Functional(*place((f, params, case.x1, case.x2), request))
 
 
@@ -98,12 +98,12 @@ def flat_outputs(y: Any, n_examples: int) -> jax.Array:
     return y.reshape(n_examples, -1)
 
 
-def _function(case: Case) -> tuple[Batched, Any]:
+def _function(case: Case, request: Request) -> tuple[Batched, Any]:
     network = case.network
     if not isinstance(network, UserNetwork):
         from impls import jax_networks
 
-        return jax_networks.forward(network), dict(case.params)
+        return jax_networks.forward(network, place(dict(case.constants), request)), dict(case.params)
     if network.framework == "equinox":
         from impls import equinox_networks
 

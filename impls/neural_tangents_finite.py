@@ -24,8 +24,7 @@ from impls.jax_support import Batched, flat_outputs, precision, unsupported_netw
 from impls.neural_tangents_compat import load
 from impls.options import check_options
 from impls.protocol import Framework, Kind
-from impls.user_network import UserNetwork
-from reference import Case, Request
+from reference import MLP, Case, ConvNet, Request
 from reference.case import Outputs
 
 nt = load()
@@ -51,7 +50,8 @@ class Finite:
 
     def prepare(self, case: Case, request: Request) -> Callable[[], jax.Array]:
         check_options(self.name, request, {})
-        build = jax_support if isinstance(case.network, UserNetwork) else stax_networks
+        # stax has no batch normalisation, no learned scale in LayerNorm, no embedding, no tied or frozen parameters.
+        build = stax_networks if isinstance(case.network, MLP | ConvNet) else jax_support
         return partial(self.kernel, *build.functional(case, request), request)
 
     def kernel(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, request: Request) -> jax.Array:

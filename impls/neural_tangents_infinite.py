@@ -21,7 +21,7 @@ from impls.jax_blocks import blocked
 from impls.jax_support import precision
 from impls.options import check_options
 from impls.protocol import Framework, Kind
-from reference import MLP, Case, ConvNet, Request
+from reference import MLP, Case, ConvNet, Layered, Request
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Infinite:
 
     def unsupported(self, case: Case, request: Request) -> str | None:
         network = case.network
+        if isinstance(network, Layered):
+            return "its layers are in the standard parameterization, in which the kernel has no limit"
         if not isinstance(network, MLP | ConvNet):
             return "an analytic kernel is known for the described networks only, not for a model of the user's own"
         if network.parameterization != "ntk":

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.jax_support import flat_outputs, precision, trainable
-from impls.own_network import OwnNetwork, check_examples, check_finite, check_floating, one_device, one_dtype
+from impls.own_network import OwnNetwork, check_examples, check_finite, check_numbers, one_device, one_dtype
 from impls.user_network import UserNetwork
 from reference import InputError
 from reference.case import DType
 
 
 def own_network(network: UserNetwork, x1: Any, x2: Any) -> OwnNetwork:
-    """The network as a batched function; x1 and x2 in the dtype of its parameters. Raises `InputError`."""
+    """The network as a batched function; x1 and x2 in the dtype of its parameters, or integers. Raises `InputError`."""
     f, params = _function(network)
     leaves = jax.tree.leaves(params)
     dtype = one_dtype(str(leaf.dtype) for leaf in leaves)
@@ -45,8 +45,9 @@ def _function(network: UserNetwork) -> tuple[Any, Any]:
 def _examples(x: Any, what: str, dtype: DType, where: jax.sharding.Sharding) -> jax.Array:
     if not isinstance(x, np.ndarray | jax.Array):
         raise InputError(f"{what} must be a JAX or NumPy array for this model, got {type(x).__name__}")
-    check_floating(str(x.dtype), bool(jnp.issubdtype(x.dtype, jnp.floating)), what)
-    x = x.astype(dtype)
+    is_float = bool(jnp.issubdtype(x.dtype, jnp.floating))
+    check_numbers(str(x.dtype), is_float or bool(jnp.issubdtype(x.dtype, jnp.integer)), what)
+    x = x.astype(dtype) if is_float else x
     return jax.device_put(x, where) if isinstance(x, np.ndarray) else x
 
 

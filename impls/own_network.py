@@ -40,10 +40,11 @@ def check_examples(x1: Array, x2: Array | None) -> None:
         raise InputError(f"x1 and x2 must hold examples of one shape, got {tuple(x1.shape)} and {tuple(x2.shape)}")
 
 
-def check_floating(dtype: str, is_floating: bool, what: str) -> None:
-    """Raise `InputError` for inputs that are no floating-point numbers."""
-    if not is_floating:
-        raise InputError(f"{what} must be a floating-point array, got {dtype}; convert it, e.g. x.astype('float32')")
+def check_numbers(dtype: str, are_numbers: bool, what: str) -> None:
+    """Raise `InputError` for inputs that are neither real floating-point numbers nor integers (tokens, say)."""
+    if not are_numbers:
+        raise InputError(f"{what} must hold floating-point numbers or integers, got {dtype}; convert it, e.g. "
+                         "x.astype('float32')")
 
 
 def check_finite(is_finite: bool, what: str) -> None:

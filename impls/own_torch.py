@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from impls.own_network import OwnNetwork, check_examples, check_finite, check_floating, one_device, one_dtype
+from impls.own_network import OwnNetwork, check_examples, check_finite, check_numbers, one_device, one_dtype
 from impls.torch_support import DTYPES, Forward, Params, check_batched, check_reached, module_function, precision
 from impls.user_network import UserNetwork
 from reference import InputError
@@ -17,7 +17,7 @@ from reference.case import DType
 
 
 def own_network(network: UserNetwork, x1: Any, x2: Any) -> OwnNetwork:
-    """The network as a batched function; x1 and x2 in the dtype of its parameters. Raises `InputError`."""
+    """The network as a batched function; x1 and x2 in the dtype of its parameters, or integers. Raises `InputError`."""
     f, params = _function(network)
     dtype = one_dtype(str(param.dtype).removeprefix("torch.") for param in params.values())
     where = next(iter(params.values())).device
@@ -27,7 +27,7 @@ def own_network(network: UserNetwork, x1: Any, x2: Any) -> OwnNetwork:
     for name, tensor in tensors:
         check_finite(bool(torch.isfinite(tensor).all()), name)
     kind = one_device(str(tensor.device) for _, tensor in tensors)
-    check_batched(f, params, x1)
+    _check_function(f, params, x1)
     if isinstance(network.model, nn.Module):  # what a function holds beside its params is a constant of the user's
         check_reached(f, params, x1)
     with torch.no_grad(), precision(dtype):
@@ -51,11 +51,21 @@ def _evaluated(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, {id(param): param for param in module.parameters()}).eval()
 
 
+def _check_function(f: Forward, params: Params, x: Tensor) -> None:
+    try:
+        check_batched(f, params, x)
+    except (RuntimeError, TypeError) as error:
+        if x.is_floating_point():
+            raise
+        raise InputError(f"the model fails on x1 of {x.dtype} ({error}); give it floating-point numbers unless it "
+                         "embeds tokens") from error
+
+
 def _examples(x: Any, what: str, dtype: DType, where: torch.device) -> Tensor:
     if isinstance(x, np.ndarray):
-        check_floating(str(x.dtype), x.dtype.kind == "f", what)
-        return torch.tensor(x, dtype=DTYPES[dtype], device=where)
+        check_numbers(str(x.dtype), x.dtype.kind in "fiu", what)
+        return torch.tensor(x, dtype=DTYPES[dtype] if x.dtype.kind == "f" else torch.int64, device=where)
     if not isinstance(x, Tensor):
         raise InputError(f"{what} must be a tensor or a NumPy array for this model, got {type(x).__name__}")
-    check_floating(str(x.dtype), x.is_floating_point(), what)
-    return x.detach().to(DTYPES[dtype])
+    check_numbers(str(x.dtype), not x.is_complex() and x.dtype != torch.bool, what)
+    return x.detach().to(DTYPES[dtype]) if x.is_floating_point() else x

@@ -42,9 +42,10 @@ def ntk(model: Any, x1: Array, x2: Array | None = None, *, params: Any = None, o
     - a function ``f(params, x)`` of a batch, with `params`: a dict from names to tensors, or a pytree of JAX arrays;
       all floating-point ones are parameters. Define it once, outside of loops: JAX compiles every new function anew.
 
-    x1 (N1, …) and x2 (N2, …) are finite floating-point arrays of the framework, on one device with the parameters, or
-    of NumPy; they are taken in the dtype of the parameters (float32 or float64). None for x2 means x2 = x1. The
-    examples must not influence each other; outputs of more than one axis are flattened in C order to O.
+    x1 (N1, …) and x2 (N2, …) are finite arrays of the framework, on one device with the parameters, or of NumPy. They
+    are taken in the dtype of the parameters (float32 or float64); integers, for a model that embeds tokens, stay as
+    they are. None for x2 means x2 = x1. The examples must not influence each other; outputs of more than one axis are
+    flattened in C order to O.
 
     Returns the framework's array, in the dtype of the parameters and on their device: (N1, N2, O, O) for `outputs`
     "full"; (N1, N2, O), the entries a = b, for "diagonal"; (N1, N2), their sum, for "trace".

@@ -29,6 +29,8 @@ METHODS: tuple[tuple[str, Framework, str], ...] = (
     ("torch_func.ntk_vector_products", "torch", "impls.torch_func"),
     ("torch_autograd.per_example", "torch", "impls.torch_autograd"),
     ("explicit_mlp", "torch", "impls.explicit_mlp"),
+    ("structured_jax", "jax", "impls.structured_jax"),
+    ("structured_torch", "torch", "impls.structured_torch"),
     ("equinox.exact", "jax", "impls.equinox_exact"),
     ("equinox.monte_carlo", "jax", "impls.equinox_monte_carlo"),
 )

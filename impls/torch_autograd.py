@@ -12,14 +12,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impls.torch_blocks import assemble, contract
-from impls.torch_support import Forward, FunctionalMethod, Params, one_example, precision
+from impls.torch_support import Forward, FunctionalMethod, Params, dtype_of, one_example, precision
 from reference import Request
 
 
 def per_example(f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request) -> Tensor:
     """The kernel from one backward pass per example and output."""
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
-    with precision(x1.dtype):
+    with precision(dtype_of(params)):
         return assemble(lambda x: _jacobian(f, leaves, x), lambda left, right: contract(left, right, request.outputs),
                         x1, x2, request.batch_size)
 

@@ -7,7 +7,7 @@ from functools import reduce
 from typing import TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from reference.case import Outputs
@@ -19,8 +19,8 @@ Part = TypeVar("Part")
 def assemble(
     part: Callable[[Tensor], Part],
     contract: Callable[[Part, Part], Tensor],
-    x1: Float[Tensor, "N1 ..."],
-    x2: Float[Tensor, "N2 ..."] | None,
+    x1: Shaped[Tensor, "N1 ..."],
+    x2: Shaped[Tensor, "N2 ..."] | None,
     batch_size: int | None,
 ) -> Float[Tensor, "N1 N2 ..."]:
     """The kernel from ``contract(part(rows), part(columns))`` for blocks of `batch_size` examples, all without one.

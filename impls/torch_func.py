@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.func import jacrev, jvp, vjp, vmap
 
 from impls.torch_blocks import assemble, contract, summed
-from impls.torch_support import Forward, FunctionalMethod, Params, one_example, precision
+from impls.torch_support import Forward, FunctionalMethod, Params, dtype_of, one_example, precision
 from reference import Request
 from reference.case import Outputs
 
@@ -29,7 +29,8 @@ def jacobian_contraction(f: Forward, params: Params, x1: Tensor, x2: Tensor | No
     def block(left: Params, right: Params) -> Tensor:
         return summed(contract(left[name], right[name], request.outputs) for name in params)
 
-    with torch.no_grad(), precision(x1.dtype):  # the transforms differentiate all the same; nothing outside is recorded
+    # The transforms differentiate all the same; nothing outside is recorded.
+    with torch.no_grad(), precision(dtype_of(params)):
         return assemble(partial(_jacobians, f, _detached(params)), block, x1, x2, request.batch_size)
 
 
@@ -44,7 +45,7 @@ def ntk_vector_products(f: Forward, params: Params, x1: Tensor, x2: Tensor | Non
     def block(left: Tensor, right: Tensor) -> Tensor:
         return _products(f, _detached(params), left, right, request.outputs)
 
-    with torch.no_grad(), precision(x1.dtype):
+    with torch.no_grad(), precision(dtype_of(params)):
         return assemble(lambda x: x, block, x1, x2, request.batch_size)
 
 
@@ -76,5 +77,5 @@ def _detached(params: Params) -> Params:
 
 METHODS = (
     FunctionalMethod("torch_func.jacobian_contraction", jacobian_contraction),
-    FunctionalMethod("torch_func.ntk_vector_products", ntk_vector_products),
+    FunctionalMethod("torch_func.ntk_vector_products", ntk_vector_products, forward_mode=True),
 )

@@ -7,35 +7,17 @@ conventions, so the arrays are loaded as they are. The NTK parameterization, whi
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reference import MLP, Conv, ConvNet, Network
+from impls import torch_layers
+from impls.torch_layers import ACTIVATIONS
+from reference import MLP, Case, Conv, ConvNet, Layered
 from reference.networks import bias_scale, weight_scale
-
-
-class Erf(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.erf(x)
-
-
-class Sin(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.sin(x)
-
-
-ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "erf": Erf,
-    "gelu": nn.GELU,  # approximate="none": the exact one
-    "sin": Sin,
-}
 
 
 class NTKLinear(nn.Linear):
@@ -60,18 +42,28 @@ class NTKConv2d(nn.Conv2d):
         return y if self.bias is None else y + self.bias_scale * self.bias[:, None, None]
 
 
-def build(network: Network, params: Mapping[str, np.ndarray], dtype: torch.dtype, where: torch.device) -> nn.Module:
-    """`network` in evaluation mode with these parameters, on that device. Draws no random numbers."""
+def build(case: Case, dtype: torch.dtype, where: torch.device) -> nn.Module:
+    """The case's network in evaluation mode, on that device. Draws no random numbers."""
+    network = case.network
+    params = {name: torch.tensor(array, dtype=dtype, device=where) for name, array in case.params.items()}
+    if isinstance(network, Layered):
+        constants = {name: torch.tensor(array, dtype=dtype, device=where) for name, array in case.constants.items()}
+        return _layered(network, params, constants).eval()
     if isinstance(network, MLP):
         layers = _dense_layers(network, network.widths)
     elif isinstance(network, ConvNet):
         layers = _convnet_layers(network)
     else:
-        raise TypeError(f"PyTorch has no build of a {type(network).__name__}; known are MLP and ConvNet")
+        raise TypeError(f"PyTorch has no build of a {type(network).__name__}; known are MLP, ConvNet and Layered")
     module = nn.Sequential(layers)
-    state = {name: torch.tensor(array, dtype=dtype, device=where) for name, array in params.items()}
-    module.load_state_dict(state, assign=True)  # replaces the parameters on the meta device
+    module.load_state_dict(params, assign=True)  # replaces the parameters on the meta device
     return module.eval()
+
+
+def _layered(network: Layered, params: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> nn.Module:
+    frozen = {name: nn.Parameter(constants[name], requires_grad=False) for name in network.frozen}
+    trained = {name: nn.Parameter(tensor) for name, tensor in params.items()}
+    return torch_layers.sequential(network.layers, network.input_shape, {**constants, **frozen, **trained})
 
 
 def _convnet_layers(network: ConvNet) -> OrderedDict[str, nn.Module]:

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -22,7 +23,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from impls.options import check_options
 from impls.torch_networks import build
 from impls.user_network import UserNetwork
-from reference import MLP, Case, ConvNet, InputError, Request
+from reference import Case, Described, InputError, Layered, Request
+from reference.layers import WeightNormDense
 
 Params = dict[str, Tensor]
 Forward = Callable[[Params, Tensor], Tensor]
@@ -49,11 +51,13 @@ class FunctionalMethod:
 
     name: str
     compute: KernelFunction
+    forward_mode: bool = False
+    """Whether it needs forward-mode derivatives, which PyTorch does not have of every operation."""
     framework: Literal["torch"] = "torch"
     kind: Literal["exact"] = "exact"
 
     def unsupported(self, case: Case, request: Request) -> str | None:
-        return unsupported(case)
+        return unsupported(case) or (unsupported_forward_mode(case) if self.forward_mode else None)
 
     def prepare(self, case: Case, request: Request) -> Callable[[], Tensor]:
         check_options(self.name, request, {})
@@ -71,9 +75,18 @@ def unsupported(case: Case) -> str | None:
     network = case.network
     if isinstance(network, UserNetwork):
         return None if network.framework == "torch" else f"a network of {network.framework}, not of PyTorch"
-    if isinstance(network, (MLP, ConvNet)):
+    if isinstance(network, Described):
         return None
     return f"PyTorch has no build of a {type(network).__name__}"
+
+
+def unsupported_forward_mode(case: Case) -> str | None:
+    """Why PyTorch has no forward-mode derivative of this network, or None."""
+    network = case.network
+    if isinstance(network, Layered) and any(isinstance(layer, WeightNormDense) for layer in network.all_layers()):
+        return ("PyTorch has no forward-mode derivative of weight normalisation (NotImplementedError: "
+                "_weight_norm_interface)")
+    return None
 
 
 def device(name: str) -> torch.device:
@@ -135,13 +148,22 @@ def functional(case: Case, request: Request) -> Functional:
     if isinstance(case.network, UserNetwork):
         module = _converted(case.network.model, dtype, where)
     else:
-        module = build(case.network, case.params, dtype, where)
+        module = build(case, dtype, where)
     f, params = module_function(module)
-    x1 = torch.tensor(case.x1, dtype=dtype, device=where)
-    x2 = None if case.x2 is None else torch.tensor(case.x2, dtype=dtype, device=where)
+    x1 = _examples(case.x1, dtype, where)
+    x2 = None if case.x2 is None else _examples(case.x2, dtype, where)
     check_batched(f, params, x1)
     check_reached(f, params, x1)
     return Functional(f, params, x1, x2)
+
+
+def _examples(x: np.ndarray, dtype: torch.dtype, where: torch.device) -> Tensor:
+    return torch.tensor(x, dtype=dtype if x.dtype.kind == "f" else torch.int64, device=where)
+
+
+def dtype_of(params: Params) -> torch.dtype:
+    """That of the parameters, and so of the kernel; inputs may be integers."""
+    return next(iter(params.values())).dtype
 
 
 def module_function(module: nn.Module) -> tuple[Forward, Params]:
@@ -166,7 +188,7 @@ def check_reached(f: Forward, params: Params, x: Tensor) -> None:
     One kept in a plain list, say, is not exchanged for its value in `params`, and its share of the kernel would be lost
     without a word. The module's own parameters require gradients and `params` do not, so an output that does has one.
     """
-    with torch.enable_grad(), precision(x.dtype):
+    with torch.enable_grad(), precision(dtype_of(params)):
         y = f({name: p.detach() for name, p in params.items()}, x[:1])
     if isinstance(y, Tensor) and y.requires_grad:
         raise InputError("the model uses a trainable parameter by another way than its registered name (kept in a list "
@@ -177,7 +199,7 @@ def check_reached(f: Forward, params: Params, x: Tensor) -> None:
 def check_batched(f: Forward, params: Params, x: Tensor) -> None:
     """Raise `InputError` unless f maps N examples to N outputs that depend on `params`; it is called for N = 1, 2."""
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
-    with torch.enable_grad(), precision(x.dtype):
+    with torch.enable_grad(), precision(dtype_of(params)):
         outputs = [f(leaves, x[:1]), f(leaves, x[[0, -1]])]
     for n, y in zip((1, 2), outputs, strict=True):
         _check_output(y, n)
@@ -192,7 +214,7 @@ def check_batched(f: Forward, params: Params, x: Tensor) -> None:
 def one_example(f: Forward) -> Forward:
     """f for one example without the batch axis; the outputs flattened in C order, shape (O,)."""
 
-    def single(params: Params, x: Float[Tensor, "..."]) -> Float[Tensor, " O"]:
+    def single(params: Params, x: Shaped[Tensor, "..."]) -> Float[Tensor, " O"]:
         y = f(params, x.unsqueeze(0))
         _check_output(y, 1)
         return y.reshape(-1)

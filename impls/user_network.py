@@ -27,5 +27,12 @@ class UserNetwork:
     def n_outputs(self) -> None:
         return None
 
+    @property
+    def n_tokens(self) -> None:
+        return None
+
     def param_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {}
+
+    def constant_shapes(self) -> Mapping[str, tuple[int, ...]]:
         return {}

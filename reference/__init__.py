@@ -9,14 +9,15 @@ from reference.cases import case, cases
 from reference.compare import Comparison, check_form, compare, normalised
 from reference.expected import Expected, select_outputs
 from reference.float64 import float64_expected
+from reference.layered import Described, Layered
 from reference.networks import MLP, Conv, ConvNet, Network
 from reference.store import StoreError, expected, has_proof, kernel
 from reference.structure import structural_fault
 from reference.tolerances import tolerance
 
 __all__ = [
-    "MLP", "Case", "Comparison", "Conv", "ConvNet", "Expected", "InputError", "KinkError", "Network", "Request",
-    "StoreError", "case", "cases", "check_form", "compare", "draw_params", "expected", "float64_expected", "has_proof",
-    "kernel", "normalised", "random_case", "round_to_float32", "seed_of", "select_outputs", "structural_fault",
-    "tolerance",
+    "MLP", "Case", "Comparison", "Conv", "ConvNet", "Described", "Expected", "InputError", "KinkError", "Layered",
+    "Network", "Request", "StoreError", "case", "cases", "check_form", "compare", "draw_params", "expected",
+    "float64_expected", "has_proof", "kernel", "normalised", "random_case", "round_to_float32", "seed_of",
+    "select_outputs", "structural_fault", "tolerance",
 ]

@@ -53,6 +53,10 @@ def _erf_derivative(x: flint.arb) -> flint.arb:
     return 2 * (-x * x).exp() / arb.pi().sqrt()
 
 
+def _sinc_derivative(x: flint.arb) -> flint.arb:
+    return arb(0) if x.is_zero() else (x.cos() - x.sinc()) / x
+
+
 BALLS = Arithmetic(
     lift=entrywise(lambda value: arb(float(value)), object),
     number=arb,
@@ -63,6 +67,14 @@ BALLS = Arithmetic(
         "erf": (entrywise(lambda x: x.erf(), object), entrywise(_erf_derivative, object)),
         "gelu": (entrywise(lambda x: x * _normal_cdf(x), object), entrywise(_gelu_derivative, object)),
         "sin": (entrywise(lambda x: x.sin(), object), entrywise(lambda x: x.cos(), object)),
+    },
+    functions={
+        "exp": (entrywise(lambda x: x.exp(), object), entrywise(lambda x: x.exp(), object)),
+        "sqrt": (entrywise(lambda x: x.sqrt(), object), entrywise(lambda x: x.rsqrt() / 2, object)),
+        "reciprocal": (entrywise(lambda x: 1 / x, object), entrywise(lambda x: -1 / x**2, object)),
+        "cos": (entrywise(lambda x: x.cos(), object), entrywise(lambda x: -x.sin(), object)),
+        "sinc": (entrywise(lambda x: x.sinc(), object), entrywise(_sinc_derivative, object)),
+        "signed_square": (entrywise(lambda x: abs(x) * x, object), entrywise(lambda x: 2 * abs(x), object)),
     },
 )
 

@@ -9,7 +9,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from reference.networks import MLP, ConvNet, Network, fan_in
+from reference.layered import Described, Layered
+from reference.layers import Drawn
+from reference.networks import Network, fan_in
 
 Outputs = Literal["full", "diagonal", "trace"]
 DType = Literal["float32", "float64"]
@@ -29,8 +31,9 @@ def round_to_float32(array: Any) -> np.ndarray:
 class Case:
     """A network with parameters and inputs.
 
-    `params` (name to array), `x1` (N1, …) and `x2` (N2, …) are float64 with values that float32 holds exactly, so that
-    every dtype sees the same network. ``x2=None`` means x2 = x1. Raises `InputError` for anything else.
+    `params` (name to array), `constants` (arrays of the network that are not trained), `x1` (N1, …) and `x2` (N2, …)
+    are float64 with values that float32 holds exactly, so that every dtype sees the same network. Where the network
+    takes tokens, x1 and x2 are integers. ``x2=None`` means x2 = x1. Raises `InputError` for anything else.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Case:
     params: Mapping[str, np.ndarray]
     x1: np.ndarray
     x2: np.ndarray | None = None
+    constants: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_inputs(self.x1, self.network, "x1")
@@ -45,12 +49,15 @@ class Case:
             check_inputs(self.x2, self.network, "x2")
             if self.x2.shape[1:] != self.x1.shape[1:]:
                 raise InputError(f"x1 and x2 must hold examples of one shape, got {self.x1.shape} and {self.x2.shape}")
-        shapes = {name: array.shape for name, array in self.params.items()}
-        if shapes != self.network.param_shapes():
-            raise InputError(f"case {self.name!r}: parameters {shapes} do not fit the network, which needs "
-                             f"{self.network.param_shapes()}")
-        for name, array in self.params.items():
-            _check_values(array, f"parameter {name!r}")
+        self._check_arrays("parameter", self.params, self.network.param_shapes())
+        self._check_arrays("constant", self.constants, self.network.constant_shapes())
+
+    def _check_arrays(self, what: str, arrays: Mapping[str, np.ndarray], due: Mapping[str, tuple[int, ...]]) -> None:
+        shapes = {name: array.shape for name, array in arrays.items()}
+        if shapes != due:
+            raise InputError(f"case {self.name!r}: {what}s {shapes} do not fit the network, which needs {due}")
+        for name, array in arrays.items():
+            _check_values(array, f"{what} {name!r}")
 
     @property
     def symmetric(self) -> bool:
@@ -86,15 +93,33 @@ class Request:
 
 
 def check_inputs(x: Any, network: Network, what: str) -> None:
-    """Raise `InputError` unless `x` is a non-empty finite floating-point batch that fits the network."""
-    if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
-        kind = getattr(x, "dtype", type(x).__name__)
-        raise InputError(f"{what} must be a floating-point array, got {kind}; convert it, e.g. x.astype('float32')")
+    """Raise `InputError` unless `x` is a non-empty batch of finite numbers, or of tokens, that fits the network.
+
+    A network that does not say what it takes may be given integers.
+    """
+    kind = x.dtype.kind if isinstance(x, np.ndarray) else ""
+    found = getattr(x, "dtype", type(x).__name__)
+    if network.n_tokens is not None:
+        if kind not in ("i", "u"):
+            raise InputError(f"{what} must be an array of integers, the network's tokens, got {found}; convert it, "
+                             "e.g. x.astype('int64')")
+    elif kind != "f" and (kind not in ("i", "u") or network.input_shape is not None):
+        raise InputError(f"{what} must be a floating-point array, got {found}; convert it, e.g. x.astype('float32')")
     if x.ndim < 1 or x.size == 0:
         raise InputError(f"{what} is empty (shape {x.shape}); it needs at least one example")
     if network.input_shape is not None and x.shape[1:] != network.input_shape:
         raise InputError(f"{what} has examples of shape {x.shape[1:]}, but the network takes {network.input_shape}")
-    _check_values(x, what)
+    if network.n_tokens is not None:
+        _check_tokens(x, network.n_tokens, what)
+    elif kind == "f":
+        _check_values(x, what)
+
+
+def _check_tokens(x: np.ndarray, n_tokens: int, what: str) -> None:
+    outside = (x < 0) | (x >= n_tokens)
+    if outside.any():
+        where = tuple(int(i) for i in np.argwhere(outside)[0])
+        raise InputError(f"{what} has the token {x[where]} at index {where}; the network knows 0 to {n_tokens - 1}")
 
 
 def _check_values(array: np.ndarray, what: str) -> None:
@@ -110,8 +135,10 @@ def seed_of(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
-def draw_params(network: MLP | ConvNet, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Parameters drawn as the network's parameterization says (see `reference.networks`), rounded to float32."""
+def draw_params(network: Described, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Parameters drawn as the network's parameterization or its layers say, rounded to float32."""
+    if isinstance(network, Layered):
+        return {name: _draw(drawn, rng) for name, drawn in network.params().items()}
     ntk = network.parameterization == "ntk"
     params: dict[str, np.ndarray] = {}
     for name, shape in network.param_shapes().items():
@@ -123,10 +150,28 @@ def draw_params(network: MLP | ConvNet, rng: np.random.Generator) -> dict[str, n
     return params
 
 
-def random_case(name: str, network: MLP | ConvNet, n1: int, n2: int | None) -> Case:
-    """A case whose parameters and inputs are drawn from the seed of its name; `n2` None means x2 = x1."""
+def draw_constants(network: Described, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """The network's other arrays, drawn likewise."""
+    drawn = network.constants() if isinstance(network, Layered) else {}
+    return {name: _draw(one, rng) for name, one in drawn.items()}
+
+
+def _draw(drawn: Drawn, rng: np.random.Generator) -> np.ndarray:
+    values = rng.standard_normal(drawn.shape)
+    return round_to_float32(drawn.mean + drawn.std * (np.abs(values) if drawn.positive else values))
+
+
+def random_case(name: str, network: Described, n1: int, n2: int | None) -> Case:
+    """A case whose parameters, constants and inputs are drawn from the seed of its name; `n2` None means x2 = x1."""
     rng = np.random.default_rng(seed_of(name))
-    params = draw_params(network, rng)
-    x1 = round_to_float32(rng.standard_normal((n1, *network.input_shape)))
-    x2 = None if n2 is None else round_to_float32(rng.standard_normal((n2, *network.input_shape)))
-    return Case(name, network, params, x1, x2)
+    params, constants = draw_params(network, rng), draw_constants(network, rng)
+
+    def draw_inputs(n: int) -> np.ndarray:
+        shape = (n, *network.input_shape)
+        if network.n_tokens is not None:
+            return rng.integers(network.n_tokens, size=shape)
+        return round_to_float32(rng.standard_normal(shape))
+
+    x1 = draw_inputs(n1)
+    x2 = None if n2 is None else draw_inputs(n2)
+    return Case(name, network, params, x1, x2, constants)

@@ -5,10 +5,37 @@ from __future__ import annotations
 import difflib
 
 from reference.case import Case, InputError, random_case
+from reference.layered import Described, Layered
+from reference.layers import (
+    Activate,
+    Attention,
+    BatchNorm,
+    Convolution,
+    Dense,
+    Embedding,
+    FourierFeatures,
+    GlobalPool,
+    Layer,
+    LayerNorm,
+    Positions,
+    Recurrent,
+    Residual,
+    RMSNorm,
+    Unused,
+    WeightNormDense,
+)
 from reference.networks import MLP, Conv, ConvNet
 
+
+def _transformer_block(name: str, width: int, n_heads: int) -> tuple[Layer, ...]:
+    """Pre-norm (Xiong et al. 2020), exact GELU, twice the width inside."""
+    return (Residual((LayerNorm(f"{name}.norm1"), Attention(f"{name}.attention", n_heads))),
+            Residual((LayerNorm(f"{name}.norm2"), Dense(f"{name}.dense1", 2 * width), Activate("gelu"),
+                      Dense(f"{name}.dense2", width))))
+
+
 # name: (network, N1, N2). N1 ≠ N2 and neither is O wherever it can be, so that a wrong layout shows in the shape.
-_CASES: dict[str, tuple[MLP | ConvNet, int, int]] = {
+_CASES: dict[str, tuple[Described, int, int]] = {
     # Depth 1: K = x1·x2ᵀ + 1 on every output, 0 between outputs.
     "linear": (MLP((5, 3)), 4, 2),
     "mlp_relu": (MLP((6, 11, 3), "relu"), 4, 2),
@@ -35,6 +62,47 @@ _CASES: dict[str, tuple[MLP | ConvNet, int, int]] = {
         ConvNet((3, 6, 4), (Conv(4, (3, 1), padding=(1, 0)),), (3,), "global", "gelu",
                 parameterization="ntk", W_std=1.5, b_std=0.25), 4, 2),
     "conv_1x1_no_bias": (ConvNet((3, 3, 2), (Conv(5, (1, 1)),), (3,), activation="sin", bias=False), 4, 2),
+    # Running statistics are no parameters; the shortcut is strided, the body strided, dilated and grouped.
+    "residual_batch_norm": (Layered((2, 5, 4), (
+        Convolution("stem", 4, padding=(1, 1), bias=False), BatchNorm("stem_norm"), Activate("relu"),
+        Residual(
+            (Convolution("first", 4, (3, 2), (2, 2), (1, 1), groups=2, bias=False), BatchNorm("first_norm"),
+             Activate("relu"), Convolution("second", 6, (2, 2), dilation=(2, 3), padding=(1, 1), groups=2)),
+            (Convolution("shortcut", 6, (1, 1), (2, 2)),)),
+        Activate("relu"), GlobalPool(), Dense("head", 3))), 4, 2),
+    # Outputs of three axes, (channels, height, width), flattened in that order.
+    "conv_image_outputs": (Layered((2, 4, 4), (
+        Convolution("first", 2, (2, 2), dilation=(1, 2)), Activate("tanh"), Convolution("second", 2, (2, 1)))), 2, 3),
+    "norms": (Layered((5,), (
+        Dense("first", 6), LayerNorm("layer_norm"), Activate("tanh"), Dense("second", 7), RMSNorm("rms_norm"),
+        Activate("gelu"), Dense("head", 3))), 4, 2),
+    # Inputs are integers, outputs are logits (T, tokens), and the embedding is the head's weight as well.
+    "transformer": (Layered((3,), (
+        Embedding("tokens", 5, 4), Positions("positions"), *_transformer_block("block0", 4, 2), LayerNorm("norm"),
+        Dense("tokens", 5, bias=False))), 2, 3),
+    # The same weights at each of four steps.
+    "recurrent": (Layered((4, 3), (Recurrent("cell", 5), Dense("head", 3))), 4, 2),
+    "fourier_siren": (Layered((2,), (
+        FourierFeatures("fourier", 4, std=3.0), Dense("first", 6, std=1 / 30), Activate("siren", frequency=30.0),
+        Dense("second", 7, std=1 / 30), Activate("siren", frequency=30.0), Dense("head", 3))), 4, 2),
+    "finer_gaussian": (Layered((2,), (
+        Dense("first", 6), Activate("finer", frequency=1.5), Dense("second", 7), Activate("gaussian", rate=0.5),
+        Dense("head", 3))), 4, 2),
+    "sinc_wire": (Layered((2,), (
+        Dense("first", 6), Activate("sinc", frequency=3.0), Dense("second", 7),
+        Activate("wire", frequency=5.0, rate=0.75), Dense("head", 3))), 4, 2),
+    # One layer, used twice: a tied parameter's derivative is the sum over its uses.
+    "tied_dense": (Layered((4,), (
+        Dense("first", 5), Activate("tanh"), Dense("middle", 5), Activate("tanh"), Dense("middle", 5), Activate("tanh"),
+        Dense("head", 3))), 4, 2),
+    "frozen": (Layered((5,), (
+        Dense("first", 6), Activate("tanh"), Dense("second", 7), Activate("relu"), Dense("head", 3)),
+        frozen=("first.weight", "second.bias")), 4, 2),
+    # A parameter that does not enter linearly.
+    "weight_norm": (Layered((5,), (WeightNormDense("first", 6), Activate("tanh"), WeightNormDense("head", 3))), 4, 2),
+    # A parameter with derivatives of 0, whatever the framework makes of it.
+    "unused_parameter": (Layered((5,), (
+        Dense("first", 6), Unused("spare", (2, 3)), Activate("relu"), Dense("head", 3))), 4, 2),
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from reference.case import Case, InputError
 from reference.jacobian import linearise
-from reference.networks import MLP, ConvNet
+from reference.layered import Described
 
 STEP_BITS = 60
 """The step of the differences is 2⁻⁶⁰, and their error, of second order in it, about 2⁻¹²⁰."""
@@ -40,22 +40,22 @@ def difference(case: Case, x: np.ndarray, direction: Mapping[str, np.ndarray]) -
     from reference import balls
 
     network = case.network
-    if not isinstance(network, MLP | ConvNet):
-        raise InputError(f"the reference differentiates MLP and ConvNet, not {type(network).__name__}")
+    if not isinstance(network, Described):
+        raise InputError(f"the reference differentiates its own networks, not {type(network).__name__}")
     lift = balls.BALLS.lift
     with balls.precision(PRECISION_BITS):
         theta = {name: lift(value) for name, value in case.params.items()}
         along = {name: lift(value) for name, value in direction.items()}
-        inputs = lift(x)
+        constants = {name: lift(value) for name, value in case.constants.items()}
 
         def outputs(step: float) -> np.ndarray:
             moved = {name: theta[name] + along[name] * balls.arb(step) for name in theta}
-            return linearise(network, balls.BALLS, moved, inputs).output.value[:, 0]
+            return linearise(network, balls.BALLS, {**moved, **constants}, x).output.value[:, 0]
 
         def central(step: float) -> np.ndarray:
             return (outputs(step) - outputs(-step)) / balls.arb(2 * step)
 
-        jacobian = linearise(network, balls.BALLS, theta, inputs).jacobian(list(theta))
+        jacobian = linearise(network, balls.BALLS, {**theta, **constants}, x).jacobian(list(theta))
         by_tape = jacobian @ np.concatenate([along[name].ravel() for name in theta])
         return Difference(by_tape, central(2.0**-STEP_BITS), central(2.0 ** (1 - STEP_BITS)))
 

@@ -10,7 +10,7 @@ from reference.arithmetic import FLOAT64
 from reference.case import Case, InputError
 from reference.expected import Expected
 from reference.jacobian import Linearisation, linearise
-from reference.networks import MLP, ConvNet
+from reference.layered import Described
 
 
 def float64_expected(case: Case, examples1: Sequence[int], examples2: Sequence[int]) -> Expected:
@@ -19,9 +19,9 @@ def float64_expected(case: Case, examples1: Sequence[int], examples2: Sequence[i
     Holds the Jacobians of one parameter at a time: (len(examples2) + 1)·O·(entries of the largest parameter)·8 bytes.
     Raises `InputError` for a network that the reference has no forward pass for, and for an example that is not there.
     """
-    if not isinstance(case.network, MLP | ConvNet):
+    if not isinstance(case.network, Described):
         kind = type(case.network).__name__
-        raise InputError(f"the reference computes MLP and ConvNet, not {kind} (case {case.name!r})")
+        raise InputError(f"the reference computes its own networks, not {kind} (case {case.name!r})")
     first = _linearise(case, case.x1, examples1, "x1")
     same = case.x2 is None and list(examples1) == list(examples2)
     second = first if same else _linearise(case, case.x1 if case.x2 is None else case.x2, examples2, "x2")
@@ -32,11 +32,11 @@ def float64_expected(case: Case, examples1: Sequence[int], examples2: Sequence[i
 
 
 def _linearise(case: Case, x: np.ndarray, examples: Sequence[int], what: str) -> list[Linearisation]:
-    assert isinstance(case.network, MLP | ConvNet)
+    assert isinstance(case.network, Described)
     if not len(examples) or not all(0 <= n < len(x) for n in examples):
         raise InputError(f"{what} of case {case.name!r} has examples 0 to {len(x) - 1}, got {_listed(examples)}")
-    params = {name: np.asarray(value, dtype=np.float64) for name, value in case.params.items()}
-    return [linearise(case.network, FLOAT64, params, np.asarray(x[n], dtype=np.float64)) for n in examples]
+    arrays = {name: np.asarray(value, dtype=np.float64) for name, value in {**case.params, **case.constants}.items()}
+    return [linearise(case.network, FLOAT64, arrays, x[n]) for n in examples]
 
 
 def _share(first: list[Linearisation], second: list[Linearisation], name: str) -> tuple[np.ndarray, ...]:

@@ -7,20 +7,26 @@ a convolution multiplies its weight, as a matrix (channels_out, channels_in·kh�
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import product
 
 import numpy as np
 
 from reference.arithmetic import KinkError
-from reference.networks import MLP, Conv, ConvNet, Pair, fan_in
+from reference.forward_layers import layered_forward
+from reference.layered import Described, Layered
+from reference.networks import MLP, Conv, ConvNet, fan_in
 from reference.tape import Node, add, elementwise, gather, matmul, mean, reshape, scale
+from reference.windows import window_indices
 
 
-def forward(network: MLP | ConvNet, params: Mapping[str, Node], x: Node) -> Node:
-    """The outputs (O, 1) for one example `x` of shape `network.input_shape`. `params` and `x` are on one tape.
+def forward(network: Described, params: Mapping[str, Node], x: Node | np.ndarray) -> Node:
+    """The outputs (O, 1) for one example `x` of shape `network.input_shape`.
 
-    Raises `KinkError`, naming the layer, where the arithmetic cannot tell the slope of an activation.
+    `params`, the network's parameters and constants, and `x` are on one tape; tokens are an array of integers. Raises
+    `KinkError`, naming the layer, where the arithmetic cannot tell the slope of an activation.
     """
+    if isinstance(network, Layered):
+        return layered_forward(network, params, x)
+    assert isinstance(x, Node)
     if isinstance(network, MLP):
         return _dense_layers(network, params, reshape(x, (network.widths[0], 1)), network.n_layers)
     features = x
@@ -30,23 +36,6 @@ def forward(network: MLP | ConvNet, params: Mapping[str, Node], x: Node) -> Node
     if network.head == "global":
         features = mean(reshape(features, (channels, height * width)), axis=1)
     return _dense_layers(network, params, reshape(features, (network.dense_widths[0], 1)), len(network.dense))
-
-
-def window_indices(shape: tuple[int, int, int], kernel: Pair, stride: Pair, padding: Pair) -> np.ndarray:
-    """Where each window finds its entries in an image of shape (channels, height, width), flattened; -1 in the padding.
-
-    Shape (channels·kh·kw, positions), both in C order: of (channel, kernel row, kernel column), and of (row, column).
-    """
-    (channels, height, width), (kh, kw), (sh, sw), (ph, pw) = shape, kernel, stride, padding
-    tops = range(-ph, height + ph - kh + 1, sh)
-    lefts = range(-pw, width + pw - kw + 1, sw)
-
-    def index(channel: int, row: int, column: int) -> int:
-        inside = 0 <= row < height and 0 <= column < width
-        return (channel * height + row) * width + column if inside else -1
-
-    return np.array([[index(c, top + i, left + j) for top, left in product(tops, lefts)]
-                     for c, i, j in product(range(channels), range(kh), range(kw))])
 
 
 def _conv_layer(network: ConvNet, params: Mapping[str, Node], layer: str, conv: Conv, x: Node,

@@ -9,7 +9,7 @@ import numpy as np
 
 from reference.arithmetic import Arithmetic
 from reference.forward import forward
-from reference.networks import MLP, ConvNet
+from reference.layered import Described
 from reference.tape import Node, Tape
 
 
@@ -17,12 +17,12 @@ from reference.tape import Node, Tape
 class Linearisation:
     """The forward pass of one example on a tape of its own."""
 
-    params: Mapping[str, Node]
+    leaves: Mapping[str, Node]
     output: Node
 
     def jacobian(self, names: Sequence[str]) -> np.ndarray:
         """∂f/∂θ of shape (O, number of entries of the named parameters, in their order)."""
-        leaves = [self.params[name] for name in names]
+        leaves = [self.leaves[name] for name in names]
         shape = self.output.value.shape
         ones = self.output.tape.arithmetic.lift(np.eye(shape[0]))
         jacobian = np.empty((shape[0], sum(leaf.value.size for leaf in leaves)), dtype=self.output.value.dtype)
@@ -32,9 +32,13 @@ class Linearisation:
         return jacobian
 
 
-def linearise(network: MLP | ConvNet, arithmetic: Arithmetic, params: Mapping[str, np.ndarray],
+def linearise(network: Described, arithmetic: Arithmetic, arrays: Mapping[str, np.ndarray],
               x: np.ndarray) -> Linearisation:
-    """Run one example `x`; `params` and `x` are arrays of the arithmetic's numbers and are not copied."""
+    """Run one example `x`, as it stands in the case.
+
+    `arrays` are the network's parameters and constants in the arithmetic's numbers, and are not copied.
+    """
     tape = Tape(arithmetic)
-    leaves = {name: tape.leaf(value) for name, value in params.items()}
-    return Linearisation(leaves, forward(network, leaves, tape.leaf(x)))
+    leaves = {name: tape.leaf(value) for name, value in arrays.items()}
+    inputs = x if network.n_tokens is not None else tape.leaf(arithmetic.lift(x))
+    return Linearisation(leaves, forward(network, leaves, inputs))

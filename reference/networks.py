@@ -30,7 +30,7 @@ Pair = tuple[int, int]
 
 @runtime_checkable
 class Network(Protocol):
-    """What every description offers; the dataclasses below satisfy it."""
+    """What every description offers; the dataclasses below, and `reference.layered.Layered`, satisfy it."""
 
     @property
     def input_shape(self) -> tuple[int, ...] | None:
@@ -42,8 +42,17 @@ class Network(Protocol):
         """O, the number of outputs after flattening; None where the network does not say."""
         ...
 
+    @property
+    def n_tokens(self) -> int | None:
+        """Inputs are integers from 0 to n_tokens − 1; None where they are real numbers, or the network does not say."""
+        ...
+
     def param_shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Parameter names, in order of use, with their shapes."""
+        """Names of the trained parameters, in order of use, with their shapes."""
+        ...
+
+    def constant_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Likewise for arrays that are not trained: running statistics, frozen parameters."""
         ...
 
 
@@ -85,11 +94,18 @@ class MLP:
         return self.widths[-1]
 
     @property
+    def n_tokens(self) -> None:
+        return None
+
+    @property
     def n_layers(self) -> int:
         return len(self.widths) - 1
 
     def param_shapes(self) -> dict[str, tuple[int, ...]]:
         return _dense_shapes(self.widths, self.bias)
+
+    def constant_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -148,6 +164,10 @@ class ConvNet:
         return self.dense[-1]
 
     @property
+    def n_tokens(self) -> None:
+        return None
+
+    @property
     def n_layers(self) -> int:
         return len(self.convs) + len(self.dense)
 
@@ -171,6 +191,9 @@ class ConvNet:
             if self.bias:
                 shapes[f"conv{i}.bias"] = (conv.channels,)
         return shapes | _dense_shapes(self.dense_widths, self.bias)
+
+    def constant_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {}
 
 
 def _dense_shapes(widths: tuple[int, ...], bias: bool) -> dict[str, tuple[int, ...]]:

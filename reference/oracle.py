@@ -10,7 +10,7 @@ import numpy as np
 from reference.arithmetic import KinkError
 from reference.case import Case, InputError
 from reference.jacobian import linearise
-from reference.networks import MLP, ConvNet
+from reference.layered import Described
 
 RADIUS_LIMIT = 2.0**-70
 """What a proved radius stays below, relative to √(K[n,n,a,a] K[m,m,b,b]): far below the 2⁻⁵³ of storing as float64."""
@@ -53,14 +53,15 @@ class Proof:
 
 
 def prove(case: Case, prec_bits: int = 128) -> Proof:
-    """Enclose the kernel of a case of an `MLP` or `ConvNet`, starting with `prec_bits` bits and doubling where needed.
+    """Enclose the kernel of a case of the described networks, starting with `prec_bits` bits and doubling where needed.
 
     Raises `KinkError` where an input sits on a kink of the activation, and `ProofError` where `MOST_BITS` bits do not
     bring the radius below `RADIUS_LIMIT`. flint's context precision is left as it was.
     """
     network = case.network
-    if not isinstance(network, MLP | ConvNet):
-        raise InputError(f"the oracle proves MLP and ConvNet, not {type(network).__name__} (case {case.name!r})")
+    if not isinstance(network, Described):
+        raise InputError(f"the oracle proves the networks of reference, not {type(network).__name__} "
+                         f"(case {case.name!r})")
     bits = prec_bits
     while True:
         try:
@@ -71,14 +72,14 @@ def prove(case: Case, prec_bits: int = 128) -> Proof:
         bits *= 2
 
 
-def _prove(case: Case, network: MLP | ConvNet, bits: int) -> Proof:
+def _prove(case: Case, network: Described, bits: int) -> Proof:
     from reference import balls
 
     with balls.precision(bits):
-        params = {name: balls.BALLS.lift(value) for name, value in case.params.items()}
+        arrays = {name: balls.BALLS.lift(value) for name, value in {**case.params, **case.constants}.items()}
         examples = [("x1", n, x) for n, x in enumerate(case.x1)]
         examples += [] if case.x2 is None else [("x2", m, x) for m, x in enumerate(case.x2)]
-        rows = [_jacobian(network, params, *example) for example in examples]
+        rows = [_jacobian(network, list(case.params), arrays, *example) for example in examples]
         n_outputs = len(rows[0])
         jacobian = np.concatenate(rows)
         matrix = jacobian @ jacobian.T
@@ -89,12 +90,12 @@ def _prove(case: Case, network: MLP | ConvNet, bits: int) -> Proof:
     return Proof(matrix.reshape(shape).transpose(0, 2, 1, 3), len(case.x1), bits, radius)
 
 
-def _jacobian(network: MLP | ConvNet, params: dict[str, np.ndarray], what: str, index: int,
+def _jacobian(network: Described, params: list[str], arrays: dict[str, np.ndarray], what: str, index: int,
               x: np.ndarray) -> np.ndarray:
     from reference.balls import BALLS
 
     try:
-        return linearise(network, BALLS, params, BALLS.lift(x)).jacobian(list(params))
+        return linearise(network, BALLS, arrays, x).jacobian(params)
     except KinkError as kink:
         raise KinkError(f"example {index} of {what}, {kink}") from None
 

@@ -14,7 +14,7 @@ from reference.case import Case, InputError, Outputs
 from reference.cases import case as shared_case
 from reference.cases import names
 from reference.expected import Expected
-from reference.networks import MLP, ConvNet
+from reference.layered import Described
 
 FOLDER = Path(__file__).parent / "kernels"
 REMEDY = "regenerate the stored kernels with `nox -s kernels`"
@@ -31,7 +31,7 @@ def kernel(case: Case, outputs: Outputs = "full") -> Float64[np.ndarray, "N1 N2 
 
 def has_proof(case: Case) -> bool:
     """Whether `case` is a shared case, or one with x2 = x1, with these very parameters and inputs."""
-    if case.name not in names() or not isinstance(case.network, MLP | ConvNet):
+    if case.name not in names() or not isinstance(case.network, Described):
         return False
     return digests(case).items() <= digests(shared_case(case.name)).items()
 
@@ -56,9 +56,9 @@ def expected(case: Case) -> Expected:
 
 
 def digests(case: Case) -> dict[str, str]:
-    """SHA-256 of the model (architecture and parameters), of x1, and of x2 where there is one."""
+    """SHA-256 of the model (architecture, parameters, constants), of x1, and of x2 where there is one."""
     model = hashlib.sha256(repr(case.network).encode())
-    for name, value in case.params.items():
+    for name, value in {**case.params, **case.constants}.items():
         model.update(name.encode() + _bytes(value))
     inputs = {"x1": case.x1} | ({} if case.x2 is None else {"x2": case.x2})
     return {"model": model.hexdigest()} | {name: hashlib.sha256(_bytes(x)).hexdigest() for name, x in inputs.items()}

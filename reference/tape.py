@@ -77,6 +77,12 @@ def add(a: Node, b: Node) -> Node:
                          (b, lambda g: _unbroadcast(g, b.value.shape)))
 
 
+def multiply(a: Node, b: Node) -> Node:
+    """a · b, entry by entry, with NumPy's broadcasting."""
+    return a.tape.record(a.value * b.value, (a, lambda g: _unbroadcast(g * b.value, a.value.shape)),
+                         (b, lambda g: _unbroadcast(g * a.value, b.value.shape)))
+
+
 def scale(a: Node, constant: Any) -> Node:
     """a times a number of the arithmetic."""
     return a.tape.record(a.value * constant, (a, lambda g: g * constant))
@@ -85,6 +91,22 @@ def scale(a: Node, constant: Any) -> Node:
 def reshape(a: Node, shape: tuple[int, ...]) -> Node:
     """The same entries in C order."""
     return a.tape.record(a.value.reshape(shape), (a, lambda g: g.reshape(a.value.shape)))
+
+
+def transpose(a: Node) -> Node:
+    """The transposed matrix."""
+    return a.tape.record(a.value.T, (a, lambda g: g.T))
+
+
+def concatenate(nodes: Sequence[Node], axis: int) -> Node:
+    """The nodes side by side along an axis."""
+    ends = np.cumsum([node.value.shape[axis] for node in nodes])
+
+    def pull_back(i: int) -> PullBack:
+        return lambda g: np.split(g, ends[:-1], axis)[i]
+
+    return nodes[0].tape.record(np.concatenate([node.value for node in nodes], axis),
+                                *((node, pull_back(i)) for i, node in enumerate(nodes)))
 
 
 def gather(a: Node, indices: np.ndarray) -> Node:
@@ -105,6 +127,11 @@ def mean(a: Node, axis: int) -> Node:
     size = a.value.shape[axis]
     return a.tape.record(a.value.sum(axis) / size,
                          (a, lambda g: np.broadcast_to(np.expand_dims(g / size, axis), a.value.shape)))
+
+
+def total(a: Node, axis: int) -> Node:
+    """The sum over one axis, which is kept with size 1."""
+    return a.tape.record(a.value.sum(axis, keepdims=True), (a, lambda g: np.broadcast_to(g, a.value.shape)))
 
 
 def elementwise(a: Node, function: Callable[[np.ndarray], np.ndarray],

@@ -144,12 +144,14 @@ def test_a_proof_that_no_precision_brings_about_is_refused(monkeypatch: pytest.M
 
 def test_a_network_that_it_does_not_know_is_refused() -> None:
     class Other:
-        input_shape = n_outputs = None
+        input_shape = n_outputs = n_tokens = None
 
         def param_shapes(self) -> dict[str, tuple[int, ...]]:
             return {}
 
-    with pytest.raises(InputError, match="the oracle proves MLP and ConvNet, not Other"):
+        constant_shapes = param_shapes
+
+    with pytest.raises(InputError, match="the oracle proves the networks of reference, not Other"):
         prove(Case("other", Other(), {}, np.ones((1, 2))))
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from reference import MLP, Case, InputError, case, cases, compare, expected, float64_expected, random_case
 from reference.arithmetic import FLOAT64
-from reference.forward import window_indices
 from reference.tape import Tape, add, elementwise, gather, matmul, mean, reshape, scale
+from reference.windows import window_indices
 
 
 @pytest.mark.parametrize("shared", cases(), ids=lambda shared: shared.name)

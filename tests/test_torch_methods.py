@@ -10,13 +10,13 @@ torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
 
 import impls  # noqa: E402
 from impls.arrays import to_numpy  # noqa: E402
-from reference import MLP, Case, Comparison, Request, case, cases, compare, expected  # noqa: E402
+from reference import Case, Comparison, Request, case, cases, compare, expected  # noqa: E402
 from reference.case import DType, Outputs  # noqa: E402
 
 GENERAL = ("torch_func.jacobian_contraction", "torch_func.ntk_vector_products", "torch_autograd.per_example")
 METHODS = (*GENERAL, "explicit_mlp")
 SUPPORTED = [(method, shared.name) for method in METHODS for shared in cases()
-             if method in GENERAL or isinstance(shared.network, MLP)]
+             if impls.unsupported(impls.load(method), shared, Request()) is None]
 FORMS = ("mlp_tanh_ntk", "conv_pool_dense")
 
 

@@ -111,7 +111,7 @@ def test_unknown_option_is_refused(method: str) -> None:
 @pytest.mark.parametrize("name", ["mlp_tanh_ntk", "conv_pool_dense"])
 def test_built_network_names_its_parameters_as_the_case_does(name: str) -> None:
     shared = case(name)
-    module = build(shared.network, shared.params, torch.float64, torch.device("cpu"))
+    module = build(shared, torch.float64, torch.device("cpu"))
     assert {key: tuple(p.shape) for key, p in module.named_parameters()} == shared.network.param_shapes()
     assert not module.training
     assert all(torch.equal(p, torch.tensor(shared.params[key])) for key, p in module.named_parameters())

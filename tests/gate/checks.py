@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -13,7 +13,7 @@ import pytest
 
 from impls import Method, unsupported
 from impls.arrays import to_numpy
-from reference import Case, Request, cases, round_to_float32, seed_of
+from reference import Case, Layered, Request, cases, round_to_float32, seed_of
 from reference.case import Device, DType, Outputs
 from tests.gate.limit import limit_cases
 
@@ -50,12 +50,34 @@ def cases_for(kind: str) -> tuple[Case, ...]:
     return tuple(cases()) + (limit_cases() if kind == "limit" else ())
 
 
+# Of the networks of layers, these stand for the rest: constants, and integers as inputs.
+LAYERED_PAIRS = ("residual_batch_norm", "transformer")
+
+
+@cache
+def cases_for_pairs(kind: str) -> tuple[Case, ...]:
+    """The cases on which a method's values are held against each other: blocks, other parameters, seeds."""
+    return tuple(case for case in cases_for(kind)
+                 if not isinstance(case.network, Layered) or case.name in LAYERED_PAIRS)
+
+
+Form = tuple[bool, DType, Outputs]
+"""(whether x2 = x1, dtype, outputs)"""
+
+ALL_FORMS: tuple[Form, ...] = tuple(product((False, True), get_args(DType), get_args(Outputs)))
+
+# How a method treats outputs, dtypes and symmetry does not depend on what the layers are, and compiling takes nearly
+# all of the gate's time: on networks of layers every value of each is checked, not every combination.
+LAYERED_FORMS: tuple[Form, ...] = (
+    (False, "float64", "full"), (True, "float32", "full"), (True, "float64", "diagonal"), (False, "float32", "trace"))
+
+
 @cache
 def checks(method: str, kind: str) -> tuple[Check, ...]:
     """Every case × symmetric or not × dtype × outputs."""
-    return tuple(Check(method, variant, dtype, outputs)
-                 for case in cases_for(kind) for variant in (case, case.with_symmetry())
-                 for dtype, outputs in product(get_args(DType), get_args(Outputs)))
+    return tuple(Check(method, case.with_symmetry() if symmetric else case, dtype, outputs)
+                 for case in cases_for(kind)
+                 for symmetric, dtype, outputs in (LAYERED_FORMS if isinstance(case.network, Layered) else ALL_FORMS))
 
 
 def skip_unsupported(method: Method, case: Case, request: Request) -> None:
@@ -78,24 +100,35 @@ def prepare(method: Method, case: Case, request: Request) -> Callable[[], np.nda
 
 
 def copied(case: Case) -> Case:
-    return replace(case, params={name: array.copy() for name, array in case.params.items()}, x1=case.x1.copy(),
+    def copies(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: array.copy() for name, array in arrays.items()}
+
+    return replace(case, params=copies(case.params), constants=copies(case.constants), x1=case.x1.copy(),
                    x2=None if case.x2 is None else case.x2.copy())
 
 
 def assert_unchanged(case: Case, original: Case) -> None:
-    arrays = {**case.params, "x1": case.x1, "x2": case.x2}
-    originals = {**original.params, "x1": original.x1, "x2": original.x2}
+    arrays = {**case.params, **case.constants, "x1": case.x1, "x2": case.x2}
+    originals = {**original.params, **original.constants, "x1": original.x1, "x2": original.x2}
     changed = [name for name, array in arrays.items() if not np.array_equal(array, originals[name])]
     assert not changed, f"the method changed its inputs: {', '.join(changed)}"
 
 
 def moved(case: Case) -> Case:
-    """The same network, name and shapes, with other parameters and other x1 and x2."""
+    """The same network, name and shapes, with other parameters, constants, x1 and x2."""
+    n_tokens = case.network.n_tokens
+
     def move(array: np.ndarray) -> np.ndarray:
         return round_to_float32(0.75 * array + 0.0625)
 
-    return replace(case, params={name: move(array) for name, array in case.params.items()}, x1=move(case.x1),
-                   x2=None if case.x2 is None else move(case.x2))
+    def move_inputs(x: np.ndarray) -> np.ndarray:
+        return move(x) if n_tokens is None else (x + 1) % n_tokens
+
+    def move_all(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: move(array) for name, array in arrays.items()}
+
+    return replace(case, params=move_all(case.params), constants=move_all(case.constants), x1=move_inputs(case.x1),
+                   x2=None if case.x2 is None else move_inputs(case.x2))
 
 
 def uneven_batch_size(case: Case) -> int:

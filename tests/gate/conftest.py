@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from impls.protocol import Kind, Method
-from tests.gate.checks import Check, cases_for, checks
+from tests.gate.checks import Check, cases_for_pairs, checks
 from tests.gate.compilation import few_optimizations
 from tests.gate.selection import SELECTION, Selection
 from tests.gate.summary import Tag
@@ -25,7 +25,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for fixture, kinds in (("pair", get_args(Kind)), ("stochastic_pair", ("stochastic",))):
         if fixture in metafunc.fixturenames:
             methods = [method for method in selection.methods.values() if method.kind in kinds]
-            pairs = [(method, case) for method in methods for case in cases_for(method.kind)]
+            pairs = [(method, case) for method in methods for case in cases_for_pairs(method.kind)]
             metafunc.parametrize(fixture, pairs, ids=[f"{method.name}-{case.name}" for method, case in pairs])
     if "method" in metafunc.fixturenames:
         metafunc.parametrize("method", selection.methods.values(), ids=list(selection.methods))

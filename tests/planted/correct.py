@@ -6,16 +6,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from reference import MLP, Case, ConvNet, Request, select_outputs
+from reference import Case, Described, Request, select_outputs
 from reference.arithmetic import FLOAT64
 from reference.jacobian import linearise
 
 
 def jacobians(case: Case, x: np.ndarray, names: list[str] | None = None) -> np.ndarray:
     """∂f/∂θ of every example of `x` with respect to the named parameters (all by default): (N, O, P), float64."""
-    assert isinstance(case.network, MLP | ConvNet)
+    assert isinstance(case.network, Described)
+    arrays = {**case.params, **case.constants}
     ours = list(case.params) if names is None else names
-    return np.array([linearise(case.network, FLOAT64, case.params, example).jacobian(ours) for example in x])
+    return np.array([linearise(case.network, FLOAT64, arrays, example).jacobian(ours) for example in x])
 
 
 def product(jacobian1: np.ndarray, jacobian2: np.ndarray) -> np.ndarray:

@@ -1,0 +1,172 @@
+"""One forward and one batched backward pass: what each term of the contraction needs, for one example.
+
+A zero is added to what each product computes (a tap); its cotangent is the product's g. A parameter whose gradient is
+taken directly has its tap on itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from impls.structured.jax_analysis import Analysis, Group
+from impls.structured.jax_trace import Step, Value, evaluate
+from impls.structured.planner import Plan, Product, Way
+
+Arrays = dict[str, Any]
+
+JOINED_SIZE = 1 << 11
+"""Gradients up to this many numbers for each output are laid side by side and contracted in one matrix product."""
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One summand of the kernel: a product and its way, or joined gradients (`group` None)."""
+
+    name: str
+    way: Way | Literal["cross"]
+    group: Group | None = None
+    other: Group | None = None
+    """For the way "cross": the second use of a tied parameter, as the transposed matrix."""
+
+    @property
+    def product(self) -> Product:
+        assert self.group is not None
+        return self.group.product
+
+
+class Factors:
+    """The per-example pass for a plan. `terms` says what the arrays it returns mean."""
+
+    def __init__(self, analysis: Analysis, plan: Plan, dtype: Any) -> None:
+        self.analysis, self.dtype = analysis, dtype
+        self.ways = [step.ways for step in plan.steps]
+        self.direct = [i for i, way in enumerate(self.ways) if way == ("direct",) and i not in analysis.forward]
+        self.forward = [i for i, way in enumerate(self.ways) if way == ("direct",) and i in analysis.forward]
+        self.active: list[tuple[int, int, Group, Way]] = [
+            (i, k, group, way) for i, groups in enumerate(analysis.groups) if self.ways[i] != ("direct",)
+            for k, (group, way) in enumerate(zip(groups, self.ways[i], strict=True))]
+        tapped = [group for _, _, group, way in self.active if way != "top"]
+        self.sites = list(dict.fromkeys(use.y for group in tapped for use in group.uses))
+        self.terms = self._terms()
+
+    def _terms(self) -> list[Term]:
+        terms = [Term(f"{i}.{k}", way, group) for i, k, group, way in self.active if way != "gradient"]
+        for i, parameter in enumerate(self.analysis.parameters):
+            if parameter.transposed and self.ways[i] != ("direct",):
+                first, second = self.analysis.groups[i]
+                terms.append(Term(f"{i}", "cross", first, second))
+        sizes = self._gradient_sizes()
+        if any(size <= JOINED_SIZE for size in sizes.values()):
+            terms.append(Term("joined", "gradient"))
+        return terms + [Term(name, "gradient") for name, size in sizes.items() if size > JOINED_SIZE]
+
+    def _gradient_sizes(self) -> dict[str, int]:
+        sizes = {f"{i}.{k}": group.product.size for i, k, group, way in self.active if way == "gradient"}
+        return sizes | {f"{i}": self.analysis.parameters[i].size for i in (*self.direct, *self.forward)}
+
+    def __call__(self, parameters: Sequence[Any], x: Any) -> Arrays:
+        """For one example: name to array; ``a`` (S, T, I), ``g`` (O, S, T, J), without S = T = 1; gradients (O, …)."""
+        def run(taps: tuple[list[Any], list[Any]]) -> Any:
+            at_sites = dict(zip(self.sites, taps[0], strict=True))
+            at_parameters = dict(zip(self.direct, taps[1], strict=True))
+            tapped = [p + at_parameters[i] if i in at_parameters else p for i, p in enumerate(parameters)]
+            return self._run(tapped, x, at_sites)
+
+        zeros = ([jnp.zeros(y.shape, y.dtype) for y in self.sites],
+                 [jnp.zeros(parameters[i].shape, parameters[i].dtype) for i in self.direct])
+        out, backward, inflows = jax.vjp(run, zeros, has_aux=True)
+        (at_sites, at_parameters), = jax.vmap(backward)(jnp.eye(out.size, dtype=out.dtype))
+        return self._arrange(inflows, dict(zip(self.sites, at_sites, strict=True)),
+                             {**dict(zip(self.direct, at_parameters, strict=True)), **self._forward(parameters, x)})
+
+    def _run(self, parameters: Sequence[Any], x: Any, taps: dict[Value, Any]) -> tuple[Any, dict[str, list[Any]]]:
+        """The outputs, and each product's inflow at each of its uses."""
+        uses = {use.step: [] for _, _, group, _ in self.active for use in group.uses}
+        seen: dict[str, list[Any]] = {}
+        for i, k, group, _ in self.active:
+            seen[f"{i}.{k}"] = [None] * len(group.uses)
+            for n, use in enumerate(group.uses):
+                uses[use.step].append((f"{i}.{k}", n, use))
+
+        def visit(step: Step, inputs: list[Any], outputs: list[Any]) -> list[Any]:
+            for name, n, use in uses.get(step, ()):
+                seen[name][n] = use.inflow(inputs[use.activation])
+            tap = taps.get(step.outputs[0])
+            return outputs if tap is None else [outputs[0] + tap]
+
+        return evaluate(self.analysis.program, parameters, x, visit), seen
+
+    def _forward(self, parameters: Sequence[Any], x: Any) -> dict[int, Any]:
+        """Gradients that only forward mode reaches."""
+        if not self.forward:
+            return {}
+
+        def run(some: list[Any]) -> Any:
+            replaced = dict(zip(self.forward, some, strict=True))
+            return self._run([replaced.get(i, p) for i, p in enumerate(parameters)], x, {})[0]
+
+        return dict(zip(self.forward, jax.jacfwd(run)([parameters[i] for i in self.forward]), strict=True))
+
+    def _arrange(self, inflows: dict[str, list[Any]], cotangents: dict[Value, Any],
+                 gradients: dict[int, Any]) -> Arrays:
+        arrays: Arrays = {}
+        flat = {f"{i}": d.astype(self.dtype).reshape(d.shape[0], -1) for i, d in gradients.items()}
+        for i, k, group, way in self.active:
+            name = f"{i}.{k}"
+            a, g = self._inflow(group, inflows[name]), self._cotangent(group, way, cotangents)
+            if way == "gradient":
+                flat[name] = _gradient(a, g, group)
+            if way != "gradient" or self.analysis.parameters[i].transposed:
+                arrays |= {f"{name}.a": _plain(a, group)} | ({} if g is None else {f"{name}.g": _plain(g, group)})
+        small = {name: d for name, d in flat.items() if self._gradient_sizes()[name] <= JOINED_SIZE}
+        if small:
+            arrays["joined"] = jnp.concatenate([small[name] for name in sorted(small)], 1)
+        return arrays | {name: d for name, d in flat.items() if name not in small}
+
+    def _inflow(self, group: Group, parts: list[Any]) -> Any:
+        if group.product.lookup:
+            return jnp.concatenate(parts)
+        scaled = [_times(part.astype(self.dtype), use.view.scale) for part, use in zip(parts, group.uses, strict=True)]
+        return scaled[0] if len(scaled) == 1 else jnp.concatenate(scaled, 1)
+
+    def _cotangent(self, group: Group, way: Way, cotangents: dict[Value, Any]) -> Any:
+        if way == "top":
+            return None
+        parts = [jax.vmap(use.arrange)(cotangents[use.y]).astype(self.dtype) for use in group.uses]
+        if group.product.lookup:  # its a has no room for a scale
+            parts = [_times(part, use.view.scale) for part, use in zip(parts, group.uses, strict=True)]
+        return parts[0] if len(parts) == 1 else jnp.concatenate(parts, 2)
+
+
+def _plain(array: Any, group: Group) -> Any:
+    """Without the axes S and T where they are 1: XLA lays such axes out in odd ways, and then copies."""
+    product = group.product
+    if array.ndim < 3 or product.shared > 1 or product.positions > 1:
+        return array
+    return array.reshape(*array.shape[:-3], -1)
+
+
+def _times(array: Any, scale: float) -> Any:
+    return array if scale == 1.0 else array * scale
+
+
+def carried_inputs(group: Group) -> np.ndarray:
+    """(B, T): the values of the inputs that stand for the B carried biases."""
+    repeats = [use.sizes[1] for use in group.uses]
+    rows = [np.repeat(values, repeats) for _, values in group.carried]
+    return np.array(rows).reshape(len(rows), sum(repeats))
+
+
+def _gradient(a: Any, g: Any, group: Group) -> Any:
+    """(O, S·J·(I + B)): Σ_t a[s,t,i] g[o,s,t,j], for the carried biases as well."""
+    if group.carried:
+        ones = jnp.asarray(carried_inputs(group).T, a.dtype)
+        a = jnp.concatenate([a, jnp.broadcast_to(ones, (a.shape[0], *ones.shape))], 2)
+    d = jnp.einsum("sti,ostj->osji", a, g)
+    return d.reshape(d.shape[0], -1)

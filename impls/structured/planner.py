@@ -1,0 +1,273 @@
+"""How each parameter's share of the kernel is contracted, and in which blocks of examples; free of any framework.
+
+A *product* is where a parameter of S × I × J numbers meets the activations at T positions: y[s,t,j] = Σ_i a[s,t,i]
+θ[s,i,j]. Its gradient for output o is Σ_t a[s,t,i] g[o,s,t,j] with g the cotangent of y. The kernel is the inner
+product of two such gradients, a tensor network of a, g, a', g' with several orders of contraction; which is cheapest
+depends on the sizes:
+
+    top       g is known to be the identity (y is the output): only a·a' is needed
+    gram      Σ_{s,t,u} (a_t·a'_u) (g_t·g'_u)
+    half      Σ_{s,t} g_t · (Σ_u (a_t·a'_u) g'_u): less than gram where T is large and O is
+    gradient  the per-example gradient itself, N·O·S·I·J numbers, then one inner product
+    direct    the same gradient, taken from the framework's backward pass: for parameters that no product describes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Way = Literal["top", "gram", "half", "gradient", "direct"]
+Outputs = Literal["full", "diagonal", "trace"]
+
+# One core multiplies and adds about this often in the time that it takes to move one byte to or from memory
+# (seen: 245 GFLOP/s in a float32 matrix product, 10 GB/s copied).
+FLOPS_PER_BYTE = 25.0
+
+# Rows (examples times outputs) of a block of the contraction: large enough for a matrix product to run at full speed,
+# small enough that leaving out the lower triangle of a symmetric kernel saves something (seen: 128 to 320 are alike).
+BLOCK_ROWS = 160
+
+# What a block of the contraction may hold, in bytes, where no limit is given; it should stay in the caches.
+BLOCK_BYTES = 64 * 2**20
+
+# Below this many flops the contraction of the whole kernel is not worth cutting in blocks for its symmetry.
+SYMMETRY_FLOPS = 1e8
+
+
+@dataclass(frozen=True)
+class Product:
+    """The sizes of one product, after the uses of a tied parameter with the same role have been laid end to end."""
+
+    shared: int
+    """S, the axes of the parameter that belong to both a and g: batched products, groups of a convolution."""
+    positions: int
+    """T, over which the gradient sums."""
+    inputs: int
+    """I, the axes of the parameter that meet a."""
+    outputs: int
+    """J, the axes of the parameter that meet g."""
+    lookup: bool = False
+    """a is one-hot and held as T integers: an embedding."""
+    top: bool = False
+    """y is the network's output up to its shape."""
+
+    @property
+    def size(self) -> int:
+        return self.shared * self.inputs * self.outputs
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter: its products (disjoint parts of it), or none where its gradient is taken directly."""
+
+    name: str
+    size: int
+    rule: str
+    """What found it: "dense", "convolution", …, or "fallback: why"."""
+    products: tuple[Product, ...] = ()
+    transposed: bool = False
+    """Its two products use it as a matrix and as the transposed matrix, so there are terms between the two."""
+    carried_by: str | None = None
+    """The parameter whose product counts this one as well: a bias is an input that is always 1."""
+    used: bool = True
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked for. `n2` None means x2 = x1. `example_bytes`: what one example needs in both passes."""
+
+    n1: int
+    n2: int | None
+    n_outputs: int
+    outputs: Outputs
+    itemsize: int
+    example_bytes: int = 0
+    batch_size: int | None = None
+    memory_limit: int | None = None
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of examples that have to be contracted."""
+        return self.n1 * (self.n1 + 1) // 2 if self.n2 is None else self.n1 * self.n2
+
+    @property
+    def examples(self) -> int:
+        return self.n1 + (self.n2 or 0)
+
+    @property
+    def entries(self) -> int:
+        """Numbers in the answer for one pair of examples."""
+        return {"full": self.n_outputs**2, "diagonal": self.n_outputs, "trace": 1}[self.outputs]
+
+    @property
+    def products(self) -> int:
+        """Inner products of cotangents for one pair of examples."""
+        return self.n_outputs**2 if self.outputs == "full" else self.n_outputs
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Floating-point operations, and numbers moved through memory, kept per example, and held per pair."""
+
+    flops: int
+    moved: int
+    per_example: int
+    per_pair: int
+
+    def time(self, itemsize: int) -> float:
+        """In units of one floating-point operation."""
+        return self.flops + FLOPS_PER_BYTE * itemsize * self.moved
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is done for one parameter; `ways` has one entry for each of its products."""
+
+    parameter: Parameter
+    ways: tuple[Way, ...]
+    flops: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The ways, and the blocks: `panel` examples pass through the network at once, `block` × `block` are contracted.
+
+    `recompute` means that the passes are made anew for each pair of panels, because their results do not all fit.
+    """
+
+    task: Task
+    steps: tuple[Step, ...]
+    panel1: int
+    panel2: int
+    block1: int
+    block2: int
+    recompute: bool
+
+    @property
+    def flops(self) -> int:
+        """Of the contraction, without the passes through the network."""
+        return sum(step.flops for step in self.steps)
+
+
+def cost(way: Way, product: Product, task: Task) -> Cost:
+    """What one way costs for one product, over the whole kernel."""
+    S, T, I, J, O = product.shared, product.positions, product.inputs, product.outputs, task.n_outputs
+    inputs_gram = S * T * T * (1 if product.lookup else 2 * I)
+    a, g = S * T * (1 if product.lookup else I), O * S * T * J
+    if way == "top":
+        held = S * T * T if task.outputs == "full" else S * T
+        return Cost(task.pairs * held * 2 * I, task.pairs * held, a, held + task.entries)
+    if way == "gram":
+        held = S * T * T * task.entries
+        flops = inputs_gram + S * T * T * (2 * task.products * J + 2 * task.entries)
+        return Cost(task.pairs * flops, task.pairs * 2 * held, a + g, S * T * T + held)
+    if way == "half":
+        flops = inputs_gram + 2 * g * T + 2 * task.n_outputs**2 * S * T * J
+        return Cost(task.pairs * flops, task.pairs * 3 * g, a + g, S * T * T + 2 * g + task.entries)
+    gradient = O * product.size
+    return Cost(task.examples * 2 * T * gradient + task.pairs * 2 * task.products * product.size,
+                task.examples * 2 * gradient + task.pairs * task.entries, gradient, task.entries)
+
+
+def possible_ways(product: Product, task: Task) -> tuple[Way, ...]:
+    """The ways that are exact for it. Only `full` gains from `half`."""
+    if product.top:
+        return ("top",)
+    ways: tuple[Way, ...] = ("gram",)
+    if task.outputs == "full" and product.positions > 1:
+        ways += ("half",)
+    return ways if product.lookup else (*ways, "gradient")
+
+
+def plan(task: Task, parameters: Sequence[Parameter]) -> Plan:
+    """The cheapest way for each product that fits the memory limit, and the blocks of examples."""
+    steps = tuple(_step(parameter, task, _fitting_ways(task)) for parameter in parameters)
+    return _blocked(task, steps)
+
+
+def _fitting_ways(task: Task) -> float:
+    """Numbers that one product may keep for all examples, or infinity."""
+    return float("inf") if task.memory_limit is None else task.memory_limit / 4 / task.itemsize
+
+
+def _step(parameter: Parameter, task: Task, room: float) -> Step:
+    if not parameter.used:
+        return Step(parameter, (), 0, 0)
+    if parameter.carried_by is not None:
+        return Step(parameter, (), 0, 0)
+    if not parameter.products:
+        # also a tied one whose products were dropped in favour of this
+        kept = task.n_outputs * parameter.size
+        flops = task.pairs * 2 * task.products * parameter.size
+        return Step(parameter, ("direct",), flops, task.examples * kept * task.itemsize)
+    if parameter.transposed and _direct_time(parameter, task) < _crossed_time(parameter, task, room):
+        return _step(replace(parameter, products=()), task, room)
+    ways: tuple[Way, ...] = tuple(_cheapest(product, task, room) for product in parameter.products)
+    costs = [cost(way, product, task) for way, product in zip(ways, parameter.products, strict=True)]
+    flops = sum(c.flops for c in costs) + (cross_flops(parameter, task) if parameter.transposed else 0)
+    return Step(parameter, ways, flops, task.examples * task.itemsize * sum(c.per_example for c in costs))
+
+
+def _direct_time(parameter: Parameter, task: Task) -> float:
+    """The backward pass to the gradient, its inner products, and the moving of it."""
+    gradient = task.n_outputs * parameter.size
+    positions = sum(product.positions for product in parameter.products)
+    flops = task.examples * 2 * positions * gradient + task.pairs * 2 * task.products * parameter.size
+    return flops + FLOPS_PER_BYTE * task.itemsize * task.examples * 2 * gradient
+
+
+def _crossed_time(parameter: Parameter, task: Task, room: float) -> float:
+    own = sum(cost(_cheapest(product, task, room), product, task).time(task.itemsize) for product in parameter.products)
+    return own + cross_flops(parameter, task)
+
+
+def cross_flops(parameter: Parameter, task: Task) -> int:
+    """Of the terms between the two uses of a matrix and its transpose, both ways round."""
+    first, second = parameter.products
+    T, U, O = first.positions, second.positions, task.n_outputs
+    return task.pairs * 2 * T * U * (2 * O * (first.outputs + first.inputs) + 2 * task.products)
+
+
+def _cheapest(product: Product, task: Task, room: float) -> Way:
+    costs: dict[Way, Cost] = {way: cost(way, product, task) for way in possible_ways(product, task)}
+    most = max(room, min(c.per_example for c in costs.values()) * task.examples)
+    fitting: list[Way] = [way for way, c in costs.items() if c.per_example * task.examples <= most]
+    times: dict[Way, float] = {way: costs[way].time(task.itemsize) for way in fitting}
+    return min(times, key=times.__getitem__)
+
+
+def _blocked(task: Task, steps: tuple[Step, ...]) -> Plan:
+    n2 = task.n1 if task.n2 is None else task.n2
+    kept = sum(step.bytes for step in steps) / task.examples
+    held = task.itemsize * sum(cost(way, product, task).per_pair for step in steps
+                               for way, product in zip(step.ways, step.parameter.products, strict=False))
+    limit = task.memory_limit
+    pass_bytes = kept + task.example_bytes
+    recompute = limit is not None and kept * task.examples > limit / 2
+    share = float("inf") if limit is None else limit / 4
+    panel = max(1, int(share / max(pass_bytes, 1)) if limit is not None else max(task.n1, n2))
+    panel = min(panel, task.batch_size or panel)
+    rows = _block_examples(task, steps)
+    fits = max(1, int((min(BLOCK_BYTES, share) / max(held, 1)) ** 0.5))
+    block = min(rows, fits)
+    whole = Plan(task, steps, min(panel, task.n1), min(panel, n2), _even(task.n1, block), _even(n2, block), recompute)
+    if not recompute:
+        return whole
+    return replace(whole, block1=min(whole.block1, whole.panel1), block2=min(whole.block2, whole.panel2))
+
+
+def _block_examples(task: Task, steps: tuple[Step, ...]) -> int:
+    """Examples in a block, as far as speed goes."""
+    if task.n2 is not None or sum(step.flops for step in steps) < SYMMETRY_FLOPS:
+        return max(task.n1, task.n2 or 0)
+    rows_per_example = task.n_outputs if task.outputs == "full" else 1
+    return max(1, BLOCK_ROWS // rows_per_example)
+
+
+def _even(n: int, block: int) -> int:
+    """The smallest block that covers n examples in as many blocks as `block` would."""
+    blocks = -(-n // max(1, min(block, n)))
+    return -(-n // blocks)

@@ -1,0 +1,149 @@
+"""The engine: trace, analyse, plan; then passes through the network and contractions, as the plan says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import reduce
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from impls.structured import planner
+from impls.structured.torch_analysis import Analysis, analyse
+from impls.structured.torch_contract import Contraction, mirrored
+from impls.structured.torch_direct import looped_gradients
+from impls.structured.torch_factors import Arrays, Factors, Term
+from impls.structured.torch_program import Program, Untraceable, Value
+from impls.structured.torch_trace import trace
+from impls.torch_support import Forward, Params, one_example, precision
+
+
+class Engine:
+    """The kernel of the batched ``f(params, x)`` for examples of given shapes.
+
+    `memory_limit`: bytes beyond the kernel itself, None for no limit. A function that cannot be written down as a
+    list of operations is differentiated example by example; the plan then says why.
+    """
+
+    def __init__(
+        self,
+        f: Forward,
+        params: Params,
+        x1: Tensor,
+        x2: Tensor | None,
+        *,
+        outputs: planner.Outputs,
+        batch_size: int | None = None,
+        memory_limit: int | None = None,
+    ) -> None:
+        self.f, self.names = f, tuple(params)
+        self.dtype = reduce(torch.promote_types, (p.dtype for p in params.values()))
+        with precision(self.dtype):
+            parameters, analysis, n_outputs, example_bytes = _known(f, params, x1[0])
+        task = planner.Task(
+            len(x1),
+            None if x2 is None else len(x2),
+            n_outputs,
+            outputs,
+            self.dtype.itemsize,
+            example_bytes,
+            batch_size,
+            memory_limit,
+        )
+        self.plan = planner.plan(task, parameters)
+        self.factors = None if analysis is None else Factors(analysis, self.plan, self.dtype)
+        terms = [Term(name, "gradient") for name in self.names] if self.factors is None else self.factors.terms
+        self.contraction = Contraction(terms, outputs, n_outputs, self.plan.block1, self.plan.block2)
+        self.panel = _panel(self.plan)
+        _keep_memory()
+
+    def __call__(self, params: Params, x1: Tensor, x2: Tensor | None) -> Float[Tensor, "N1 N2 ..."]:
+        """The kernel, of the shape that the outputs asked for say; a view of memory in which an output's examples lie
+        together."""
+        with torch.no_grad(), precision(self.dtype):
+            kernel = self._kernel(params, x1, x2)
+        return kernel.permute({"full": (1, 3, 0, 2), "diagonal": (1, 2, 0), "trace": (0, 1)}[self.contraction.outputs])
+
+    def _kernel(self, params: Params, x1: Tensor, x2: Tensor | None) -> Tensor:
+        other, symmetric = (x1, True) if x2 is None else (x2, False)
+        kernel = torch.empty(self.contraction.shape(len(x1), len(other)), dtype=self.dtype, device=x1.device)
+        columns = _slices(len(other), self.panel)
+        kept = {} if self.plan.recompute else {j.start: self._panel(params, other[j]) for j in columns}
+        for i in _slices(len(x1), self.panel):
+            left = kept[i.start] if symmetric and kept else self._panel(params, x1[i])
+            for j in columns:
+                if symmetric and j.start < i.start:
+                    continue
+                same = symmetric and i == j
+                right = left if same else kept[j.start] if kept else self._panel(params, other[j])
+                self._write(kernel, left, right, i, j, same=same, both=symmetric and not same)
+        return kernel
+
+    def _write(
+        self, kernel: Tensor, left: Arrays, right: Arrays, i: slice, j: slice, *, same: bool, both: bool
+    ) -> None:
+        """The block of two panels, made in the kernel's own memory where it is all of it."""
+        outputs, shape = self.contraction.outputs, self.contraction.shape(i.stop - i.start, j.stop - j.start)
+        whole = shape == tuple(kernel.shape)
+        block = kernel if whole else kernel.new_empty(shape)
+        self.contraction(left, right, block, symmetric=same)
+        if not whole:
+            _place(kernel, i, j, outputs).copy_(block)
+        if both:
+            _place(kernel, j, i, outputs).copy_(mirrored(block, outputs))
+
+    def _panel(self, params: Params, x: Tensor) -> Arrays:
+        if self.factors is None:
+            return looped_gradients(self.f, params, x)
+        return self.factors([params[name].detach() for name in self.names], x)
+
+
+def _slices(n: int, size: int) -> tuple[slice, ...]:
+    return tuple(slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def _panel(plan: planner.Plan) -> int:
+    """Examples of a panel, so that the block of two panels fits as well: itself, its input Grams, its products."""
+    task, panel = plan.task, max(plan.panel1, plan.panel2)
+    if task.memory_limit is None:
+        return panel
+    numbers = task.memory_limit / 4 / task.itemsize
+    return max(1, min(panel, int((numbers / (task.entries + 2 * task.n_outputs)) ** 0.5)))
+
+
+def _place(kernel: Tensor, i: slice, j: slice, outputs: planner.Outputs) -> Tensor:
+    return kernel[:, i, :, j] if outputs == "full" else kernel[..., i, j]
+
+
+def _known(
+    f: Forward, params: Params, example: Tensor
+) -> tuple[Sequence[planner.Parameter], Analysis | None, int, int]:
+    """The parameters, the analysis behind them (None where f cannot be written down), O, and bytes for one example's
+    passes."""
+    try:
+        program = trace(f, params, example)
+    except Untraceable as error:
+        with torch.no_grad():
+            n_outputs = one_example(f)(params, example).numel()
+        fallbacks = [planner.Parameter(name, p.numel(), rule=f"fallback: {error}") for name, p in params.items()]
+        return fallbacks, None, n_outputs, 0
+    analysis = analyse(program, tuple(params))
+    return analysis.parameters, analysis, program.n_outputs, _example_bytes(program)
+
+
+def _example_bytes(program: Program) -> int:
+    """Roughly what one example needs: its activations, and as many cotangents for each output."""
+    values: Iterator[Value] = (value for step in program.steps for value in step.outputs if value.on_example)
+    return (1 + program.n_outputs) * sum(math.prod(value.shape) * value.dtype.itemsize for value in values)
+
+
+def _keep_memory() -> None:
+    """Let the C library keep what is freed between calls (glibc: up to twice the largest block freed so far, at most
+    64 MiB).
+
+    It would return the cotangents' memory to the system after each call, and ask for it anew, page by page: a tenth
+    of the time for an MLP of width 1024. The block here is never written to, so no memory stands behind it.
+    """
+    torch.empty(32 * 2**20 - 2**16, dtype=torch.uint8)

@@ -1,0 +1,143 @@
+"""A network as a flat list of ATen operations for one example, with what each value depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+
+
+class Untraceable(Exception):
+    """Why the function cannot be written down as a list of operations."""
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """What an operation computes for one example. `parameters`: indices of those it depends on, as differentiation
+    sees it."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    parameters: frozenset[int] = frozenset()
+    on_example: bool = False
+
+    @property
+    def only_parameters(self) -> bool:
+        return bool(self.parameters) and not self.on_example
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """A tensor that was there before: a buffer, a frozen parameter, a mask."""
+
+    tensor: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.tensor.shape)
+
+
+Operand = Value | Constant
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One operation. Its arguments hold operands where the tensors were."""
+
+    op: OpOverload
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    outputs: tuple[Value, ...]
+
+    @property
+    def name(self) -> str:
+        """As in ``mm`` or ``add``, without the overload."""
+        return self.op.name().removeprefix("aten::").split(".")[0]
+
+    @property
+    def inputs(self) -> tuple[Operand, ...]:
+        return tuple(operands((self.args, tuple(self.kwargs.values()))))
+
+    def __call__(self, read: Callable[[Operand], Tensor]) -> tuple[Any, ...]:
+        answer = self.op(*replaced(self.args, read), **{name: replaced(arg, read) for name, arg in self.kwargs.items()})
+        return (answer,) if isinstance(answer, Tensor) else tuple(answer)
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """The network: parameters and one example (without a batch axis) in, the O outputs of that example out."""
+
+    parameters: tuple[Value, ...]
+    example: Value
+    steps: tuple[Step, ...]
+    output: Operand
+
+    @property
+    def n_outputs(self) -> int:
+        return self.output.shape[0]
+
+    @cached_property
+    def freed(self) -> tuple[tuple[Value, ...], ...]:
+        """For each step the values that nothing reads after it: a long network's activations do not all stay alive."""
+        last = {
+            value: i
+            for i, step in enumerate(self.steps)
+            for value in (*step.inputs, *step.outputs)
+            if isinstance(value, Value) and value is not self.output
+        }
+        freed: list[list[Value]] = [[] for _ in self.steps]
+        for value, i in last.items():
+            freed[i].append(value)
+        return tuple(tuple(values) for values in freed)
+
+
+Read = Callable[[Operand], Tensor]
+Run = Callable[[Step, Read], tuple[Any, ...]]
+
+
+def operands(args: Any) -> Iterator[Operand]:
+    """The operands in nested arguments, in order."""
+    if isinstance(args, (Value, Constant)):
+        yield args
+    elif isinstance(args, (tuple, list)):
+        for arg in args:
+            yield from operands(arg)
+
+
+def replaced(args: Any, read: Callable[[Any], Any]) -> Any:
+    """Nested arguments with `read` applied to each operand or tensor."""
+    if isinstance(args, (Value, Constant, Tensor)):
+        return read(args)
+    if isinstance(args, (tuple, list)):
+        return type(args)(replaced(arg, read) for arg in args)
+    return args
+
+
+def evaluate(program: Program, parameters: Sequence[Tensor], example: Tensor, run: Run) -> Tensor:
+    """Run the program, each step through `run(step, read)`."""
+    env: dict[Value, Tensor] = {**dict(zip(program.parameters, parameters, strict=True)), program.example: example}
+
+    def read(operand: Operand) -> Tensor:
+        return operand.tensor if isinstance(operand, Constant) else env[operand]
+
+    for step, values in zip(program.steps, program.freed, strict=True):
+        env.update(zip(step.outputs, run(step, read), strict=True))
+        for value in values:
+            del env[value]
+    return read(program.output)
+
+
+def alive(steps: Sequence[Step], output: Operand) -> tuple[Step, ...]:
+    """The steps that the output depends on, in order."""
+    needed: set[Operand] = {output}
+    kept: list[Step] = []
+    for step in reversed(steps):
+        if not needed.isdisjoint(step.outputs):
+            needed.update(step.inputs)
+            kept.append(step)
+    return tuple(reversed(kept))

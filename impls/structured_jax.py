@@ -1,0 +1,62 @@
+"""`structured_jax`: the structured engine of this project for any JAX function; see `impls.structured`.
+
+Cost for a fully connected network, as structured derivatives (Novak et al. 2022, arXiv 2206.08720, table 1), N²LO²W +
+N·L·O·W², but half of the first where x2 = x1, and never a parameter by itself. Convention: the harness's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+
+from impls.jax_support import Batched, functional, precision, unsupported_network
+from impls.options import check_options
+from impls.protocol import Framework, Kind
+from impls.structured.explain import explain
+from impls.structured.jax_engine import Engine
+from reference import Case, Request
+
+OPTIONS = {"memory_limit": None, "explain": False}
+
+
+@dataclass(frozen=True)
+class Structured:
+    """Options: `memory_limit` (bytes beyond the kernel itself; None: no limit), `explain` (print the plan)."""
+
+    name: str = "structured_jax"
+    framework: Framework = "jax"
+    kind: Kind = "exact"
+
+    def unsupported(self, case: Case, request: Request) -> str | None:
+        return unsupported_network(case)
+
+    def prepare(self, case: Case, request: Request) -> Callable[[], jax.Array]:
+        f, params, x1, x2 = functional(case, request)
+        engine = self.engine(f, params, x1, x2, request)
+        return partial(_run, engine, params, x1, x2, request)
+
+    def kernel(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, request: Request) -> jax.Array:
+        """The kernel of a batched ``f(params, x)`` at `params`, in their dtype; see `Request` for its shape."""
+        return _run(self.engine(f, params, x1, x2, request), params, x1, x2, request)
+
+    def engine(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, request: Request) -> Engine:
+        """What `kernel` runs; to be kept by those who need kernels of one network at many parameters."""
+        options = check_options(self.name, request, OPTIONS)
+        with precision(request.dtype):
+            engine = Engine(f, params, x1, x2, outputs=request.outputs, batch_size=request.batch_size,
+                            memory_limit=options["memory_limit"])
+        if options["explain"]:
+            print(explain(engine.plan))
+        return engine
+
+
+def _run(engine: Engine, params: Any, x1: jax.Array, x2: jax.Array | None, request: Request) -> jax.Array:
+    with precision(request.dtype):
+        return engine(params, x1, x2)
+
+
+METHODS = (Structured(),)

@@ -1,0 +1,228 @@
+"""The JAX engine against per-example Jacobians, on every way that a parameter may enter a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import reference
+from impls.structured import planner
+from reference.tolerances import tolerance
+
+jax = pytest.importorskip("jax", reason="the structured JAX engine needs JAX")
+
+import jax.numpy as jnp  # noqa: E402
+
+from impls.jax_support import precision  # noqa: E402
+from impls.structured.jax_engine import Engine  # noqa: E402
+from impls.structured_jax import METHODS  # noqa: E402
+from tests.structured_networks import NETWORKS, Small  # noqa: E402
+
+OUTPUTS = ("full", "diagonal", "trace")
+
+
+def jacobians(small: Small, params: Any, x1: Any, x2: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(N1, O, P) and (N2, O, P) in plain JAX."""
+    jacobian_of = jax.jacfwd if small.forward_only else jax.jacrev
+    of_one = jacobian_of(lambda p, one: small.f(p, one[None])[0].reshape(-1))
+    per_parameter = jax.jit(jax.vmap(of_one, (None, 0)))(params, jnp.concatenate([x1, x2]))
+    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(per_parameter)]
+    both = np.concatenate([leaf.reshape(*leaf.shape[:2], -1) for leaf in leaves], 2)
+    return both[:len(x1)], both[len(x1):]
+
+
+def contracted(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The full kernel, and √(K[n,n,a,a] K[m,m,b,b]), what its errors are measured against."""
+    norms = [np.sqrt(np.einsum("nap,nap->na", j, j)) for j in (left, right)]
+    return np.einsum("nap,mbp->nmab", left, right), norms[0][:, None, :, None] * norms[1][None, :, None, :]
+
+
+def assert_kernel(kernel: Any, full: np.ndarray, scale: np.ndarray, outputs: str, dtype: str) -> None:
+    """`scale` (N1, N2, O, O): what errors are measured against."""
+    if outputs != "full":
+        full, scale = (np.diagonal(t, axis1=2, axis2=3) for t in (full, scale))
+    if outputs == "trace":
+        full, scale = full.sum(-1), scale.sum(-1)
+    assert kernel.shape == full.shape
+    assert kernel.dtype == dtype
+    error = np.abs(np.asarray(kernel, np.float64) - full) / np.where(scale > 0, scale, 1.0)
+    assert error.max() <= tolerance(dtype, "exact")  # pyright: ignore[reportArgumentType]
+
+
+def all_kernels(name: str, dtype: str) -> tuple[Any, Any, Any, Any, dict[bool, tuple[np.ndarray, np.ndarray]]]:
+    """The network with its batches, and by symmetry the right kernel and its scale, from float64."""
+    small = NETWORKS[name]
+    params, x1, x2 = small.draw(5, 3, dtype)
+    with precision("float64"):
+        exact = [jax.tree.map(lambda a: a.astype("float64") if a.dtype.kind == "f" else a, t) for t in (params, x1, x2)]
+        j1, j2 = jacobians(small, *exact)
+    return small.f, params, x1, x2, {True: contracted(j1, j1), False: contracted(j1, j2)}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_rule_in_float64(name: str) -> None:
+    with precision("float64"):
+        f, params, x1, x2, expected = all_kernels(name, "float64")
+        for outputs in OUTPUTS:
+            kernel = Engine(f, params, x1, x2, outputs=outputs)(params, x1, x2)
+            assert_kernel(kernel, *expected[False], outputs, "float64")
+        assert_kernel(Engine(f, params, x1, None, outputs="full")(params, x1, None), *expected[True], "full", "float64")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_expected_rules(name: str) -> None:
+    small = NETWORKS[name]
+    params, x1, _ = small.draw(2, 2, "float32")
+    analysis = Engine(small.f, params, x1, None, outputs="full").analysis
+    found = {parameter.name: parameter.rule.partition(":")[0] for parameter in analysis.parameters}
+    assert {name: found[name] for name in small.rules} == small.rules
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv2d", "tied_embedding"])
+def test_float32(name: str) -> None:
+    with precision("float32"):
+        f, params, x1, x2, expected = all_kernels(name, "float32")
+        assert_kernel(Engine(f, params, x1, x2, outputs="full")(params, x1, x2), *expected[False], "full", "float32")
+
+
+@pytest.mark.parametrize("limits", [{"batch_size": 2}, {"memory_limit": 4096}, {"batch_size": 3, "memory_limit": 1}],
+                         ids=["batches", "memory", "both"])
+@pytest.mark.parametrize("outputs", OUTPUTS)
+def test_blocks_do_not_change_the_kernel(outputs: Any, limits: dict[str, int]) -> None:
+    """5 and 3 examples in blocks that do not divide them, with x2 and without."""
+    with precision("float64"):
+        f, params, x1, x2, expected = all_kernels("mlp", "float64")
+        for symmetric, right in ((True, None), (False, x2)):
+            kernel = Engine(f, params, x1, right, outputs=outputs, **limits)(params, x1, right)
+            assert_kernel(kernel, *expected[symmetric], outputs, "float64")
+
+
+@pytest.mark.parametrize(("name", "way"), [
+    ("conv2d", "gram"), ("conv2d", "half"), ("recurrent", "gram"), ("recurrent", "half"), ("recurrent", "gradient"),
+    ("batched_weights", "gram"), ("batched_weights", "gradient"), ("sliced_qkv", "half"), ("sliced_qkv", "gradient")])
+def test_every_way_gives_the_same_kernel(name: str, way: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the planner would choose for its cost."""
+    def only(product: planner.Product, task: planner.Task) -> tuple[Any, ...]:
+        allowed = possible_ways(product, task)
+        return (way,) if way in allowed else allowed
+
+    possible_ways = planner.possible_ways
+    monkeypatch.setattr(planner, "possible_ways", only)
+    with precision("float64"):
+        f, params, x1, x2, expected = all_kernels(name, "float64")
+        outputs = ("full",) if way == "half" else OUTPUTS
+        for some in outputs:
+            engine = Engine(f, params, x1, x2, outputs=some)
+            assert any(way in step.ways for step in engine.plan.steps)
+            assert_kernel(engine(params, x1, x2), *expected[False], some, "float64")
+
+
+def test_a_matrix_and_its_transpose_without_their_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terms between two uses, which the planner takes only for large tables."""
+    monkeypatch.setattr(planner, "_direct_time", lambda parameter, task: float("inf"))
+    with precision("float64"):
+        for name in ("tied_embedding", "tied_autoencoder"):
+            f, params, x1, x2, expected = all_kernels(name, "float64")
+            for outputs in OUTPUTS:
+                engine = Engine(f, params, x1, x2, outputs=outputs)
+                assert any(term.way == "cross" for term in engine.factors.terms)
+                assert_kernel(engine(params, x1, x2), *expected[False], outputs, "float64")
+
+
+def test_parameters_are_arguments() -> None:
+    """The compiled kernel follows the parameters it is given."""
+    with precision("float64"):
+        small = NETWORKS["mlp"]
+        params, x1, x2 = small.draw(3, 2, "float64")
+        engine = Engine(small.f, params, x1, x2, outputs="full")
+        before = engine(params, x1, x2)
+        doubled = {name: 2.0 * value for name, value in params.items()}
+        after = Engine(small.f, doubled, x1, x2, outputs="full")(doubled, x1, x2)
+        assert np.array_equal(engine(doubled, x1, x2), after)
+        assert not np.array_equal(before, after)
+
+
+@st.composite
+def random_networks(draw: Any) -> tuple[Any, dict[str, tuple[int, ...]], tuple[int, ...]]:
+    """A chain of layers on (T, C) activations: (f, shapes of the parameters, shape of an example)."""
+    T, C = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    layers, shapes, start = [], {}, (T, C)
+    kinds = draw(st.lists(st.sampled_from(["bias", "scale", "mix", "conv", "residual", "tied", "reshape"]), max_size=3))
+    for i, kind in enumerate(["dense", *kinds]):
+        out = draw(st.integers(1, 3))
+        shape = {"dense": (C, out), "bias": draw(st.sampled_from([(C,), (T, 1), (1,)])), "scale": (C,), "mix": (out, T),
+                 "conv": (2, C, out), "residual": (C, C), "tied": (C, C)}.get(kind)
+        if shape is not None:
+            shapes[f"p{i}"] = shape
+        layers.append((kind, f"p{i}", draw(st.sampled_from([jnp.tanh, jax.nn.relu, jnp.sin, lambda h: h]))))
+        T, C = {"dense": (T, out), "mix": (out, C), "conv": (T, out), "reshape": (C, T)}.get(kind, (T, C))
+
+    def f(p: Any, x: Any) -> Any:
+        h = x
+        for kind, name, act in layers:
+            h = act(apply_layer(kind, h, p.get(name)))
+        return h
+
+    return f, shapes, start
+
+
+def apply_layer(kind: str, h: Any, w: Any) -> Any:
+    """One layer of a random network; h is (N, T, C)."""
+    match kind:
+        case "dense":
+            return 0.5 * (h @ w)
+        case "bias":
+            return h + w
+        case "scale":
+            return h * w
+        case "mix":
+            return jnp.einsum("ut,ntc->nuc", w, h)
+        case "conv":
+            return jax.lax.conv_general_dilated(h, w, (1,), "SAME", dimension_numbers=("NHC", "HIO", "NHC"))
+        case "residual":
+            return h + jnp.tanh(h @ w)
+        case "tied":
+            return jnp.tanh(h @ w) @ w.T
+        case _:
+            return h.reshape(len(h), h.shape[2], h.shape[1])
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(random_networks(), st.sampled_from(OUTPUTS), st.booleans(), st.sampled_from([None, 2]))
+def test_random_networks(network: Any, outputs: Any, symmetric: bool, batch_size: int | None) -> None:
+    small = Small(*network, rules={})
+    with precision("float64"):
+        params, x1, x2 = small.draw(3, 2, "float64")
+        j1, j2 = jacobians(small, params, x1, x2)
+        expected = contracted(j1, j1 if symmetric else j2)
+        engine = Engine(small.f, params, x1, None if symmetric else x2, outputs=outputs, batch_size=batch_size)
+        assert_kernel(engine(params, x1, None if symmetric else x2), *expected, outputs, "float64")
+
+
+@pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "x2"])
+def test_adapter(symmetric: bool) -> None:
+    case = reference.cases()[0]
+    case = case.with_symmetry() if symmetric else case
+    request = reference.Request(dtype="float64", options={"explain": False})
+    kernel = np.asarray(METHODS[0].prepare(case, request)())
+    assert reference.compare(kernel, reference.expected(case), outputs="full", dtype="float64", symmetric=symmetric).ok
+
+
+def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
+    small = NETWORKS["weight_norm"]
+    params, x1, _ = small.draw(2, 2, "float32")
+    METHODS[0].kernel(small.f, params, x1, None, reference.Request(options={"explain": True}))
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "fallback: enters cond" in lines["c"]
+    assert "dense" in lines["r"]
+
+
+def test_unknown_option() -> None:
+    small = NETWORKS["mlp"]
+    params, x1, _ = small.draw(2, 2, "float32")
+    with pytest.raises(reference.InputError, match="memory_limit"):
+        METHODS[0].kernel(small.f, params, x1, None, reference.Request(options={"memory_limits": 1}))
