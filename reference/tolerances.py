@@ -33,6 +33,10 @@ TOLERANCES: Mapping[tuple[DType, ToleranceKind], float] = {
 # The probability that a run of the gate fails a right stochastic method, over all its comparisons and their entries.
 FALSE_ALARM_LEVEL = 1e-3
 
+# The spread of a random estimate, in units of what independent Gaussian projections have (tests/gate/test_spread.py).
+# There, with 27 rows and 256 projections: 1 ± 0.08 and at most 1.4 in 20,000 draws; half the projections, 2 ± 0.2.
+LARGEST_SPREAD = 1.5
+
 # A limit kernel against the average of N finite-width ones: z standard errors for the draws, plus c/width for the
 # distance that the average has at that width, normalised like an error.
 LIMIT_STANDARD_ERRORS = 6.0
