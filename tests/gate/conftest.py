@@ -1,5 +1,5 @@
 """The gate's parametrization: `check` is one cell of the matrix, `method` a method, `pair` a method on a case
-(`stochastic_pair`: of the stochastic methods only)."""
+(`exact_method`, `stochastic_method`, `stochastic_pair`: of the methods of that kind only)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from tests.gate.selection import SELECTION, Selection
 from tests.gate.summary import Tag
 
 
+METHOD_FIXTURES: dict[str, tuple[Kind, ...]] = {
+    "method": get_args(Kind), "exact_method": ("exact",), "stochastic_method": ("stochastic",)}
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     selection = metafunc.config.stash[SELECTION]
     if "check" in metafunc.fixturenames:
@@ -27,8 +31,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             methods = [method for method in selection.methods.values() if method.kind in kinds]
             pairs = [(method, case) for method in methods for case in cases_for_pairs(method.kind)]
             metafunc.parametrize(fixture, pairs, ids=[f"{method.name}-{case.name}" for method, case in pairs])
-    if "method" in metafunc.fixturenames:
-        metafunc.parametrize("method", selection.methods.values(), ids=list(selection.methods))
+    for fixture, kinds in METHOD_FIXTURES.items():
+        if fixture in metafunc.fixturenames:
+            methods = [method for method in selection.methods.values() if method.kind in kinds]
+            metafunc.parametrize(fixture, methods, ids=[method.name for method in methods])
     if "name" in metafunc.fixturenames:
         metafunc.parametrize("name", selection.names)
 

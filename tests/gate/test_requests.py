@@ -73,15 +73,13 @@ def test_as_many_examples_in_x2(method: Method, selection: Selection) -> None:
     assert not reason, f"{N_MANY} examples in x1, as many in x2: {reason}"
 
 
-def test_relu_at_0(method: Method, selection: Selection) -> None:
+def test_relu_at_0(exact_method: Method, selection: Selection) -> None:
     """The derivative of ReLU at 0 is taken as 0 (reference/DEFINITION.md)."""
-    if method.kind != "exact":
-        pytest.skip("told from its values at one network by exact methods only")
-    request, case = plain_request(method, selection), with_units_at_0()
-    skip_unsupported(method, case, request)
-    reason = fault(None, prepare(method, case, request)(), case, request)
-    if method.name in HALF_AT_0:
-        assert reason, f"{method.name} takes the derivative of ReLU at 0 as 0 by now: strike it from HALF_AT_0"
+    request, case = plain_request(exact_method, selection), with_units_at_0()
+    skip_unsupported(exact_method, case, request)
+    reason = fault(None, prepare(exact_method, case, request)(), case, request)
+    if exact_method.name in HALF_AT_0:
+        assert reason, f"{exact_method.name} takes the derivative of ReLU at 0 as 0 by now: strike it from HALF_AT_0"
         pytest.xfail("stax.Relu has the derivative 1/2 at 0")
     assert not reason, f"units of exactly 0: {reason}"
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from impls import Method
 from reference.tolerances import LARGEST_SPREAD
@@ -22,12 +21,10 @@ from tests.gate.test_requests import some_case, with_many_examples
 PROJ_DIM = 256
 
 
-def test_spread(method: Method, selection: Selection) -> None:
-    if method.kind != "stochastic":
-        pytest.skip("it draws no projections")
-    request = replace(plain_request(method, selection), options={"proj_dim": PROJ_DIM})
-    case = with_many_examples(some_case(method, request)).with_symmetry()
-    ratio = spread(prepare(method, case, request)(), tape_value(case).full)
+def test_spread(stochastic_method: Method, selection: Selection) -> None:
+    request = replace(plain_request(stochastic_method, selection), options={"proj_dim": PROJ_DIM})
+    case = with_many_examples(some_case(stochastic_method, request)).with_symmetry()
+    ratio = spread(prepare(stochastic_method, case, request)(), tape_value(case).full)
     assert ratio <= LARGEST_SPREAD, (f"the square of the deviation is {ratio:.3g} times what {PROJ_DIM} independent "
                                      f"projections give, {LARGEST_SPREAD} is allowed: they are fewer, or not independent")
 

@@ -18,6 +18,7 @@ from impls import Method
 from impls.protocol import Framework
 from tests.gate.checks import Check, cases_for_pairs, checks
 from tests.gate.compilation import few_optimizations
+from tests.gate.conftest import METHOD_FIXTURES
 from tests.gate.selection import Selection
 from tests.gate.summary import GateSummary
 from tests.mutants.mutant import Mutant, base_method
@@ -61,7 +62,7 @@ class GateTest:
         return next(test for test in gate_tests(method) if (test.name, test.where) == (self.name, self.where))
 
 
-_OF_THE_GATE = ("check", "pair", "stochastic_pair", "method", "name", "selection")
+_OF_THE_GATE = ("check", "pair", "stochastic_pair", "name", "selection", *METHOD_FIXTURES)
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _of_the_gate(method: Method) -> dict[str, list[Arguments]]:
         "check": [{"check": check} for check in checks(method.name, method.kind)],
         "pair": [{"pair": pair} for pair in pairs],
         "stochastic_pair": [{"stochastic_pair": pair} for pair in pairs if method.kind == "stochastic"],
-        "method": [{"method": method}],
+        **{fixture: [{fixture: method}] if method.kind in kinds else [] for fixture, kinds in METHOD_FIXTURES.items()},
         "name": [{"name": method.name}],
     }
 
