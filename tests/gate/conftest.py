@@ -16,7 +16,6 @@ from tests.gate.compilation import few_optimizations
 from tests.gate.selection import SELECTION, Selection
 from tests.gate.summary import Tag
 
-
 METHOD_FIXTURES: dict[str, tuple[Kind, ...]] = {
     "method": get_args(Kind), "exact_method": ("exact",), "stochastic_method": ("stochastic",)}
 

@@ -19,7 +19,8 @@ SET_BY_IMPORTS = ("TORCHINDUCTOR_CACHE_DIR",)
 def global_state() -> dict[str, Any]:
     """Name to value, comparable with ==, of the frameworks that are imported.
 
-    Python's own `random` is not among them: the runtime check of types draws from it.
+    Python's own `random` is not among them: the runtime check of types draws from it. Nor are filters for warnings of a
+    package's own kind, which packages set when they are imported.
     """
     state: dict[str, Any] = {
         "os.environ": {name: value for name, value in os.environ.items() if name not in SET_BY_IMPORTS},
@@ -29,7 +30,7 @@ def global_state() -> dict[str, Any]:
         "os.getcwd()": os.getcwd(),
         "gc.isenabled()": gc.isenabled(),
         "sys.getrecursionlimit()": sys.getrecursionlimit(),
-        "warnings.filters": [str(part) for part in warnings.filters],
+        "warnings.filters": [str(part) for part in warnings.filters if part[2].__module__ == "builtins"],
         "logging.root.level": logging.root.level,
     }
     if (jax := sys.modules.get("jax")) is not None:

@@ -1,7 +1,7 @@
 """What the other tests ask for in one way only, asked for in the others, on one case for each method.
 
-Blocks of all sizes with each kind of outputs and dtype, other parameters likewise, as many examples in x2 as in x1, some
-of them large, and units that are exactly 0.
+Blocks of all sizes with each kind of outputs and dtype, other parameters likewise, as many examples in x2 as in x1,
+some of them large, and units that are exactly 0.
 """
 
 from __future__ import annotations

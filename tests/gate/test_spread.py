@@ -1,8 +1,8 @@
 """A random estimate varies no more than the projections that were asked for allow.
 
-With as many independent Gaussian projections S, and the true kernel K of the r rows (n, a), W = K^(−1/2) K̂ K^(−1/2) is a
-Wishart matrix over S, for which E ‖W − 1‖² = r (r + 1)/S (Anderson 2003, section 7.3). An estimate from half of them, say
-each used with both signs, is unbiased and within the bounds that test_kernel sets for single entries; it has twice that.
+With S independent Gaussian projections, and the true kernel K of the r rows (n, a), S·W = S K^(−1/2) K̂ K^(−1/2) is a
+Wishart matrix, for which E ‖W − 1‖² = r (r + 1)/S (Anderson 2003, section 7.3). An estimate from half of them, say each
+used with both signs, is unbiased and within the bounds that test_kernel sets for single entries; it has twice that.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ def test_spread(stochastic_method: Method, selection: Selection) -> None:
     request = replace(plain_request(stochastic_method, selection), options={"proj_dim": PROJ_DIM})
     case = with_many_examples(some_case(stochastic_method, request)).with_symmetry()
     ratio = spread(prepare(stochastic_method, case, request)(), tape_value(case).full)
-    assert ratio <= LARGEST_SPREAD, (f"the square of the deviation is {ratio:.3g} times what {PROJ_DIM} independent "
-                                     f"projections give, {LARGEST_SPREAD} is allowed: they are fewer, or not independent")
+    assert ratio <= LARGEST_SPREAD, (
+        f"the square of the deviation is {ratio:.3g} times what {PROJ_DIM} independent projections give, "
+        f"{LARGEST_SPREAD} is allowed: they are fewer, or not independent")
 
 
 def spread(estimate: np.ndarray, truth: np.ndarray) -> float:

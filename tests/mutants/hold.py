@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from types import SimpleNamespace
 from typing import Any, Literal, get_args
 
 import pytest
@@ -16,10 +17,11 @@ import pytest
 import tests.gate
 from impls import Method
 from impls.protocol import Framework
-from tests.gate.checks import Check, cases_for_pairs, checks
+from reference import Case
+from tests.gate.checks import Check
 from tests.gate.compilation import few_optimizations
-from tests.gate.conftest import METHOD_FIXTURES
-from tests.gate.selection import Selection
+from tests.gate.conftest import pytest_generate_tests
+from tests.gate.selection import SELECTION, Selection
 from tests.gate.summary import GateSummary
 from tests.mutants.mutant import Mutant, base_method
 
@@ -43,8 +45,8 @@ class GateTest:
         """Name of the case that it is about; None where the test chooses."""
         if self.check is not None:
             return self.check.case.name
-        pair = self.arguments.get("pair") or self.arguments.get("stochastic_pair")
-        return None if pair is None else pair[1].name
+        return next((value[1].name for value in self.arguments.values()
+                     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], Case)), None)
 
     @property
     def where(self) -> str:
@@ -53,16 +55,13 @@ class GateTest:
             check = self.check
             same = ["x2 = x1"] if check.case.symmetric else []
             return ", ".join([check.case.name, check.dtype, check.outputs, *same])
-        rest = {name: value for name, value in self.arguments.items() if name not in _OF_THE_GATE}
-        said = [f"{name}={value}" for name, value in rest.items()]
+        said = [f"{name}={value}" for name, value in self.arguments.items()
+                if isinstance(value, str | bool | int) and name != "name"]
         return ", ".join(said if self.case is None else [self.case, *said])
 
     def of(self, method: Method) -> GateTest:
         """The same test for another method."""
         return next(test for test in gate_tests(method) if (test.name, test.where) == (self.name, self.where))
-
-
-_OF_THE_GATE = ("check", "pair", "stochastic_pair", "name", "selection", *METHOD_FIXTURES)
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,8 @@ def death(mutant: Mutant) -> Death | None:
     method = mutant.method()
     summary = GateSummary(_selection(method))
     for test in sorted(gate_tests(method), key=lambda test: _distance(test, mutant)):
-        result = outcome(test, method)
+        with mutant.around():
+            result = outcome(test, method)
         if isinstance(result, Death):
             assert_base_passes(mutant.base, test)
             return result
@@ -122,41 +122,44 @@ def assert_base_passes(base: str, test: GateTest) -> None:
     _passed.add(key)
 
 
-def gate_tests(method: Method) -> Iterator[GateTest]:
+def gate_tests(method: Method) -> list[GateTest]:
     """Every test of the gate on that method, with the gate's own parametrization."""
     selection = _selection(method)
-    for name, function in _functions().items():
-        wanted = inspect.signature(function).parameters
-        own = _of_the_gate(method)
-        axes = [[{"selection": selection}] if "selection" in wanted else [{}]]
-        axes += [choices for fixture, choices in own.items() if fixture in wanted]
-        axes += [_choices(mark) for mark in getattr(function, "pytestmark", []) if mark.name == "parametrize"]
-        for chosen in product(*axes):
-            arguments = {key: value for part in chosen for key, value in part.items()}
-            assert arguments.keys() == wanted.keys(), f"{name}: unknown fixtures {set(wanted) - set(arguments)}"
-            yield GateTest(name, arguments, function)
+    return [GateTest(name, arguments, function) for name, function in _functions().items()
+            for arguments in _Parametrization(function, selection).arguments()]
 
 
 def _selection(method: Method) -> Selection:
     return Selection(get_args(Framework), "cpu", impl=method)
 
 
-def _of_the_gate(method: Method) -> dict[str, list[Arguments]]:
-    """What tests/gate/conftest.py parametrizes."""
-    pairs = [(method, case) for case in cases_for_pairs(method.kind)]
-    return {
-        "check": [{"check": check} for check in checks(method.name, method.kind)],
-        "pair": [{"pair": pair} for pair in pairs],
-        "stochastic_pair": [{"stochastic_pair": pair} for pair in pairs if method.kind == "stochastic"],
-        **{fixture: [{fixture: method}] if method.kind in kinds else [] for fixture, kinds in METHOD_FIXTURES.items()},
-        "name": [{"name": method.name}],
-    }
+class _Parametrization:
+    """What tests/gate/conftest.py is given as a `pytest.Metafunc`, for one function."""
+
+    def __init__(self, function: Callable[..., None], selection: Selection) -> None:
+        self.fixturenames = list(inspect.signature(function).parameters)
+        self.config = SimpleNamespace(stash={SELECTION: selection}, option=_OPTIONS)
+        given = {"selection": selection, "request": SimpleNamespace(config=self.config)}
+        self._given = {name: value for name, value in given.items() if name in self.fixturenames}
+        self._axes: list[list[Arguments]] = []
+        for mark in getattr(function, "pytestmark", []):
+            if mark.name == "parametrize":
+                self.parametrize(*mark.args[:2])
+        pytest_generate_tests(self)  # type: ignore[arg-type]
+
+    def parametrize(self, names: str | Iterable[str], values: Iterable[Any], **_: Any) -> None:
+        names = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+        self._axes.append([dict(zip(names, value if len(names) > 1 else (value,), strict=True)) for value in values])
+
+    def arguments(self) -> Iterator[Arguments]:
+        for chosen in product(*self._axes):
+            arguments = self._given | {name: value for part in chosen for name, value in part.items()}
+            assert arguments.keys() == set(self.fixturenames), f"unknown fixtures: {self.fixturenames}"
+            yield arguments
 
 
-def _choices(mark: pytest.Mark) -> list[Arguments]:
-    names, values = mark.args[:2]
-    names = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
-    return [dict(zip(names, value if len(names) > 1 else (value,), strict=True)) for value in values]
+# The defaults of the gate's own options (tests/conftest.py), as far as its tests read them.
+_OPTIONS = SimpleNamespace(laws_examples=None, laws_seed=0)
 
 
 @cache

@@ -1,9 +1,9 @@
 """A method as libraries of second-order methods write it: hooks on the layers, and a product for each of them.
 
-For a layer z = W a (+ b) the hooks keep what flows in, a, and what flows back, g = ∂f/∂z; W has the share (a·a')(g·g'), and
-b the share g·g', for a layer that is used once at one position. A convolution multiplies the patches of its input; its
-gradient is the sum over positions, and that of a layer that is used several times is the sum over the uses. Right, for
-networks of linear layers and ungrouped convolutions; its mutants are in `layerwise_mutants`.
+For a layer z = W a (+ b) the hooks keep what flows in, a, and what flows back, g = ∂f/∂z; W has the share
+(a·a')(g·g'), and b the share g·g', for a layer that is used once at one position. A convolution multiplies the patches
+of its input; its gradient is the sum over positions, and that of a layer that is used several times the sum over the
+uses. Right, for networks of linear layers and ungrouped convolutions; its mutants are in `layerwise_mutants`.
 """
 
 from __future__ import annotations

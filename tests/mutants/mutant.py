@@ -40,13 +40,18 @@ class Mutant:
     raises: type[Exception] | None = None
     """What it dies of where the gate sees no wrong value but an exception of the method's own."""
 
+    around: Patch = nullcontext
+    """What holds while a test runs: a mistake that is made outside of the method, or what puts back what it leaves."""
+
     @property
     def framework(self) -> Framework:
         return base_method(self.base).framework
 
     def method(self) -> Method:
-        """The mistaken method, under the name of the mutant."""
-        return Renamed(self.make(base_method(self.base)), self.name)
+        """The mistaken method, under the name of the mutant; under its own where nothing in it is wrong."""
+        base = base_method(self.base)
+        made = self.make(base)
+        return base if made is base else Renamed(made, self.name)
 
 
 # Right methods that are not in the registry, by name.

@@ -194,7 +194,7 @@ MUTANTS = (
     _mutant("cosine", "15", "each gradient is normalised first", _computing(_cosine), "mlp_one_output"),
     _mutant("divided", "", "divided by the number of parameters", _full(_divided_by_parameters), "conv_ntk", "ConvNet"),
     _mutant("last_examples_dropped", "12", "examples that batch_size does not divide stay 0",
-            _full(_last_examples_dropped), "transformer", "transformer", check="test_batch_size"),
+            _full(_last_examples_dropped), "residual_batch_norm", "residual ConvNet", check="test_batch_size"),
     _mutant("padded_with_nan", "12", "NaN from padding, masked by a factor of 0", _full(_padded_with_nan),
             "residual_batch_norm", "residual ConvNet", check="test_batch_size"),
     _mutant("wrong_ridge", "21", "a ridge of 1e-3 is subtracted", _full(_wrong_ridge), "mlp_few_parameters",
@@ -209,11 +209,12 @@ MUTANTS = (
         (stochastic.NOT_DIVIDED, "14", "the sketch is not divided by its dimension", {}),
         (stochastic.ONE_KEY_FOR_ALL, "20", "one seed for all repeats", {"check": "test_seed"}),
         (stochastic.OTHER_PROJECTIONS_FOR_X2, "11", "other projections for x2", {"symmetric": True}))),
-    *(_mutant(name, item, what, _drawing(compute), base=RANDOM_BASE, symmetric=True) for name, item, what, compute in (
-        ("projections_repeat", "20", "the projections repeat after 64", _one_block_of_keys),
+    *(_mutant(name, item, what, _drawing(compute), base=RANDOM_BASE, **options)
+      for name, item, what, compute, options in (
+        ("projections_repeat", "20", "the projections repeat after 64", _one_block_of_keys, {"symmetric": True}),
         ("projections_with_both_signs", "", "each projection with both signs: half as many as asked for",
-         _half_of_the_projections),
-        ("projections_uniform", "", "projections uniform in (−1, 1), not scaled", _uniform),
-        ("projections_not_centred", "", "projections of mean 1/√2", _not_centred),
-        ("projections_by_tensor", "", "one random number for each tensor", _one_sign_for_all))),
+         _half_of_the_projections, {"case": None, "check": "test_spread"}),
+        ("projections_uniform", "", "projections uniform in (−1, 1), not scaled", _uniform, {"symmetric": True}),
+        ("projections_not_centred", "", "projections of mean 1/√2", _not_centred, {"symmetric": True}),
+        ("projections_by_tensor", "", "one random number for each tensor", _one_sign_for_all, {"symmetric": True}))),
 )

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from impls import torch_layers, torch_networks
 from impls.torch_layers import Function
 from reference import layers
-from tests.mutants.mutant import Mutant, Patch, attribute, described_as, entry, layer, patched
+from tests.mutants.mutant import Mutant, Patch, attribute, described_as, entry, layer, patched, together
 
 CONTRACTION, LOOP, ENGINE = "torch_func.jacobian_contraction", "torch_autograd.per_example", "structured_torch"
 
@@ -71,15 +71,15 @@ def _same(x: Tensor) -> Tensor:
 _scaled = _same
 
 
-def _mutant(name: str, item: str, architecture: str, what: str, patch: Patch, case: str, base: str = CONTRACTION,
+def _mutant(name: str, item: str, architecture: str, what: str, patch: Patch, case: str | None, base: str = CONTRACTION,
             **options: Any) -> Mutant:
     return Mutant(f"torch.{name}", item, architecture, what, base, patched(patch), case, **options)
 
 
 def _once_cloned(original: Callable[..., nn.Module], described: Any, shape: Any, table: Any) -> nn.Module:
     """Parameters of its own for each use: values are shared, the name is not."""
-    return original(described, shape, {name: nn.Parameter(tensor.clone()) if isinstance(tensor, nn.Parameter) else tensor
-                                       for name, tensor in table.items()})
+    copies = {name: nn.Parameter(tensor.clone()) for name, tensor in table.items() if isinstance(tensor, nn.Parameter)}
+    return original(described, shape, {**table, **copies})
 
 
 def _first_use_only(original: Callable[..., nn.Module], described: Any, shape: Any, table: Any) -> nn.Module:
@@ -174,15 +174,11 @@ def _named_as_before(conv_layer: Callable[..., nn.Module]) -> Patch:
         own = {name.replace(".module.", "."): name for name in dict(self.named_parameters())}
         _load(self, {own[name]: tensor for name, tensor in params.items()}, assign=assign)
 
-    from tests.mutants.mutant import together
-
     return lambda: together((attribute(torch_networks, "_conv_layer", conv_layer),
                              attribute(nn.Sequential, "load_state_dict", load)))
 
 
 _load = nn.Module.load_state_dict
-
-LAYERS = ("MLP", "ConvNet")
 
 MUTANTS = (
     _mutant("output_activated", "2", "MLP", "the activation follows the output layer as well",
@@ -211,7 +207,8 @@ MUTANTS = (
             entry(torch_networks.ACTIVATIONS, "gelu", lambda: nn.GELU("tanh")),  # type: ignore[arg-type]
             "transformer", symmetric=True, dtype="float32"),
     _mutant("relu6", "", "MLP", "ReLU6 for ReLU",
-            entry(torch_networks.ACTIVATIONS, "relu", lambda: nn.ReLU6()), "mlp_relu_deep"),  # type: ignore[arg-type]
+            entry(torch_networks.ACTIVATIONS, "relu", lambda: nn.ReLU6()), None,
+            check="test_as_many_examples_in_x2"),  # type: ignore[arg-type]
     _mutant("leaky_relu", "17", "MLP", "ReLU with a slope of 1e-6 below 0",
             entry(torch_networks.ACTIVATIONS, "relu", lambda: nn.LeakyReLU(1e-6)),  # type: ignore[arg-type]
             "mlp_relu"),
