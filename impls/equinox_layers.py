@@ -124,7 +124,7 @@ def build(network: Layered, params: Table, constants: Table) -> tuple[Any, Any]:
 
 
 def _as_equinox_keeps_them(table: Table, several: list[Layer]) -> Table:
-    """With those arrays reshaped, or split, that Equinox keeps so: once for all their uses, which have them in common."""
+    """With those arrays reshaped, or split, that Equinox keeps so: once for all their uses, which share them."""
     kept = dict(table)
     for layer in several:
         if isinstance(layer, layers.Convolution) and (bias := f"{layer.name}.bias") in table:

@@ -22,9 +22,9 @@ ToleranceKind = Literal["exact", "symmetry", "positivity", "closed_form"]
 #   ‖E‖₂ ≤ τ Σ d_i² = τ tr K, so a kernel within the exact tolerance never fails. As tr K = r λ_max with r the effective
 #   rank, this is λ_min ≥ −c ε λ_max with c = 84 r in float32 and 4500 r in float64.
 # closed_form: two values of one entry of an infinite-width kernel of ReLU. Its closed form reads the angle between two
-#   examples off its cosine, arccos(1 − δ) ≈ √(2δ), so that a rounding error of a few ε in the cosine of parallel inputs
-#   (x1 equal to x2, or a single input) is one of √(2·few·ε) in the angle, and of at most that in the entry, where L layers
-#   add theirs: 4 √ε for L = 4. Not for finite widths, where no angle is taken.
+#   examples off its cosine, arccos(1 − δ) ≈ √(2δ), so that a rounding error of ε in the cosine of parallel inputs (x1
+#   equal to x2, say) is one of about √ε in the angle, and of at most that, relatively, in the entry; L layers add
+#   theirs: 4 √ε for L = 4. Not for finite widths, where no angle is taken.
 TOLERANCES: Mapping[tuple[DType, ToleranceKind], float] = {
     ("float32", "exact"): 1e-5,
     ("float64", "exact"): 1e-12,
