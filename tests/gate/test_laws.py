@@ -48,7 +48,8 @@ def test_laws(method: Method, family: Family, selection: Selection, request: pyt
     @given(random_networks(family, method.kind))
     def hold(random: RandomNetwork) -> None:
         assume(long or random.seed)  # hypothesis starts with the simplest network, too simple for one among few
-        laws = [law for law in laws_of(method, family) if held["networks"] < n_examples or not held[law.name]]
+        every = long or held["networks"] < n_examples
+        laws = [law for law in laws_of(method, family) if every or not held[law.name]]
         if not laws:
             return
         on = Subject(method, random, selection.device, thorough=long or not jax)
@@ -58,10 +59,10 @@ def test_laws(method: Method, family: Family, selection: Selection, request: pyt
                 pytest.skip(reason)
         assume(reason is None and smooth(on.case))
         verdict = judge(on, laws)
-        held.update((*verdict.held, "networks"))
         if long:
             drop_compiled_programs()
         assert not verdict.broken, message(method, random, verdict.broken)
+        held.update((*verdict.held, "networks"))  # no sooner: hypothesis runs again what failed, and asks for the same
 
     try:
         hold()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from impls import Method, names, ntk
+from impls import Method, ntk
 from impls.arrays import to_numpy
 from tests.gate import models
 
@@ -22,7 +22,8 @@ from tests.gate import models
 FEW = {"equinox.monte_carlo": {"proj_dim": 64}}
 
 
-def test_a_model_in_training_is_left_as_it_is(method: Method) -> None:
+def test_a_model_in_training_is_left_as_it_is(registered: Method) -> None:
+    method = registered
     model, compute = _model(method), partial(ntk, method=method.name, **FEW.get(method.name, {}))
     fault = models.torch_fault if method.framework == "torch" else models.equinox_fault
     assert not (changed := fault(_as_float32(compute), model)), f"law broken: untouched model: {changed}"
@@ -32,8 +33,6 @@ def test_a_model_in_training_is_left_as_it_is(method: Method) -> None:
 
 
 def _model(method: Method) -> Any:
-    if method.name not in names():
-        pytest.skip("impls.ntk takes the methods of its registry only")
     if not hasattr(method, "kernel"):
         pytest.skip(f"{method.name} works on the shared networks only, not on a model")
     return models.torch_model() if method.framework == "torch" else models.equinox_model()
