@@ -28,7 +28,7 @@ def reordered_parameters(case: Case) -> Case:
         names = list(dict.fromkeys(layer_name(name) for name in (*case.params, *case.constants)))
         new = {old: f"p{len(names) - i:02d}" for i, old in enumerate(names)}
         case = _renamed(case, network, new)
-    return replace(case, params=dict(reversed(case.params.items())))
+    return replace(case, params={name: case.params[name] for name in reversed(list(case.params))})
 
 
 def as_layers(case: Case) -> Case:

@@ -20,7 +20,7 @@ def torch_model() -> Any:
     import torch
     from torch import nn
 
-    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Dropout(0.5), nn.Linear(5, 3),
+    model: Any = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Dropout(0.5), nn.Linear(5, 3),
                           nn.ReLU(), nn.Linear(3, 2))
     rng = np.random.default_rng(0)
     with torch.no_grad():

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from impls.protocol import Kind
@@ -41,7 +42,7 @@ from reference.layers import (
     WeightNormDense,
     after,
 )
-from reference.networks import Activation
+from reference.networks import Activation, Pair
 
 Family = Literal["dense", "conv", "layered"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -74,6 +75,13 @@ def random_networks(draw: Draw, family: Family, kind: Kind) -> RandomNetwork:
                           draw(st.integers(0, 2**32 - 1)))
     random.setstate(state)
     return drawn
+
+
+SEEDED = settings(
+    database=None, deadline=None, print_blob=False, report_multiple_bugs=False, phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large,
+                           HealthCheck.large_base_example])
+"""Runs that depend on nothing but `hypothesis.seed`, however long they take."""
 
 
 def smooth(case: Case) -> bool:
@@ -128,16 +136,16 @@ def _conv(draw: Draw, height: int, width: int, kind: Kind) -> Conv:
     kernel = _pair(draw, 1, min(3, height), min(3, width))
     if kind == "limit":  # stax has a kernel for "VALID" and "SAME" padding alone
         same = draw(st.booleans()) and all(size % 2 for size in kernel)
-        stride, padding = (1, 1), tuple(size // 2 if same else 0 for size in kernel)
+        stride, padding = (1, 1), (kernel[0] // 2, kernel[1] // 2) if same else (0, 0)
     else:
         stride, padding = _pair(draw, 1, 2, 2), _pair(draw, 0, kernel[0] - 1, kernel[1] - 1)
     conv = Conv(draw(st.integers(1, 4)), kernel, stride, padding)
     pooled = draw(st.booleans())
-    return replace(conv, pool=_pair(draw, 1, *(min(2, n) for n in conv.convolved_shape(height, width)))) \
-        if pooled else conv
+    height, width = conv.convolved_shape(height, width)
+    return replace(conv, pool=_pair(draw, 1, min(2, height), min(2, width))) if pooled else conv
 
 
-def _pair(draw: Draw, low: int, high_height: int, high_width: int) -> tuple[int, int]:
+def _pair(draw: Draw, low: int, high_height: int, high_width: int) -> Pair:
     return draw(st.tuples(st.integers(low, high_height), st.integers(low, high_width)))
 
 
@@ -195,7 +203,8 @@ class Builder:
             return [self.dense_of(self.number(1, 3))]
         if len(shape) == 3:
             pooled = [GlobalPool(), self.dense_of(self.number(1, 3))]
-            image = [Convolution(self.name(), self.number(1, 2), tuple(max(1, n - 1) for n in shape[1:]))]
+            nearly_all = (max(1, shape[1] - 1), max(1, shape[2] - 1))
+            image = [Convolution(self.name(), self.number(1, 2), nearly_all)]
             return self.draw(st.sampled_from((pooled, image)))
         heads = [[Recurrent(self.name(), self.number(2, 3)), self.dense_of(self.number(1, 3))],
                  [self.dense_of(self.number(1, 2))]]
@@ -220,7 +229,8 @@ class Builder:
 
     def dense(self, shape: Shape) -> Layer:
         square = len(shape) > 1 or self.draw(st.booleans())
-        return self.dense_of(shape[-1] if square else self.number(3, 5))
+        *_, width = shape
+        return self.dense_of(width if square else self.number(3, 5))
 
     def again(self, shape: Shape) -> Layer:
         """A layer that was there before, where one fits: its parameters are tied."""
@@ -250,11 +260,10 @@ class Builder:
         return Unused(self.name(), (2, 3))
 
     def convolution(self, shape: Shape) -> Layer:
-        channels, *sides = shape
-        kernel = _pair(self.draw, 1, *(min(2, n) for n in sides))
-        dilation = tuple(self.number(1, 2) if size > kernel_size else 1
-                         for size, kernel_size in zip(sides, kernel, strict=True))
-        padding = tuple(self.number(0, size - 1) for size in kernel)
+        channels, height, width = shape
+        kernel = _pair(self.draw, 1, min(2, height), min(2, width))
+        dilation = _pair(self.draw, 1, 2 if height > kernel[0] else 1, 2 if width > kernel[1] else 1)
+        padding = _pair(self.draw, 0, kernel[0] - 1, kernel[1] - 1)
         groups = self.draw(st.sampled_from([n for n in (1, 2) if channels % n == 0]))
         return Convolution(self.name(), groups * self.number(1, 2), kernel, _pair(self.draw, 1, 2, 2),
                            padding, dilation, groups, self.draw(st.booleans()))
@@ -262,8 +271,9 @@ class Builder:
     def residual(self, shape: Shape) -> Layer:
         """x + φ(W x + b), or for an image a 1×1 convolution on either way, both strided."""
         activation = Activate(self.draw(st.sampled_from(_ACTIVATIONS)))
-        if len(shape) < 3:
-            return Residual((self.dense_of(shape[-1]), activation))
+        *rest, width = shape
+        if len(rest) < 2:
+            return Residual((self.dense_of(width), activation))
         stride = _pair(self.draw, 1, 2, 2)
         one = partial(Convolution, channels=self.number(1, 3), kernel=(1, 1), stride=stride)
         return Residual((one(self.name()), activation), (one(self.name(), bias=False),))

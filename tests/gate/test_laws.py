@@ -16,13 +16,13 @@ from collections import Counter
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import HealthCheck, Phase, assume, given, seed, settings
+from hypothesis import Phase, assume, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 
 from impls import Method, unsupported
 from reference import seed_of
 from tests.gate.laws import Subject, judge, laws_of
-from tests.gate.random_networks import FAMILIES, Family, RandomNetwork, random_networks, smooth
+from tests.gate.random_networks import FAMILIES, SEEDED, Family, RandomNetwork, random_networks, smooth
 from tests.gate.selection import Selection
 
 EXAMPLES = 3
@@ -42,8 +42,7 @@ def test_laws(method: Method, family: Family, selection: Selection, request: pyt
     refused: list[str] = []
 
     @seed(seed_of(f"{method.name} {family} {option.laws_seed}"))
-    @settings(max_examples=n_examples if long else n_examples + FURTHER, database=None, deadline=None,
-              print_blob=False, report_multiple_bugs=False, suppress_health_check=list(HealthCheck),
+    @settings(SEEDED, max_examples=n_examples if long else n_examples + FURTHER,
               phases=[Phase.generate, Phase.shrink] if long else [Phase.generate])
     @given(random_networks(family, method.kind))
     def hold(random: RandomNetwork) -> None:
