@@ -1,5 +1,5 @@
 """The gate's parametrization: `check` is one cell of the matrix, `method` a method, `pair` a method on a case
-(`exact_method`, `stochastic_method`, `stochastic_pair`: of the methods of that kind only)."""
+(`exact_method`, `stochastic_method`, `stochastic_pair`: of that kind only), `registered` a method of the registry."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import get_args
 
 import pytest
 
+from impls import names
 from impls.protocol import Kind, Method
 from tests.gate.checks import Check, cases_for_pairs, checks
 from tests.gate.compilation import few_optimizations
@@ -34,6 +35,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if fixture in metafunc.fixturenames:
             methods = [method for method in selection.methods.values() if method.kind in kinds]
             metafunc.parametrize(fixture, methods, ids=[method.name for method in methods])
+    if "registered" in metafunc.fixturenames:
+        registered = [method for name, method in selection.methods.items() if name in names()]
+        metafunc.parametrize("registered", registered, ids=[method.name for method in registered])
     if "name" in metafunc.fixturenames:
         metafunc.parametrize("name", selection.names)
 

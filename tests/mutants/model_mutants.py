@@ -1,12 +1,12 @@
-"""Mistakes in what `impls.ntk` does with a model of the user's own: the kernel is right, the model is not left alone."""
+"""Mistakes in what `impls.ntk` does with a model of the user's own, which has to be left as it is."""
 
 from __future__ import annotations
 
-from typing import Any
+import copy
 
 from torch import nn
 
-from impls import own_torch, torch_support
+from impls import own_torch
 from tests.mutants.mutant import Mutant, Patch, attribute
 
 METHODS = ("torch_func.jacobian_contraction", "torch_autograd.per_example")
@@ -39,18 +39,10 @@ def _moved(module: nn.Module) -> nn.Module:
 
 def _in_training(module: nn.Module) -> nn.Module:
     """In the mode that it is in."""
-    import copy
-
     return copy.deepcopy(module, {id(param): param for param in module.parameters()})
 
 
-def _gradients_left(f: Any, params: Any, x: Any) -> None:
-    _check_reached(f, params, x)
-    module = f.__closure__[0].cell_contents
-    module(x[:2]).sum().backward()
-
-
-_evaluated, _check_reached = own_torch._evaluated, torch_support.check_reached
+_evaluated = own_torch._evaluated
 
 
 def _mutant(name: str, what: str, patch: Patch, base: str = METHODS[0]) -> Mutant:
