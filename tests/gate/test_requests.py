@@ -1,7 +1,7 @@
 """What the other tests ask for in one way only, asked for in the others, on one case for each method.
 
 Blocks of all sizes with each kind of outputs and dtype, other parameters likewise, as many examples in x2 as in x1,
-some of them large, and units that are exactly 0.
+some of them large, units that are exactly 0, and more parameters and outputs.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ from tests.gate.test_independence import plain_request, tape_value
 
 N_MANY = 9
 """Examples in x1 and in x2: more than in any stored case, and than a block of 8."""
+
+MORE = MLP((140, 120, 33), "tanh")
+"""16,800 parameters in the first layer, and 33 outputs: beyond blocks of 2¹⁴ and of 32."""
 
 LARGE = 16.0
 """Factor of every third example: no activation of a stored case is beyond 6, where ReLU6 would be told from ReLU."""
@@ -82,6 +85,15 @@ def test_relu_at_0(exact_method: Method, selection: Selection) -> None:
         assert reason, f"{exact_method.name} takes the derivative of ReLU at 0 as 0 by now: strike it from HALF_AT_0"
         pytest.xfail("stax.Relu has the derivative 1/2 at 0")
     assert not reason, f"units of exactly 0: {reason}"
+
+
+def test_more_parameters_and_outputs(exact_method: Method, selection: Selection) -> None:
+    """Than in any stored case, and than in the pieces in which a method may add up or differentiate."""
+    request = plain_request(exact_method, selection)
+    case = random_case("more parameters and outputs", MORE, 2, 1)
+    skip_unsupported(exact_method, case, request)
+    reason = fault(None, prepare(exact_method, case, request)(), case, request)
+    assert not reason, f"widths {MORE.widths}: {reason}"
 
 
 def with_units_at_0() -> Case:

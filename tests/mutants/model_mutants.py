@@ -45,9 +45,10 @@ def _in_training(module: nn.Module) -> nn.Module:
 _evaluated = own_torch._evaluated
 
 
-def _mutant(name: str, what: str, patch: Patch, base: str = METHODS[0]) -> Mutant:
+def _mutant(name: str, what: str, patch: Patch, base: str = METHODS[0],
+            raises: type[Exception] | None = None) -> Mutant:
     return Mutant(f"torch.model_{name}", "19", "a model of one's own", what, base, lambda method: method, None,
-                  check="test_a_model_in_training_is_left_as_it_is", around=patch)
+                  check="test_a_model_in_training_is_left_as_it_is", around=patch, raises=raises)
 
 
 MUTANTS = (
@@ -59,6 +60,6 @@ MUTANTS = (
             attribute(own_torch, "_evaluated", _evaluating_and_back)),
     _mutant("thawed", "frozen parameters require gradients afterwards", attribute(own_torch, "_evaluated", _thawed)),
     _mutant("moved", "the parameters are in other memory afterwards", attribute(own_torch, "_evaluated", _moved)),
-    _mutant("measured_in_training", "the model is measured in training mode: dropout and batch statistics",
-            attribute(own_torch, "_evaluated", _in_training)),
+    _mutant("measured_in_training", "the model is measured in training mode: PyTorch refuses a single example",
+            attribute(own_torch, "_evaluated", _in_training), raises=ValueError),
 )

@@ -85,6 +85,12 @@ def _wrong_ridge(full: np.ndarray, case: Case, request: Request) -> np.ndarray:
     return full - 1e-3 * identity if case.symmetric else full
 
 
+def _outputs_after_16_dropped(full: np.ndarray, case: Case, request: Request) -> np.ndarray:
+    full = full.copy()
+    full[:, :, 16:, 16:] = 0
+    return full
+
+
 def _half_of_the_projections(case: Case, request: Request) -> np.ndarray:
     """Each projection is used with both signs, which changes nothing: half as many as were asked for."""
     n = request.options["proj_dim"]
@@ -199,6 +205,8 @@ MUTANTS = (
             "residual_batch_norm", "residual ConvNet", check="test_batch_size"),
     _mutant("wrong_ridge", "21", "a ridge of 1e-3 is subtracted", _full(_wrong_ridge), "mlp_few_parameters",
             symmetric=True),
+    _mutant("outputs_after_16_dropped", "12", "outputs beyond a block of 16 stay 0", _full(_outputs_after_16_dropped),
+            None, check="test_more_parameters_and_outputs"),
     _mutant("squeezed", "", "axes of length 1 are dropped", after(mistakes.squeezed), "mlp_one_output"),
     _mutant("outputs_first", "16", "(O, N1, N2) for (N1, N2, O)", from_full(mistakes.outputs_first), "mlp_relu",
             outputs="diagonal"),

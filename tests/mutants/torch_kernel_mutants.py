@@ -151,6 +151,10 @@ def _computed_in_float32(base: Method, case: Case, request: Request) -> Callable
     return lambda: compute().to(DTYPES[request.dtype])
 
 
+def _first_piece(left: Tensor, right: Tensor) -> Tensor:
+    return left[..., :torch_blocks.PIECE] @ right[..., :torch_blocks.PIECE].transpose(1, 2)
+
+
 def _whole_blocks(n: int, batch_size: int | None) -> list[slice]:
     """All of one size; the last one begins too early, and is taken for one that does not."""
     right = _slices(n, batch_size)
@@ -203,6 +207,9 @@ MUTANTS = (
             patched(_contraction(_trace_for_each)), "mlp_relu", outputs="diagonal"),
     _mutant("mirrored_outputs", "16", "MLP", "blocks below the diagonal are copied with their outputs not transposed",
             patched(attribute(torch_blocks, "_mirrored", _not_mirrored)), "mlp_tanh_ntk", check="test_batch_size"),
+    _mutant("later_parameters_dropped", "12", "MLP", "of the pieces in which parameters are added up, the first one",
+            patched(attribute(torch_blocks, "_product", _first_piece)), None,
+            check="test_more_parameters_and_outputs"),
     _mutant("padded_block", "12", "ConvNet", "the last block is filled up with the example before it",
             patched(attribute(torch_blocks, "_slices", _whole_blocks)), "conv_stride", check="test_batch_size"),
     _mutant("cosine", "15", "MLP", "each parameter's gradient is normalised first", patched(_contraction(_normalised)),
