@@ -1,34 +1,28 @@
-"""Mistakes in JAX's methods themselves: their products, blocks and parameters, random projections, the limit kernel."""
+"""Mistakes in JAX's methods themselves: their products, blocks and parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from impls import (
     Method,
     equinox_exact,
-    equinox_monte_carlo,
     jax_blocks,
     jax_contraction,
     jax_support,
-    neural_tangents_infinite,
-    stax_networks,
 )
 from impls.protocol import Array
 from reference import Case, Layered, Request
 from reference.case import Outputs
 from tests.mutants import mistakes
 from tests.mutants.jax_layer_mutants import ENGINE, EQUINOX, NT, NT_PRODUCTS, NT_STRUCTURED
-from tests.mutants.mutant import Mutant, Patch, after, attribute, entry, from_full, patched, together, wrapped
+from tests.mutants.mutant import Mutant, Patch, after, attribute, from_full, patched, wrapped
 
-MONTE_CARLO, INFINITE, AUTO = "equinox.monte_carlo", "neural_tangents.infinite", "neural_tangents.auto"
+AUTO = "neural_tangents.auto"
 
 # --- products of Jacobians ---
 
@@ -122,99 +116,6 @@ def _padded(x: jax.Array, size: int) -> list[jax.Array]:
     return [filled[start:start + size] for start in range(0, len(filled), size)]
 
 
-# --- random projections ---
-
-
-def _compiled_anew() -> Patch:
-    """JAX keeps what it compiled by the function, so that this one has to be another."""
-    right = equinox_monte_carlo._estimate.__wrapped__
-
-    @eqx.filter_jit
-    def estimate(*arguments: Any) -> jax.Array:
-        return right(*arguments)
-
-    return attribute(equinox_monte_carlo, "_estimate", estimate)
-
-
-def _estimates(**changes: Any) -> Patch:
-    """`_estimate` with these things exchanged in its module."""
-    exchanged = [attribute(equinox_monte_carlo, name, value) for name, value in changes.items()]
-    patches = (_compiled_anew(), *exchanged)
-    return lambda: together(patches)
-
-
-def _drawn_by(distribution: Callable[..., jax.Array]) -> Patch:
-    patches = (_compiled_anew(), entry(equinox_monte_carlo.DISTRIBUTIONS, "gaussian", distribution))
-    return lambda: together(patches)
-
-
-def _not_divided(kernel: Any, case: Case, request: Request) -> Array:
-    return kernel * request.options["proj_dim"]
-
-
-def _half_as_many(base: Method, case: Case, request: Request) -> Callable[[], Array]:
-    """As antithetic ones would: v and −v give the same product."""
-    return base.prepare(case, replace(request, options={"proj_dim": request.options["proj_dim"] // 2}))
-
-
-_draw, _project = equinox_monte_carlo._draw, equinox_monte_carlo._project
-
-
-def _same_in_each_chunk(params: Any, key: jax.Array, distribution: Any, s: jax.Array) -> Any:
-    return _draw(params, key, distribution, s % 64)
-
-
-def _same_for_each_leaf(params: Any, key: jax.Array, distribution: Any, s: jax.Array) -> Any:
-    """Every parameter's draw starts from the same key, not from a split of it."""
-    own = jax.random.fold_in(key, s)
-    return jax.tree.map(lambda leaf: distribution(own, leaf.shape, leaf.dtype), params)
-
-
-def _other_for_x2(f: Any, params: Any, x: jax.Array, draw: Any, proj_dim: int, batch_size: int | None) -> jax.Array:
-    """The second half of the examples is projected by the following projections."""
-    half = len(x) // 2
-    later = _project(f, params, x[half:], lambda s: draw(s + proj_dim), proj_dim, batch_size)
-    return jnp.concatenate([_project(f, params, x[:half], draw, proj_dim, batch_size), later])
-
-
-def _cut_off(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    return jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
-
-
-# --- the limit ---
-
-
-def _limit(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Patch:
-    right = stax_networks._scales
-    return attribute(stax_networks, "_scales", lambda network: change(right(network)))
-
-
-def _all_ones(theta: jax.Array, n_outputs: int, request: Request) -> jax.Array:
-    """The same kernel between all outputs, where the limit has none between two of them."""
-    full = jnp.broadcast_to(theta[:, :, None, None], (*theta.shape, n_outputs, n_outputs))
-    return mistakes.selected(full, request)
-
-
-def _mean_of_trace(theta: jax.Array, n_outputs: int, request: Request) -> jax.Array:
-    return theta if request.outputs == "trace" else _with_outputs(theta, n_outputs, request)
-
-
-_with_outputs = neural_tangents_infinite._with_outputs
-
-
-@contextmanager
-def _nngp() -> Iterator[None]:
-    """The kernel of the network's values where that of its gradients is due."""
-    right = stax_networks.layers
-
-    def layers(network: Any) -> Any:
-        init, apply, kernel = right(network)
-        return init, apply, lambda x1, x2, get: kernel(x1, x2, "nngp")
-
-    with attribute(stax_networks, "layers", layers)():
-        yield
-
-
 def _no_flops(base: Method, case: Case, request: Request) -> Callable[[], Array]:
     """AUTO reads 'flops' from what a compiled program's analysis no longer holds."""
     compute = base.prepare(case, request)
@@ -230,14 +131,6 @@ def _no_flops(base: Method, case: Case, request: Request) -> Callable[[], Array]
 def _mutant(name: str, item: str, architecture: str, what: str, make: Callable[[Method], Method], case: str | None,
             base: str = EQUINOX, **options: Any) -> Mutant:
     return Mutant(f"jax.{name}", item, architecture, what, base, make, case, **options)
-
-
-def _random(name: str, item: str, what: str, make: Callable[[Method], Method], **options: Any) -> Mutant:
-    return Mutant(f"monte_carlo.{name}", item, "MLP", what, MONTE_CARLO, make, **{"case": "mlp_relu", **options})
-
-
-def _infinite(name: str, item: str, what: str, make: Callable[[Method], Method], case: str, **options: Any) -> Mutant:
-    return Mutant(f"infinite.{name}", item, "infinite width", what, INFINITE, make, case, **options)
 
 
 MUTANTS = (
@@ -299,33 +192,4 @@ MUTANTS = (
             "mlp_relu", NT_STRUCTURED, check="test_other_parameters"),
     _mutant("computed_once", "20", "MLP", "the first call's kernel is kept and given again: nothing is computed",
             wrapped(mistakes.computed_once), "mlp_relu", ENGINE),
-    _random("not_divided", "14", "the sketch is not divided by its dimension", after(_not_divided)),
-    _random("other_for_x2", "11", "later examples are projected by other projections",
-            patched(_estimates(_project=_other_for_x2)), symmetric=True),
-    _random("one_key", "20", "one key for all repeats", wrapped(mistakes.ignoring_the_seed), check="test_seed"),
-    _random("keys_repeat", "20", "the keys repeat after 64 projections", patched(_estimates(_draw=_same_in_each_chunk)),
-            symmetric=True),
-    _random("one_key_for_all_leaves", "20", "each parameter is projected from the same key",
-            patched(_estimates(_draw=_same_for_each_leaf)), symmetric=True),
-    _random("fewer", "", "64 projections, whatever was asked for", wrapped(mistakes.fewer_projections)),
-    _random("half_as_many", "", "half of the projections that were asked for", wrapped(_half_as_many), case=None,
-            check="test_spread"),
-    _random("uniform", "", "projections uniform in (0, 1)", patched(_drawn_by(jax.random.uniform))),
-    _random("truncated", "", "projections from a normal distribution cut off at 2, not rescaled",
-            patched(_drawn_by(_cut_off)), symmetric=True),
-    _infinite("nngp", "", "the kernel of the values for that of the gradients", patched(_nngp), "limit_relu"),
-    _infinite("no_bias", "1", "biases are left out", patched(_limit(lambda scales: {**scales, "b_std": None})),
-              "limit_erf"),
-    _infinite("bias_not_squared", "17", "√b_std for b_std",
-              patched(_limit(lambda scales: {**scales, "b_std": scales["b_std"] and scales["b_std"]**0.5})),
-              "limit_erf"),
-    _infinite("weight_scale", "17", "W_std² for W_std",
-              patched(_limit(lambda scales: {**scales, "W_std": scales["W_std"]**2})), "limit_sin_no_bias"),
-    _infinite("all_ones", "", "the same kernel between all outputs, for none between two of them",
-              patched(attribute(neural_tangents_infinite, "_with_outputs", _all_ones)), "limit_relu"),
-    _infinite("mean", "9", "the mean over outputs for their sum",
-              patched(attribute(neural_tangents_infinite, "_with_outputs", _mean_of_trace)), "limit_relu",
-              outputs="trace"),
-    _infinite("erf_for_gelu", "17", "erf for GELU",
-              patched(entry(stax_networks.ACTIVATIONS, "gelu", stax_networks.ACTIVATIONS["erf"])), "limit_gelu"),
 )

@@ -102,11 +102,6 @@ def output_0_for_each(kernel: Any, case: Case, request: Request) -> Array:
     return kernel if request.outputs != "diagonal" else kernel[:, :, :1] + 0 * kernel
 
 
-def sum_for_trace(full: Any, case: Case, request: Request) -> Array:
-    """From the full kernel: Σ_ab for Σ_a."""
-    return full.sum(3).sum(2) if request.outputs == "trace" else selected(full, request)
-
-
 def diagonal_of_examples(full: Any, case: Case, request: Request) -> Array:
     return full[:, :, 0] if request.outputs == "diagonal" else selected(full, request)
 

@@ -7,8 +7,10 @@ from tests.mutants import (
     jax_kernel_mutants,
     jax_layer_mutants,
     layerwise_mutants,
+    limit_mutants,
     model_mutants,
     numpy_mutants,
+    random_mutants,
     state_mutants,
     torch_kernel_mutants,
     torch_layer_mutants,
@@ -17,8 +19,8 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
     *numpy_mutants.MUTANTS, *torch_layer_mutants.MUTANTS, *torch_kernel_mutants.MUTANTS, *explicit_mutants.MUTANTS,
-    *layerwise_mutants.MUTANTS, *jax_layer_mutants.MUTANTS, *jax_kernel_mutants.MUTANTS, *state_mutants.MUTANTS,
-    *model_mutants.MUTANTS)
+    *layerwise_mutants.MUTANTS, *jax_layer_mutants.MUTANTS, *jax_kernel_mutants.MUTANTS, *random_mutants.MUTANTS,
+    *limit_mutants.MUTANTS, *state_mutants.MUTANTS, *model_mutants.MUTANTS)
 
 # The list of known bugs of NTK libraries, by their numbers.
 ITEMS = {
