@@ -11,9 +11,7 @@ from impls import Method, load
 from reference.cases import names
 from tests.mutants import explicit_mutants, layerwise_mutants, numpy_mutants
 from tests.mutants.hold import GateTest, death, gate_tests, outcome
-from tests.mutants.mutant import Mutant
-from tests.planted.correct import CORRECT
-from tests.planted.stochastic import RIGHT
+from tests.mutants.mutant import Mutant, base_method
 
 MUTANTS = (*numpy_mutants.MUTANTS, *explicit_mutants.MUTANTS, *layerwise_mutants.MUTANTS)
 DENSE_CASES = tuple(name for name in names() if name.startswith(("mlp", "linear")))
@@ -32,11 +30,13 @@ def test_it_dies_where_expected(mutant: Mutant) -> None:
 
 
 def quick_tests(method: Method, cases: tuple[str | None, ...]) -> list[GateTest]:
-    """Without those on random networks, which take seconds."""
-    return [test for test in gate_tests(method) if test.case in cases and not test.name.startswith("test_laws")]
+    """Without those on random networks, which take seconds, and on a user's model, which these methods do not take."""
+    return [test for test in gate_tests(method)
+            if test.case in cases and not test.name.startswith(("test_laws", "test_a_model"))]
 
 
-@pytest.mark.parametrize("test", [test for method in (CORRECT, RIGHT) for test in quick_tests(method, FEW_CASES)],
+@pytest.mark.parametrize("test", [test for name in ("planted.correct", "planted.right_projections")
+                                  for test in quick_tests(base_method(name), FEW_CASES)],
                          ids=lambda test: f"{test.name}-{test.where}")
 def test_the_right_pass(test: GateTest) -> None:
     method = test.arguments["selection"].impl
