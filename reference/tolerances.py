@@ -30,13 +30,30 @@ TOLERANCES: Mapping[tuple[DType, ToleranceKind], float] = {
     ("float64", "positivity"): 1e-12,
 }
 
-# The probability that a run of the gate fails a right stochastic method, over all its comparisons and their entries.
+# The probability that a run of the gate fails a right stochastic method, over all its comparisons and their entries, and
+# what of it each kind of test may take: single entries, pooled statistics, the rate at which the error falls, and whether
+# other seeds give other projections. The threshold depends on the logarithm of a share alone.
 FALSE_ALARM_LEVEL = 1e-3
+StochasticTest = Literal["entries", "bias", "convergence", "seeds"]
+FALSE_ALARM_SHARES: Mapping[StochasticTest, float] = {"entries": 0.5, "bias": 0.4, "convergence": 0.05, "seeds": 0.05}
+
+# The bias that the gate finds, of a pooled statistic relative to its value, and the probability with which it does.
+BIAS_TO_FIND = 0.02
+POWER = 0.99
+
+# The slope of log(error) over log(proj_dim) is −½ ± this. Two seeds share less than this of their projections.
+SLOPE_ERROR = 0.1
+LARGEST_OVERLAP = 0.5
 
 # A limit kernel against the average of N finite-width ones: z standard errors for the draws, plus c/width for the
 # distance that the average has at that width, normalised like an error.
 LIMIT_STANDARD_ERRORS = 6.0
 LIMIT_BIAS = 4.0
+
+
+def false_alarm_level(test: StochasticTest) -> float:
+    """The probability that a run of the gate fails a right stochastic method in tests of that kind."""
+    return FALSE_ALARM_LEVEL * FALSE_ALARM_SHARES[test]
 
 
 def tolerance(dtype: DType, kind: ToleranceKind = "exact") -> float:
