@@ -30,9 +30,9 @@ TOLERANCES: Mapping[tuple[DType, ToleranceKind], float] = {
     ("float64", "positivity"): 1e-12,
 }
 
-# The probability that a run of the gate fails a right stochastic method, over all its comparisons and their entries, and
-# what of it each kind of test may take: single entries, pooled statistics, the rate at which the error falls, and whether
-# other seeds give other projections. The threshold depends on the logarithm of a share alone.
+# The probability that a run of the gate fails a right stochastic method, over all its comparisons and their entries,
+# and what of it each kind of test may take: single entries, pooled statistics, the rate at which the error falls, and
+# whether other seeds give other projections. Thresholds depend on the logarithm of a share alone.
 FALSE_ALARM_LEVEL = 1e-3
 StochasticTest = Literal["entries", "bias", "convergence", "seeds"]
 FALSE_ALARM_SHARES: Mapping[StochasticTest, float] = {"entries": 0.5, "bias": 0.4, "convergence": 0.05, "seeds": 0.05}

@@ -28,8 +28,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("check", cells, ids=[check.id for check in cells])
     for fixture in PAIRS:
         if fixture in metafunc.fixturenames:
-            pairs = [(method, case) for method in selection.methods.values()
-                     if fixture == "pair" or method.kind == "stochastic" for case in _cases_of(fixture, method, selection)]
+            methods = [method for method in selection.methods.values()
+                       if fixture == "pair" or method.kind == "stochastic"]
+            pairs = [(method, case) for method in methods for case in _cases_of(fixture, method, selection)]
             metafunc.parametrize(fixture, pairs, ids=[f"{method.name}-{case.name}" for method, case in pairs])
     if "method" in metafunc.fixturenames:
         metafunc.parametrize("method", selection.methods.values(), ids=list(selection.methods))

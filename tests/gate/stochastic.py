@@ -1,7 +1,7 @@
 """What the gate asks of every random method besides its entries, and how it judges the answers.
 
-Four kinds of test share `FALSE_ALARM_LEVEL` (reference/tolerances.py): of entries (`test_kernel`), of bias, of the rate of
-convergence, of seeds. tests/records/false_alarms.py puts a right estimator through these very functions.
+Four kinds of test share `FALSE_ALARM_LEVEL` (reference/tolerances.py): of entries (`test_kernel`), of bias, of the rate
+of convergence, of seeds. tests/records/false_alarms.py puts a right estimator through these very functions.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,9 @@ PROJ_DIMS = (64, 512, 4096, 32768)
 FEW = 64
 """Projections where two estimates of one method are held against each other."""
 
-# The errors of an estimate in whitened coordinates are R(R+1)/2 random numbers, and that often as many over that many
-# estimates as make up this number. The slope's standard error is then 0.013, an eighth of SLOPE_ERROR, and that of the
-# overlap of two seeds 0.08, a sixth of LARGEST_OVERLAP.
+# The errors of an estimate in whitened coordinates are R(R+1)/2 numbers; so many estimates are made that there are this
+# many. The slope's standard error is then 0.014, a seventh of SLOPE_ERROR, and that of the overlap of two seeds 0.07, a
+# seventh of LARGEST_OVERLAP (tests/records/false_alarms.json): a normal variable is that far out with probability 3e-12.
 _INDEPENDENT_ERRORS = 150
 
 _MOST_NUMBERS = 2**26
@@ -77,7 +78,7 @@ def judge_entries(kernel: np.ndarray, check: Check, shares: Shares) -> Compariso
 
 @cache
 def joint(case_name: str, kind: str = "stochastic") -> Case:
-    """The case with the examples of x1 and of x2 together, and x2 = x1: the more examples, the sharper the statistics."""
+    """The case with the examples of x1 and of x2 together, and x2 = x1: more examples make sharper statistics."""
     case = next(case for case in cases_for(kind) if case.name == case_name)
     return case if case.x2 is None else replace(case, x1=np.concatenate([case.x1, case.x2]), x2=None)
 
@@ -137,10 +138,12 @@ def whitened_error(full: np.ndarray, case_name: str) -> np.ndarray:
 
 def judge_convergence(estimate: Estimate, case_name: str, first_seed: int) -> tuple[float, str]:
     """The slope of the RMS error over `PROJ_DIMS` in a log–log fit, and what is wrong with it, if anything."""
-    errors = [np.sqrt(np.mean([np.square(whitened_error(estimate(joint(case_name), proj_dim, first_seed + i), case_name))
-                               for i in range(n_repeats(case_name))])) for proj_dim in PROJ_DIMS]
-    with np.errstate(divide="ignore"):
-        slope = float(np.polyfit(np.log(PROJ_DIMS), np.log(errors), 1)[0]) if min(errors) > 0 else -np.inf
+    def rms_error(proj_dim: int) -> float:
+        kernels = (estimate(joint(case_name), proj_dim, first_seed + i) for i in range(n_repeats(case_name)))
+        return float(np.sqrt(np.mean([np.square(whitened_error(kernel, case_name)) for kernel in kernels])))
+
+    errors = [rms_error(proj_dim) for proj_dim in PROJ_DIMS]
+    slope = float(np.polyfit(np.log(PROJ_DIMS), np.log(errors), 1)[0]) if min(errors) > 0 else -math.inf
     ok = abs(slope + 0.5) <= SLOPE_ERROR
     return slope, "" if ok else (
         f"the error falls with slope {slope:.3f} over proj_dim, due is −0.5 ± {SLOPE_ERROR}: it is "
@@ -148,10 +151,10 @@ def judge_convergence(estimate: Estimate, case_name: str, first_seed: int) -> tu
 
 
 def judge_seeds(estimate: Estimate, case_name: str, first_seed: int) -> tuple[float, str]:
-    """The correlation of the errors from seeds next to each other, which is the share of projections that they share."""
+    """The correlation of the errors from seeds next to each other: the share of projections that they have in common."""
     errors = [whitened_error(estimate(joint(case_name), FEW, first_seed + i), case_name)
               for i in range(n_repeats(case_name) + 1)]
-    products = sum(np.vdot(one, other) for one, other in zip(errors, errors[1:], strict=False))
+    products = sum(np.vdot(one, other) for one, other in pairwise(errors))
     overlap = float(products / (np.mean([np.vdot(error, error) for error in errors]) * (len(errors) - 1)))
     ok = abs(overlap) <= LARGEST_OVERLAP
     return overlap, "" if ok else f"estimates from seeds next to each other have errors of correlation {overlap:.3f}"

@@ -25,7 +25,7 @@ Pair = tuple[Method, Case]
 
 
 def test_unbiased(stochastic_case: Pair, selection: Selection) -> None:
-    """A bias of 2 % of the trace, a factor of 1.02 on the kernel or on the block of one output: found with power 0.99."""
+    """Of a bias of 2 %, of the trace, the kernel or the block of one output, a method is free: found with power 0.99."""
     method, case = stochastic_case
     skip_unsupported(method, joint(case.name), full_request(selection.device))
     shares = Shares.of(list(selection.methods.values()))
@@ -49,7 +49,7 @@ def test_other_seeds_are_other_projections(stochastic_few: Pair, selection: Sele
 
 
 def test_one_seed_is_one_set_of_projections(stochastic_few: Pair, selection: Selection) -> None:
-    """For x1 and for x2, in blocks or not, and whatever part of the kernel is asked for: what is proved of one is so of all."""
+    """For x1 and x2, in blocks or not, whatever part of the kernel is asked for: what holds for one holds for all."""
     method, case = stochastic_few
     request = replace(full_request(selection.device), seed=1)
     together = prepare(method, joint(case.name), request)()

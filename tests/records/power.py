@@ -1,4 +1,4 @@
-"""Exact laws of the pooled statistics: with what probability a bias is found, and a bound for Rademacher projections."""
+"""Exact laws of the pooled statistics: the probability that a bias is found; a bound for Rademacher projections."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _edge(mu: np.ndarray, rate: float, far: float) -> np.ndarray:
 
 
 def distribution(mu: np.ndarray, proj_dim: int, value: float) -> float:
-    """P(Q̄ ≤ value), Q̄ the mean of S copies of Σ μ_i z_i², by inverting its characteristic function (Gil-Pelaez 1951)."""
+    """P(Q̄ ≤ value), Q̄ the mean of S copies of Σ μ_i z_i², from its characteristic function (Gil-Pelaez 1951)."""
     deviation = np.sqrt(2 * (mu**2).sum() / proj_dim)
     if deviation == 0:
         return float(mu.sum() <= value)
