@@ -31,7 +31,7 @@ FEW = 64
 
 # The errors of an estimate in whitened coordinates are R(R+1)/2 numbers; so many estimates are made that there are this
 # many. The slope's standard error is then 0.014, a seventh of SLOPE_ERROR, and that of the overlap of two seeds 0.07, a
-# seventh of LARGEST_OVERLAP (tests/records/false_alarms.json): a normal variable is that far out with probability 3e-12.
+# seventh of LARGEST_OVERLAP (tests/records/false_alarms.json): a normal variable is so far out with probability 3e-12.
 _INDEPENDENT_ERRORS = 150
 
 _MOST_NUMBERS = 2**26
@@ -151,7 +151,7 @@ def judge_convergence(estimate: Estimate, case_name: str, first_seed: int) -> tu
 
 
 def judge_seeds(estimate: Estimate, case_name: str, first_seed: int) -> tuple[float, str]:
-    """The correlation of the errors from seeds next to each other: the share of projections that they have in common."""
+    """The correlation of the errors from seeds next to each other: the share of projections that both have."""
     errors = [whitened_error(estimate(joint(case_name), FEW, first_seed + i), case_name)
               for i in range(n_repeats(case_name) + 1)]
     products = sum(np.vdot(one, other) for one, other in pairwise(errors))

@@ -25,7 +25,7 @@ Pair = tuple[Method, Case]
 
 
 def test_unbiased(stochastic_case: Pair, selection: Selection) -> None:
-    """Of a bias of 2 %, of the trace, the kernel or the block of one output, a method is free: found with power 0.99."""
+    """Of a bias of 2 %, of the trace, the kernel or the block of one output, it is free: found with power 0.99."""
     method, case = stochastic_case
     skip_unsupported(method, joint(case.name), full_request(selection.device))
     shares = Shares.of(list(selection.methods.values()))
