@@ -1,5 +1,6 @@
 """The gate's parametrization: `check` is one cell of the matrix, `method` a method, `pair` a method on a case
-(`stochastic_pair`: of the stochastic methods only; `stochastic_case`: on every case; `stochastic_few`: on a few)."""
+(`stochastic_pair`: of the stochastic methods only; `stochastic_case`: on every case; `stochastic_few`: on a few;
+`limit_case`: a limit method on the cases of its rate)."""
 
 from __future__ import annotations
 
@@ -13,11 +14,12 @@ from impls.protocol import Method
 from reference import Case
 from tests.gate.checks import Check, cases_for, cases_for_pairs, checks
 from tests.gate.compilation import few_optimizations
+from tests.gate.limit_rate import rate_cases
 from tests.gate.selection import SELECTION, Selection
 from tests.gate.stochastic import few_cases
 from tests.gate.summary import Tag
 
-PAIRS = ("pair", "stochastic_pair", "stochastic_case", "stochastic_few")
+PAIRS = ("pair", "stochastic_pair", "stochastic_case", "stochastic_few", "limit_case")
 """Fixtures whose value is a method and a case."""
 
 
@@ -28,8 +30,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("check", cells, ids=[check.id for check in cells])
     for fixture in PAIRS:
         if fixture in metafunc.fixturenames:
-            methods = [method for method in selection.methods.values()
-                       if fixture == "pair" or method.kind == "stochastic"]
+            kind = fixture.partition("_")[0]  # "pair": of every kind
+            methods = [method for method in selection.methods.values() if kind in ("pair", method.kind)]
             pairs = [(method, case) for method in methods for case in _cases_of(fixture, method, selection)]
             metafunc.parametrize(fixture, pairs, ids=[f"{method.name}-{case.name}" for method, case in pairs])
     if "method" in metafunc.fixturenames:
@@ -41,6 +43,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _cases_of(fixture: str, method: Method, selection: Selection) -> Sequence[Case]:
     if fixture == "stochastic_few":
         return few_cases(method, selection.device)
+    if fixture == "limit_case":
+        return rate_cases()
     return cases_for(method.kind) if fixture == "stochastic_case" else cases_for_pairs(method.kind)
 
 
