@@ -51,8 +51,8 @@ LIMIT_STANDARD_ERRORS = 6.0
 LIMIT_BIAS = 4.0
 
 # A limit kernel against what averages at finite width tend to, in the cases of tests/gate/limit_rate.py: standard
-# errors for each of their 7 numbers (6 cases together: 3e-4), those of the band of rates, and what O(1/n²) may add to the
-# rate of 1/n at n ≥ 4.
+# errors for each of their 7 numbers (6 cases together: 3e-4), those of the band of rates, and what O(1/n²) may add to
+# the rate of 1/n at n ≥ 4.
 LIMIT_RATE_STANDARD_ERRORS = 4.5
 LIMIT_RATE_ALLOWANCE = 0.1
 LIMIT_RATE_BAND = 3.0
