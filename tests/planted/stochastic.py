@@ -71,7 +71,7 @@ class Projections:
         left, right = jacobians(case, case.x1, names), jacobians(case, second_inputs(case), names)
         v = self.draw(request, left.shape[-1], proj_dim)
         other = self.other_for_x2 or (self.other_for_given_x2 and case.x2 is not None)
-        w = v + 0.3 * np.random.default_rng(request.seed).standard_normal(v.shape) if other else v
+        w = v + 0.3 * np.random.default_rng([request.seed, 1]).standard_normal(v.shape) if other else v
         kernel = np.tensordot(left @ v, right @ w, (2, 2)).transpose(0, 2, 1, 3)
         kernel *= self.factor / (proj_dim if self.divided else 1)
         kernel[:, :, 0] *= np.sqrt(self.factor_of_output_0)
