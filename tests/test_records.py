@@ -63,9 +63,10 @@ def test_clopper_pearson() -> None:
 
 
 def test_the_law_of_a_mean_of_squares() -> None:
-    """χ² with 4 degrees of freedom: P(χ² ≤ x) = 1 − exp(−x/2)(1 + x/2)."""
-    for x in (0.5, 4.0, 9.0):
-        assert distribution(np.full(2, 1.0), 2, x / 2) == pytest.approx(1 - np.exp(-x / 2) * (1 + x / 2), abs=1e-4)
+    """χ² with 2k degrees of freedom is above x with the probability that a Poisson variable of mean x/2 is below k."""
+    for x in (60.0, 80.0, 100.0):
+        above = sum(math.exp(-x / 2) * (x / 2) ** k / math.factorial(k) for k in range(40))
+        assert distribution(np.full(2, 1.0), 40, x / 40) == pytest.approx(1 - above, abs=1e-9)
 
 
 def test_power_is_what_simulation_finds() -> None:

@@ -58,7 +58,7 @@ from tests.records.power import power, rademacher_margin
 from tests.records.wishart import draw_kernels
 
 PATH = Path(__file__).with_suffix(".json")
-RUNS, METHOD_SEEDS, BATCH = 10_000, 100, 500
+RUNS, METHOD_SEEDS, BATCH = 10_000, 64, 500
 
 _SCREEN = 4.0
 """Standard errors, to leading order, within which no statistic can fail: `_screen_is_sound` sees to it. Only kernels
