@@ -36,7 +36,7 @@ UNSUPPORTED = 30
 def test_laws(method: Method, family: Family, selection: Selection, request: pytest.FixtureRequest) -> None:
     """Prints (`pytest -rP` shows it) on how many networks each law was asked."""
     option = request.config.option
-    long, jax = option.laws_examples is not None, method.framework == "jax"
+    long, jax = bool(option.laws_examples), method.framework == "jax"
     n_examples = option.laws_examples or (1 if jax else EXAMPLES)
     held: Counter[str] = Counter()
     refused: list[str] = []
