@@ -21,9 +21,10 @@ from hypothesis.errors import Unsatisfiable
 
 from impls import Method, unsupported
 from reference import seed_of
-from tests.gate.laws import Subject, judge, laws_of
+from tests.gate.laws import judge, laws_of
 from tests.gate.random_networks import FAMILIES, SEEDED, Family, RandomNetwork, random_networks, smooth
 from tests.gate.selection import Selection
+from tests.gate.subject import Subject
 
 EXAMPLES = 3
 FURTHER = 40
