@@ -82,3 +82,10 @@ def kernels(session: nox.Session) -> None:
     """Prove every reference kernel anew and write it to reference/kernels/; with `-- --check`, only compare."""
     session.install("-c", "constraints.txt", "-e", ".")
     session.run("python", "-m", "reference", "regenerate", *session.posargs)
+
+
+@nox.session
+def false_alarms(session: nox.Session) -> None:
+    """How often the gate fails a right random method: simulate it, write tests/records/false_alarms.json (minutes)."""
+    install(session)
+    session.run("python", "-m", "tests.records.false_alarms", *session.posargs, env=ONE_THREAD)
