@@ -48,6 +48,21 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Methods with one mistake each against the gate; prints the kill table and writes docs/mutants.md."""
+    install(session)
+    session.run("python", "-m", "tests.mutants", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """The comparison, the gate and the closed form mutated line by line (mutmut); writes docs/mutation.md."""
+    install(session)
+    session.install("-c", "constraints.txt", "mutmut")
+    session.run("python", "-m", "tests.mutation", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
 def laws(session: nox.Session) -> None:
     """Every method to every law on 100 random networks of each family: an hour; ARGS go to pytest, e.g. --laws-seed."""
     install(session)

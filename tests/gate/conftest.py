@@ -1,17 +1,19 @@
 """The gate's parametrization: `check` is one cell of the matrix, `method` a method, `pair` a method on a case
 (`stochastic_pair`: of the stochastic methods only; `stochastic_case`: on every case; `stochastic_few`: on a few;
-`limit_case`: a limit method on the cases of its rate), `registered` a method of the registry."""
+`limit_case`: a limit method on the cases of its rate), `exact_method` and `stochastic_method` one of that kind,
+`registered` a method of the registry."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from impls import names
-from impls.protocol import Method
+from impls.protocol import Kind, Method
 from reference import Case
 from tests.gate.checks import Check, cases_for, cases_for_pairs, checks
 from tests.gate.compilation import few_optimizations
@@ -22,6 +24,10 @@ from tests.gate.summary import Tag
 
 PAIRS = ("pair", "stochastic_pair", "stochastic_case", "stochastic_few", "limit_case")
 """Fixtures whose value is a method and a case."""
+
+METHODS: dict[str, tuple[Kind, ...]] = {
+    "method": get_args(Kind), "exact_method": ("exact",), "stochastic_method": ("stochastic",)}
+"""Fixtures whose value is a method, of these kinds."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -35,8 +41,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             methods = [method for method in selection.methods.values() if kind in ("pair", method.kind)]
             pairs = [(method, case) for method in methods for case in _cases_of(fixture, method, selection)]
             metafunc.parametrize(fixture, pairs, ids=[f"{method.name}-{case.name}" for method, case in pairs])
-    if "method" in metafunc.fixturenames:
-        metafunc.parametrize("method", selection.methods.values(), ids=list(selection.methods))
+    for fixture, kinds in METHODS.items():
+        if fixture in metafunc.fixturenames:
+            methods = [method for method in selection.methods.values() if method.kind in kinds]
+            metafunc.parametrize(fixture, methods, ids=[method.name for method in methods])
     if "registered" in metafunc.fixturenames:
         registered = [method for name, method in selection.methods.items() if name in names()]
         metafunc.parametrize("registered", registered, ids=[method.name for method in registered])
