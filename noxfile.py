@@ -19,9 +19,9 @@ WORKERS = str(min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-# The first and the last releases that pyproject.toml claims (tests/test_versions.py holds the two together); what a line
-# does not name is as in constraints.txt. To claim another release of PyTorch, add it here: its build for the CPU is
-# 200 MB and comes from PyTorch's own index, the one that pip finds without it brings 3 GB of CUDA.
+# The first and the last releases that pyproject.toml claims (tests/test_versions.py holds the two together); what a
+# line does not name is as in constraints.txt. To claim another release of PyTorch, name it here: its build for the CPU
+# comes from PyTorch's own index, and the one that pip finds elsewhere brings gigabytes of CUDA.
 VERSIONS = {
     "lowest": {"jax": "0.8.0", "jaxlib": "0.8.0", "torch": "2.13.0"},
     "newest": {"jax": "0.10.2", "jaxlib": "0.10.2", "torch": "2.13.0"},

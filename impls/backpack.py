@@ -1,4 +1,4 @@
-"""BackPACK 1.7.1 (Dangel et al. 2020, arXiv 1912.10985): per-example gradients (`BatchGrad`), a backward pass an output.
+"""BackPACK 1.7.1 (Dangel et al. 2020, arXiv 1912.10985): per-example gradients (`BatchGrad`), one pass an output.
 
 Convention: the gradients of a sum over examples, (N, *shape) for each parameter; the kernel is contracted here, nothing
 else is converted. Modules are known by their classes. It declares torchvision, of which only an example needs anything.

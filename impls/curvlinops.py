@@ -46,8 +46,9 @@ def _batches(x: Tensor, batch_size: int | None) -> list[tuple[Tensor, Tensor]]:
 
 def _refusal(case: Case) -> str | None:
     if "Unused" in parameter_owners(case):
-        return ("curvlinops maps the products over their last axis, which PyTorch refuses where the outputs do not depend "
-                "on a parameter (RuntimeError: The expanded size of the tensor must match the existing size)")
+        # github.com/pytorch/pytorch/issues/178425
+        return ("curvlinops maps its products over their last axis, which PyTorch cannot where the outputs do not "
+                "depend on a parameter (RuntimeError: The expanded size of the tensor must match the existing size)")
     return unsupported_forward_mode(case)
 
 

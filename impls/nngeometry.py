@@ -1,8 +1,8 @@
 """nngeometry 0.4 (George 2021, github.com/tfjgeorge/nngeometry): Gram matrix and Jacobian from hooks on the layers.
 
 Convention: layout (O, N1, O, N2), x2 = x1 only, parameters of whole layers, frozen ones included. Converted: axes
-permuted; x2 ≠ x1 is a block of the Gram matrix of x1 and x2 together; the diagonal and the trace are taken from the full
-kernel; from Jacobians the columns of frozen parameters are left out, which a Gram matrix does not allow.
+permuted; x2 ≠ x1 is a block of the Gram matrix of x1 and x2 together; the diagonal and the trace are taken from the
+full kernel; from Jacobians the columns of frozen parameters are left out, which a Gram matrix does not allow.
 Layers are known by the names of their classes (`LayerCollection`). It declares torchvision, which it does not import.
 """
 

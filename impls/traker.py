@@ -1,7 +1,7 @@
-"""traker 0.3.2 (Park et al. 2023, arXiv 2303.14186): per-example gradients, projected at random by its `BasicProjector`.
+"""traker 0.3.2 (Park et al. 2023, arXiv 2303.14186): per-example gradients, projected by its `BasicProjector`.
 
-Convention: g P with P of independent entries of variance 1, not divided by its dimension S. Converted: K̂ = φ₁ φ₂ᵀ/S with
-φ = (J P) for every example and output. One P serves all of them. Its faster projector needs CUDA and is not used.
+Convention: g P with P of independent entries of variance 1, not divided by its dimension S. Converted: K̂ = φ₁ φ₂ᵀ/S
+with φ = J P for every example and output. One P serves all of them. Its faster projector needs CUDA and is not used.
 
 Blocks of 100 columns are drawn from the seeds seed + 1000·block, so that of two seeds which differ by a multiple of
 1000 the second repeats blocks of the first; the request's seed is spread out first.
@@ -81,7 +81,8 @@ def _spread(seed: int) -> int:
 def _project(module: nn.Module, trained: list[str], projector: BasicProjector, x: Tensor) -> Tensor:
     """φ of every example and output, (N, O, S)."""
     n_outputs = module(x[:1]).numel()
-    gradients: Any = FunctionalGradientComputer(module, _Output(), projector.grad_dim, projector.dtype, x.device, trained)  # pyright: ignore[reportArgumentType]
+    output: Any = _Output()
+    gradients = FunctionalGradientComputer(module, output, projector.grad_dim, projector.dtype, x.device, trained)
     index = torch.arange(n_outputs, device=x.device)
     # Each example once for every output: traker differentiates one number for each.
     rows = gradients.compute_per_sample_grad((x.repeat_interleave(n_outputs, 0), index.repeat(len(x))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -171,8 +172,7 @@ def test_what_is_known_to_be_wrong_concerns_some_case(entry: Any) -> None:
 def test_nothing_is_expected_of_another_version() -> None:
     entry = next(entry for entry in KNOWN_WRONG if entry.methods == "backpack.*")
     assert known_wrong("backpack.batch_grad", case("mlp_relu"), "float64") is None
-    other = type(entry)(entry.methods, entry.condition, entry.distribution, "0.0", entry.reason)
-    assert known_wrong("backpack.batch_grad", case("tied_dense"), "float64", [other]) is None
+    assert not replace(entry, version="0.0").applies("backpack.batch_grad", case("tied_dense"), "float64")
 
 
 def test_a_tied_model_of_a_user_is_wrong_as_known() -> None:

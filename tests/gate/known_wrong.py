@@ -1,14 +1,14 @@
 """What the gate found wrong in other people's libraries: expected failures, strict, each with its reason and version.
 
-A kernel that a library computes without complaint, and wrongly, is no "unsupported" case: it is computed, must fail, and
-is counted apart. In another version nothing is expected, so that the gate says whether it was mended.
+A kernel that a library computes without complaint, and wrongly, is no "unsupported" case: it is computed, must fail,
+and is counted apart. In another version nothing is expected, so that the gate says whether it was mended.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -24,7 +24,7 @@ def is_convolutional(case: Case) -> bool:
 
 
 def has_groups(case: Case) -> bool:
-    return any(isinstance(layer, Convolution) and layer.groups > 1 for layer in _layers(case, Convolution))
+    return any(getattr(layer, "groups", 1) > 1 for layer in _layers(case, Convolution))
 
 
 def has_weight_normalisation(case: Case) -> bool:
@@ -60,22 +60,24 @@ class KnownWrong:
 
 
 KNOWN_WRONG = (
-    KnownWrong("nngeometry.*", is_tied, "nngeometry", "0.4", "a parameter of two layers is taken for two parameters, and "
-               "the products of its two derivatives are lost", "https://github.com/tfjgeorge/nngeometry/issues/94"),
-    KnownWrong("nngeometry.*", has_groups, "nngeometry", "0.4", "a grouped convolution is taken for one without groups, "
-               "whose further weights are counted"),
-    KnownWrong("nngeometry.*", has_weight_normalisation, "nngeometry", "0.4", "layers with a parametrization are left "
-               "out without a word"),
-    KnownWrong("nngeometry.gram", is_convolutional, "nngeometry", "0.4", "the gradients of convolutions are held in "
-               "float32 for a network in float64", dtypes=("float64",)),
-    KnownWrong("backpack.*", is_tied, "backpack-for-pytorch", "1.7.1", "of a parameter of two layers only the gradients "
-               "of one are kept", "https://github.com/f-dangel/backpack/issues/248"),
+    KnownWrong("nngeometry.*", is_tied, "nngeometry", "0.4",
+               "a parameter of two layers is taken for two, and the products of its two derivatives are lost",
+               "https://github.com/tfjgeorge/nngeometry/issues/94"),
+    KnownWrong("nngeometry.*", has_groups, "nngeometry", "0.4",
+               "a grouped convolution is taken for one without groups, whose further weights are counted"),
+    KnownWrong("nngeometry.*", has_weight_normalisation, "nngeometry", "0.4",
+               "layers with a parametrization are left out without a word"),
+    KnownWrong("nngeometry.gram", is_convolutional, "nngeometry", "0.4",
+               "the gradients of convolutions are held in float32 for a network in float64", dtypes=("float64",)),
+    KnownWrong("backpack.*", is_tied, "backpack-for-pytorch", "1.7.1",
+               "of a parameter of two layers only the gradients of one are kept",
+               "https://github.com/f-dangel/backpack/issues/248"),
 )
 
 
-def known_wrong(method: str, case: Case, dtype: DType, known: Iterable[KnownWrong] = KNOWN_WRONG) -> KnownWrong | None:
+def known_wrong(method: str, case: Case, dtype: DType) -> KnownWrong | None:
     """Why this kernel is expected to be wrong, or None."""
-    return next((entry for entry in known if entry.applies(method, case, dtype)), None)
+    return next((entry for entry in KNOWN_WRONG if entry.applies(method, case, dtype)), None)
 
 
 def expected_failure(method: str, case: Case, dtype: DType) -> pytest.MarkDecorator | None:
