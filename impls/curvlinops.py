@@ -8,6 +8,7 @@ Convention: rows of J are examples and then outputs, columns the given parameter
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,15 +26,16 @@ def jacobian_products(module: nn.Module, x1: Tensor, x2: Tensor | None, request:
     """The full kernel from products with the identity. Memory N2·O·P for J₂ᵀ."""
     x2 = x1 if x2 is None else x2
     params = [param for param in module.parameters() if param.requires_grad]
-    dtype, settings = params[0].dtype, {"check_deterministic": False}
+    dtype = params[0].dtype
+    settings: dict[str, Any] = {"check_deterministic": False}  # the check draws from the process's random generator
     with precision(dtype):
         left = JacobianLinearOperator(module, params, _batches(x1, request.batch_size), num_data=len(x1), **settings)
         right = TransposedJacobianLinearOperator(module, params, _batches(x2, request.batch_size), num_data=len(x2),
                                                  **settings)
         rows = right.shape[1]
         with torch.no_grad():
-            products = left @ (right @ torch.eye(rows, dtype=dtype, device=x1.device))
-    full = products.detach().reshape(len(x1), -1, len(x2), rows // len(x2)).transpose(1, 2)
+            products: Any = left @ (right @ torch.eye(rows, dtype=dtype, device=x1.device))
+    full = products.reshape(len(x1), -1, len(x2), rows // len(x2)).transpose(1, 2)
     if request.outputs == "full":
         return full.contiguous()
     diagonal = full.diagonal(dim1=2, dim2=3)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +64,8 @@ def _loader(x: Tensor, batch_size: int | None) -> DataLoader:
 
 def _trained_columns(module: nn.Module) -> Tensor:
     """Which columns of a Jacobian belong to trained parameters; they stand layer by layer, weight before bias."""
-    known = LayerCollection.from_model(module)
+    from_model: Any = LayerCollection.from_model  # it takes no self, and is no static method
+    known = from_model(module)
     modules, _ = known.get_layerid_module_maps(module)
     columns = [torch.zeros(0, dtype=torch.bool)]
     for name, layer in known.layers.items():

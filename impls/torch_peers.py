@@ -112,7 +112,7 @@ def _between_factors(layer: NTKLinear | NTKConv2d) -> nn.Module:
     else:
         plain = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding,  # pyright: ignore[reportArgumentType]
                           bias=layer.bias is not None, device="meta")
-    plain.weight, plain.bias = layer.weight, layer.bias
+    plain.weight, plain.bias = layer.weight, layer.bias  # pyright: ignore[reportAttributeAccessIssue]
     outer = 1.0 if layer.bias is None else layer.bias_scale
     return nn.Sequential(Scale(layer.weight_scale / outer), plain, Scale(outer)).eval()
 

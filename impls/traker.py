@@ -29,7 +29,7 @@ with warnings.catch_warnings():
     from trak.gradient_computers import FunctionalGradientComputer
     from trak.projectors import BasicProjector, ProjectionType
 
-DISTRIBUTIONS = {"gaussian": ProjectionType.normal, "rademacher": ProjectionType.rademacher}
+DISTRIBUTIONS: dict[str, Any] = {"gaussian": ProjectionType.normal, "rademacher": ProjectionType.rademacher}
 
 @dataclass(frozen=True)
 class RandomProjection:

@@ -6,11 +6,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 import pytest
 
 from impls.protocol import Kind, Method
+from reference import Case
 from tests.gate.checks import Check, cases_for_pairs, checks
 from tests.gate.compilation import few_optimizations
 from tests.gate.known_wrong import expected_failure
@@ -60,7 +61,7 @@ def _expected_failure(item: pytest.Item) -> pytest.MarkDecorator | None:
     if isinstance(check := params.get("check"), Check):
         return expected_failure(check.method, check.case, check.dtype)
     if item.originalname in AGAINST_THE_TRUTH:
-        method, case = params["pair"]
+        method, case = cast("tuple[Method, Case]", params["pair"])
         return expected_failure(method.name, case, "float64")
     return None
 
