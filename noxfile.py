@@ -76,6 +76,14 @@ def _constraints(session: nox.Session, pins: dict[str, str]) -> str:
 
 
 @nox.session
+def laws(session: nox.Session) -> None:
+    """Every method to every law on 100 random networks of each family: an hour; ARGS go to pytest, e.g. --laws-seed."""
+    install(session)
+    session.run("pytest", "tests/gate/test_laws.py", "--laws-examples", "100", "-n", WORKERS, *session.posargs,
+                env=ONE_THREAD)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Benchmark every method; ARGS go to `python -m bench run`."""
     install(session)

@@ -28,6 +28,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="where the methods run (default: %(default)s)")
     group.addoption("--optimized", action="store_true",
                     help="let JAX compile with all optimizations, as its users do: twice the time")
+    group.addoption("--laws-examples", metavar="N", type=int,
+                    help="hold every method to every law on N random networks of each family (default: few of each)")
+    group.addoption("--laws-seed", metavar="SEED", type=int, default=0,
+                    help="which random networks are drawn (default: %(default)s)")
 
 
 def pytest_configure(config: pytest.Config) -> None:

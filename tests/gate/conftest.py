@@ -1,5 +1,5 @@
 """The gate's parametrization: `check` is one cell of the matrix, `method` a method, `pair` a method on a case
-(`stochastic_pair`: of the stochastic methods only)."""
+(`stochastic_pair`: of the stochastic methods only), `registered` a method of the registry."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import cast, get_args
 
 import pytest
 
+from impls import names
 from impls.protocol import Kind, Method
 from reference import Case
 from tests.gate.checks import Check, cases_for_pairs, checks
@@ -31,6 +32,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(fixture, pairs, ids=[f"{method.name}-{case.name}" for method, case in pairs])
     if "method" in metafunc.fixturenames:
         metafunc.parametrize("method", selection.methods.values(), ids=list(selection.methods))
+    if "registered" in metafunc.fixturenames:
+        registered = [method for name, method in selection.methods.items() if name in names()]
+        metafunc.parametrize("registered", registered, ids=[method.name for method in registered])
     if "name" in metafunc.fixturenames:
         metafunc.parametrize("name", selection.names)
 

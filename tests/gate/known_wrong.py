@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import get_args
 
 import pytest
 
@@ -78,6 +79,12 @@ KNOWN_WRONG = (
 def known_wrong(method: str, case: Case, dtype: DType) -> KnownWrong | None:
     """Why this kernel is expected to be wrong, or None."""
     return next((entry for entry in KNOWN_WRONG if entry.applies(method, case, dtype)), None)
+
+
+def known_reason(method: str, case: Case) -> str | None:
+    """For tests of laws, which a wrong kernel need not break: why the method is wrong on this case, in any dtype."""
+    entries = [known_wrong(method, case, dtype) for dtype in get_args(DType)]
+    return next((f"known to be wrong: {entry}" for entry in entries if entry is not None), None)
 
 
 def expected_failure(method: str, case: Case, dtype: DType) -> pytest.MarkDecorator | None:

@@ -39,7 +39,7 @@ class Tag:
         return None if values is None else cls(*values)  # type: ignore[misc]
 
 
-@dataclass(eq=False)  # pytest puts its plugins into sets
+@dataclass(eq=False)  # pluggy keeps plugins in sets
 class GateSummary:
     """A pytest plugin of the controller."""
 
