@@ -1,0 +1,69 @@
+"""The networks on which the choice of ``method="auto"`` is judged: the quick grid, and others that nothing was fitted to."""
+
+from __future__ import annotations
+
+from bench.data import digits
+from bench.profiles import PROFILES, cases_of
+from reference import MLP, Case, Conv, ConvNet, Layered, random_case
+from reference.layered import Described
+from reference.layers import (
+    Activate,
+    Attention,
+    BatchNorm,
+    Convolution,
+    Dense,
+    Embedding,
+    GlobalPool,
+    Layer,
+    LayerNorm,
+    Positions,
+    Recurrent,
+    Residual,
+)
+
+
+def quick_cases() -> list[Case]:
+    """Those of ``python -m bench run``: 16 digits, MLPs of three widths and a ConvNet, with 1 and 10 outputs."""
+    return [source.build() for source in cases_of(PROFILES["quick"], digits())]
+
+
+def held_out_cases() -> list[Case]:
+    """Other widths, depths, numbers of examples and outputs, other layers; x2 = x1 where N2 is 0."""
+    return [_case(name, *sizes) for name, sizes in _HELD_OUT.items()]
+
+
+def _case(name: str, network: Described, n1: int, n2: int) -> Case:
+    case = random_case(name, network, n1, max(n2, 1))
+    return case if n2 else case.with_symmetry()
+
+
+def _block(name: str, width: int, n_heads: int) -> tuple[Layer, ...]:
+    return (Residual((LayerNorm(f"{name}.norm1"), Attention(f"{name}.attention", n_heads))),
+            Residual((LayerNorm(f"{name}.norm2"), Dense(f"{name}.dense1", 2 * width), Activate("gelu"),
+                      Dense(f"{name}.dense2", width))))
+
+
+# name: (network, N1, N2)
+_HELD_OUT: dict[str, tuple[Described, int, int]] = {
+    "linear_o10": (MLP((32, 10)), 24, 0),
+    "mlp_tiny": (MLP((4, 12, 1), "tanh"), 6, 0),
+    "mlp_few_parameters_o40": (MLP((2, 2, 40), "tanh"), 12, 8),
+    "mlp_d1_w512_n64_o3": (MLP((100, 512, 3)), 64, 0),
+    "mlp_d6_w128_n32_n24_o10": (MLP((20, *[128] * 6, 10), "gelu"), 32, 24),
+    "mlp_d2_w1536_n4_n40_o1": (MLP((64, 1536, 1536, 1)), 4, 40),
+    "mlp_d3_w96_n100_o1": (MLP((10, 96, 96, 96, 1), "tanh"), 100, 0),
+    "convnet_c24_stride_n8_n5_o10": (
+        ConvNet((3, 12, 12), (Conv(24, padding=(1, 1)), Conv(24, stride=(2, 2), padding=(1, 1))), (10,), "global"),
+        8, 5),
+    "convnet_pool_dense_n12_o1": (ConvNet((1, 12, 12), (Conv(8, pool=(2, 2)), Conv(12)), (32, 1)), 12, 0),
+    "resnet_n6_o4": (Layered((3, 8, 8), (
+        Convolution("stem", 16, padding=(1, 1), bias=False), BatchNorm("stem_norm"), Activate("relu"),
+        Residual((Convolution("first", 16, padding=(1, 1), bias=False), BatchNorm("first_norm"), Activate("relu"),
+                  Convolution("second", 16, padding=(1, 1)))),
+        Activate("relu"), GlobalPool(), Dense("head", 4))), 6, 0),
+    "transformer_t8_d32_n4_n3": (Layered((8,), (
+        Embedding("tokens", 6, 32), Positions("positions"), *_block("block0", 32, 4), *_block("block1", 32, 4),
+        LayerNorm("norm"), Dense("tokens", 6, bias=False))), 4, 3),
+    "recurrent_t10_w48_n16_o2": (Layered((10, 6), (Recurrent("cell", 48), Dense("head", 2))), 16, 0),
+}
+
