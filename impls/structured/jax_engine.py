@@ -12,39 +12,53 @@ import numpy as np
 from impls.jax_support import Batched, flat_outputs
 from impls.structured import planner
 from impls.structured.jax_analysis import Analysis, analyse
-from impls.structured.jax_contract import contract
+from impls.structured.jax_contract import SUM, contract
 from impls.structured.jax_factors import Arrays, Factors
 from impls.structured.jax_trace import Program, Value, trace
+
+Kernels = dict[int, Any]
+"""By the number of the parameter, or their sum as `SUM`."""
 
 
 class Engine:
     """The kernel of ``f(params, x)`` for parameters and examples of given shapes.
 
     `params`: any pytree of floating-point arrays. `memory_limit`: bytes beyond the kernel itself, None for no limit.
+    `apart`: that of each parameter by itself, for `components`.
     """
 
     def __init__(self, f: Batched, params: Any, x1: Any, x2: Any | None, *, outputs: planner.Outputs,
-                 batch_size: int | None = None, memory_limit: int | None = None) -> None:
+                 batch_size: int | None = None, memory_limit: int | None = None, apart: bool = False) -> None:
         leaves, self.structure = jax.tree.flatten(params)
         self.outputs: planner.Outputs = outputs
         self.dtype = jnp.result_type(*leaves)
         program = trace(lambda some, x: flat_outputs(f(self.structure.unflatten(some), x[None]), 1)[0], leaves, x1[0])
-        names = [jax.tree_util.keystr(path, simple=True, separator=".")
-                 for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-        self.analysis = analyse(program, names)
+        self.apart = apart
+        self.names = [jax.tree_util.keystr(path, simple=True, separator=".")
+                      for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        self.analysis = analyse(program, self.names)
         task = planner.Task(len(x1), None if x2 is None else len(x2), program.n_outputs, outputs, self.dtype.itemsize,
                             _example_bytes(program), batch_size, memory_limit)
         self.plan = planner.plan(task, self.analysis.parameters)
-        self.factors = Factors(self.analysis, self.plan, self.dtype)
+        self.factors = Factors(self.analysis, self.plan, self.dtype, join=not apart)
         # Two functions: what XLA compiles as one it fuses as one, and computes a factor anew for every slice of it.
         self.passes, self.contraction = jax.jit(self._passes), jax.jit(self._contraction)
         self.recomputed = jax.jit(self._recomputed)
 
     def __call__(self, params: Any, x1: Any, x2: Any | None) -> jax.Array:
         """The kernel, laid out as the request's outputs say."""
+        found = self._kernels(params, x1, x2)
+        return found[SUM] if found else self._zeros()
+
+    def components(self, params: Any, x1: Any, x2: Any | None) -> dict[str, jax.Array]:
+        """The kernel of each parameter by its name: its place in the pytree, as in ``layers.0.weight``."""
+        found = self._kernels(params, x1, x2)
+        return {name: found[i] if i in found else self._zeros() for i, name in enumerate(self.names)}
+
+    def _kernels(self, params: Any, x1: Any, x2: Any | None) -> dict[int, jax.Array]:
         leaves = jax.tree.leaves(params)
         if not self.factors.terms:
-            return jnp.zeros(self._shape(), self.dtype)
+            return {}
         if self.plan.recompute:
             return self.recomputed(leaves, x1, x2)
         factors1 = self.passes(leaves, x1)
@@ -55,17 +69,17 @@ class Engine:
         # The backward pass has its cotangents as matrices of N·O rows: in any other shape XLA computes them once more.
         return {name: a.reshape(-1, *a.shape[2:]) if name.endswith(".g") else a for name, a in arrays.items()}
 
-    def _contraction(self, factors1: Arrays, factors2: Arrays | None) -> Any:
+    def _contraction(self, factors1: Arrays, factors2: Arrays | None) -> Kernels:
         size1, size2, n_outputs = self.plan.block1, self.plan.block2, self.plan.task.n_outputs
         left, right = ({name: a.reshape(-1, n_outputs, *a.shape[1:]) if name.endswith(".g") else a
                         for name, a in arrays.items()} for arrays in (factors1, factors2 or factors1))
         return self._fill(lambda i, j: self._contract(_rows(left, i, size1), _rows(right, j, size2)), size1, size2)
 
-    def _recomputed(self, leaves: list[Any], x1: Any, x2: Any | None) -> Any:
+    def _recomputed(self, leaves: list[Any], x1: Any, x2: Any | None) -> Kernels:
         """The passes made anew for each pair of blocks."""
         plan, other = self.plan, x1 if x2 is None else x2
 
-        def block(i: Any, j: Any) -> Any:
+        def block(i: Any, j: Any) -> Kernels:
             left = self._examples(leaves, _rows(x1, i, plan.block1))
             return self._contract(left, self._examples(leaves, _rows(other, j, plan.block2)))
 
@@ -74,16 +88,19 @@ class Engine:
     def _examples(self, leaves: list[Any], x: Any) -> Arrays:
         return jax.vmap(lambda example: self.factors(leaves, example))(x)
 
-    def _contract(self, left: Arrays, right: Arrays) -> Any:
-        return contract(self.factors.terms, left, right, self.outputs, self.dtype)
+    def _contract(self, left: Arrays, right: Arrays) -> Kernels:
+        return contract(self.factors.terms, left, right, self.outputs, self.dtype, apart=self.apart)
 
     def _shape(self) -> tuple[int, ...]:
         task = self.plan.task
         outputs = {"full": (task.n_outputs,) * 2, "diagonal": (task.n_outputs,), "trace": ()}[self.outputs]
         return (task.n1, task.n1 if task.n2 is None else task.n2, *outputs)
 
-    def _fill(self, block: Callable[[Any, Any], Any], size1: int, size2: int) -> Any:
-        """The kernel from its blocks; with x2 = x1 those of the upper triangle, each written to both places."""
+    def _zeros(self) -> jax.Array:
+        return jnp.zeros(self._shape(), self.dtype)
+
+    def _fill(self, block: Callable[[Any, Any], Kernels], size1: int, size2: int) -> Kernels:
+        """The kernels from their blocks; with x2 = x1 those of the upper triangle, each written to both places."""
         shape, symmetric = self._shape(), self.plan.task.n2 is None
         starts = _starts(shape[0], size1, shape[1], size2, symmetric)
         if len(starts) == 1:
@@ -92,13 +109,16 @@ class Engine:
         rest = (np.int32(0),) * (len(shape) - 2)
         swap = {"full": (1, 0, 3, 2), "diagonal": (1, 0, 2), "trace": (1, 0)}[self.outputs]
 
-        def body(k: Any, kernel: Any) -> Any:
-            i, j = table[k]
-            values = block(i, j)
+        def write(kernel: Any, values: Any, i: Any, j: Any) -> Any:
             kernel = jax.lax.dynamic_update_slice(kernel, values, (i, j, *rest))
             return jax.lax.dynamic_update_slice(kernel, values.transpose(swap), (j, i, *rest)) if symmetric else kernel
 
-        return jax.lax.fori_loop(0, len(starts), body, jnp.zeros(shape, self.dtype))
+        def body(k: Any, kernels: Kernels) -> Kernels:
+            i, j = table[k]
+            return {key: write(kernels[key], values, i, j) for key, values in block(i, j).items()}
+
+        empty = {key: jax.lax.empty(shape, self.dtype) for key in jax.eval_shape(block, 0, 0)}
+        return jax.lax.fori_loop(0, len(starts), body, empty)
 
 
 def _starts(n1: int, size1: int, n2: int, size2: int, symmetric: bool) -> np.ndarray:
@@ -119,7 +139,7 @@ def _panels(compute: Callable[[Any], Arrays], x: Any, size: int) -> Arrays:
         return compute(x)
     starts = jnp.asarray([min(i, n - size) for i in range(0, n, size)], jnp.int32)
     shapes = jax.eval_shape(compute, x[:size])
-    empty = jax.tree.map(lambda a: jnp.zeros((n, *a.shape[1:]), a.dtype), shapes)
+    empty = jax.tree.map(lambda a: jax.lax.empty((n, *a.shape[1:]), a.dtype), shapes)
 
     def body(k: Any, filled: Arrays) -> Arrays:
         part = compute(_rows(x, starts[k], size))
