@@ -1,4 +1,4 @@
-"""The networks on which the choice of ``method="auto"`` is judged: the quick grid, and others that nothing was fitted to."""
+"""The networks on which ``method="auto"`` is judged: the quick grid, and others that nothing was fitted to."""
 
 from __future__ import annotations
 
@@ -67,3 +67,36 @@ _HELD_OUT: dict[str, tuple[Described, int, int]] = {
     "recurrent_t10_w48_n16_o2": (Layered((10, 6), (Recurrent("cell", 48), Dense("head", 2))), 16, 0),
 }
 
+
+# To fit the factors of `impls.costs`, beside the quick grid.
+_FITTED: dict[str, tuple[Described, int, int]] = {
+    "fit_linear": (MLP((50, 4)), 16, 0),
+    "fit_tiny": (MLP((3, 8, 2)), 4, 3),
+    "fit_few_parameters": (MLP((3, 3, 24)), 10, 0),
+    "fit_mlp_w320_n48": (MLP((30, 320, 320, 5)), 48, 0),
+    "fit_mlp_d4_w192_n20_n30": (MLP((16, *[192] * 4, 3), "tanh"), 20, 30),
+    "fit_mlp_w800_n2_n24": (MLP((40, 800, 1)), 2, 24),
+    "fit_convnet_c12_n10": (ConvNet((2, 10, 10), (Conv(12, padding=(1, 1)), Conv(12, padding=(1, 1))), (6,), "global"),
+                            10, 0),
+    "fit_convnet_c32_n4_n6": (ConvNet((3, 14, 14), (Conv(32, stride=(2, 2)), Conv(32)), (2,), "global", "gelu"), 4, 6),
+    "fit_convnet_dense": (ConvNet((1, 9, 9), (Conv(6, pool=(2, 2)),), (24, 5), activation="tanh"), 14, 0),
+    "fit_resnet": (Layered((3, 10, 10), (
+        Convolution("stem", 12, padding=(1, 1)), BatchNorm("norm"), Activate("relu"),
+        Residual((Convolution("first", 12, padding=(1, 1)), Activate("relu"), Convolution("second", 12, padding=(1, 1)))),
+        GlobalPool(), Dense("head", 2))), 5, 4),
+    "fit_transformer": (Layered((6,), (
+        Embedding("tokens", 4, 24), Positions("positions"), *_block("block0", 24, 2), LayerNorm("norm"),
+        Dense("head", 3))), 6, 0),
+    "fit_recurrent": (Layered((6, 4), (Recurrent("cell", 32), Dense("head", 3))), 8, 5),
+}
+
+
+def fitted_cases() -> list[Case]:
+    """Cases beside the quick grid that the factors of `impls.costs` are fitted to."""
+    return [_case(name, *sizes) for name, sizes in _FITTED.items()]
+
+
+def all_cases() -> list[tuple[str, Case]]:
+    """(group, case): "quick", "fitted" and "held out"."""
+    groups = {"quick": quick_cases, "fitted": fitted_cases, "held out": held_out_cases}
+    return [(group, case) for group, make in groups.items() for case in make()]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.jax_support import flat_outputs, precision, trainable
+from impls.own_batches import OwnBatches, is_batches
 from impls.own_network import OwnNetwork, check_examples, check_finite, check_numbers, one_device, one_dtype
 from impls.user_network import UserNetwork
 from reference import InputError
@@ -24,7 +25,7 @@ def own_network(network: UserNetwork, x1: Any, x2: Any) -> OwnNetwork:
         params = jax.tree.map(jnp.asarray, params)
         leaves = jax.tree.leaves(params)
         where = leaves[0].sharding
-        x1, x2 = _examples(x1, "x1", dtype, where), None if x2 is None else _examples(x2, "x2", dtype, where)
+        x1, x2 = _whole(x1, "x1", dtype, where), None if x2 is None else _whole(x2, "x2", dtype, where)
         check_examples(x1, x2)
         arrays = [("x1", x1), *([] if x2 is None else [("x2", x2)]), *(("params", leaf) for leaf in leaves)]
         for name, array in arrays:
@@ -40,6 +41,14 @@ def _function(network: UserNetwork) -> tuple[Any, Any]:
     from impls import equinox_networks
 
     return equinox_networks.batched(network.model, network.params)
+
+
+def _whole(x: Any, what: str, dtype: DType, where: jax.sharding.Sharding) -> jax.Array:
+    """One array, from batches as well: no JAX method reads them one by one."""
+    if not is_batches(x, what):
+        return _examples(x, what, dtype, where)
+    batches = OwnBatches(x, what, lambda batch, what: _examples(batch, what, dtype, where), lambda x: float(x.sum()))
+    return jnp.concatenate(list(batches))
 
 
 def _examples(x: Any, what: str, dtype: DType, where: jax.sharding.Sharding) -> jax.Array:
