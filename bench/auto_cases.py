@@ -82,7 +82,8 @@ _FITTED: dict[str, tuple[Described, int, int]] = {
     "fit_convnet_dense": (ConvNet((1, 9, 9), (Conv(6, pool=(2, 2)),), (24, 5), activation="tanh"), 14, 0),
     "fit_resnet": (Layered((3, 10, 10), (
         Convolution("stem", 12, padding=(1, 1)), BatchNorm("norm"), Activate("relu"),
-        Residual((Convolution("first", 12, padding=(1, 1)), Activate("relu"), Convolution("second", 12, padding=(1, 1)))),
+        Residual((Convolution("first", 12, padding=(1, 1)), Activate("relu"),
+                  Convolution("second", 12, padding=(1, 1)))),
         GlobalPool(), Dense("head", 2))), 5, 4),
     "fit_transformer": (Layered((6,), (
         Embedding("tokens", 4, 24), Positions("positions"), *_block("block0", 24, 2), LayerNorm("norm"),

@@ -2,9 +2,9 @@
 
 For each case of `bench.auto_cases`, framework and kind of kernel it times every exact method that works on any function
 in turn, in one process on one thread, and writes the medians of their steady states beside the predictions and the
-choice to bench/results/auto-cpu.json (cases that match no pattern stay as they are there). Seconds are those of the
-processor. ``--fit`` fits the factors of `impls.costs` to the cases that are there for it and prints them; ``--report``
-prints the table.
+choice to bench/results/auto-cpu.json, or ``--file=PATH`` (cases that match no pattern stay as they are there). Seconds
+are those of the processor. ``--fit`` fits the factors of `impls.costs` to the cases that are there for it and prints
+them; ``--report`` prints the table.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,14 @@ import impls
 from bench import auto_cases, environment, threads
 from impls import Array, auto, calibration, costs
 from impls.arrays import block_until_ready
+from impls.costs import Work
+from impls.protocol import Framework
 from impls.runtime import set_threads
 from reference import Case, Request
 from reference.case import Outputs
 
 PATH = Path(__file__).parent / "results" / "auto-cpu.json"
-FRAMEWORKS = ("torch", "jax")
+FRAMEWORKS: tuple[Framework, ...] = ("torch", "jax")
 KINDS: tuple[Outputs, ...] = ("full", "trace")
 ROUNDS = 11
 SAMPLE_S = 3e-3
@@ -39,24 +43,24 @@ SLOW = 5.0
 
 def main(arguments: Sequence[str]) -> None:
     patterns = [argument for argument in arguments if not argument.startswith("--")]
-    rows = json.loads(PATH.read_text(encoding="utf-8"))["rows"] if PATH.exists() else []
+    path = next((Path(a.removeprefix("--file=")) for a in arguments if a.startswith("--file=")), PATH)
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     if not {"--fit", "--report"} & set(arguments):
         threads.pin(1)
         for group, case in auto_cases.all_cases():
             if not patterns or any(fnmatch.fnmatch(f"{group}/{case.name}", pattern) for pattern in patterns):
                 rows = _replaced(rows, [_row(group, case, framework, outputs) for framework in FRAMEWORKS
                                         for outputs in KINDS])
-                _write(rows)
+                _write(path, rows)
     if "--fit" in arguments:
         _fit([row for row in rows if row["group"] != "held out"])
     _report(rows)
 
 
-def _row(group: str, case: Case, framework: str, outputs: Outputs) -> dict[str, Any]:
-    set_threads(framework, 1)  # pyright: ignore[reportArgumentType]
+def _row(group: str, case: Case, framework: Framework, outputs: Outputs) -> dict[str, Any]:
+    set_threads(framework, 1)
     request = Request(outputs)
-    rates = calibration.rates(framework, "cpu", "float32")  # pyright: ignore[reportArgumentType]
-    facts = auto.facts_of_case(framework, case, request)  # pyright: ignore[reportArgumentType]
+    facts = auto.facts_of_case(framework, case, request)
     run: dict[str, Callable[[], Array]] = {}
     refused: dict[str, str] = {}
     for name in costs.FACTORS:
@@ -74,7 +78,7 @@ def _row(group: str, case: Case, framework: str, outputs: Outputs) -> dict[str, 
             refused[name] = str(error)
     times = _times(run)
     row = {"group": group, "case": case.name, "framework": framework, "outputs": outputs, "seconds": times,
-           "terms": {name: costs.terms(name, facts, rates) for name in times}, "refused": refused}
+           "work": {name: asdict(costs.work(name, facts)) for name in times}, "refused": refused}
     print(_line(row), flush=True)
     return row
 
@@ -99,9 +103,20 @@ def _sample(compute: Callable[[], Array], calls: int) -> float:
     return (time.process_time() - begin) / calls
 
 
+@cache
+def _rates(framework: Framework) -> calibration.Rates:
+    """Of this machine; the rows of another one are judged by its own, when they are measured."""
+    return calibration.rates(framework, "cpu", "float32")
+
+
+def terms(row: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    """The seconds of each kind of work at this machine's rates."""
+    return {name: costs.terms(Work(**work), _rates(row["framework"])) for name, work in row["work"].items()}
+
+
 def predictions(row: Mapping[str, Any]) -> dict[str, float]:
     """With the factors as they are now."""
-    return {name: auto.predicted(name, terms) for name, terms in row["terms"].items()}
+    return {name: costs.total(name, parts) for name, parts in terms(row).items()}
 
 
 def regret(row: Mapping[str, Any]) -> tuple[str, float]:
@@ -120,11 +135,11 @@ def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
     return row["group"], row["case"], row["framework"], row["outputs"]
 
 
-def _write(rows: list[dict[str, Any]]) -> None:
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     found = environment.describe_environment()
     machine = {"machine": found.machine, "system": found.system, "versions": dict(found.versions)}
     rows = sorted(rows, key=_key)
-    PATH.write_text(json.dumps({"environment": machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({"environment": machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -153,10 +168,10 @@ def _fit(rows: Sequence[Mapping[str, Any]]) -> None:
     from scipy.optimize import nnls
 
     for name in costs.FACTORS:
-        found = [(row["terms"][name], row["seconds"][name]) for row in rows if name in row["seconds"]]
+        found = [(terms(row)[name], row["seconds"][name]) for row in rows if name in row["seconds"]]
         if not found:
             continue
-        matrix = np.array([[term / seconds for term in terms] for terms, seconds in found])
+        matrix = np.array([[part / seconds for part in parts] for parts, seconds in found])
         factors, _ = nnls(matrix, np.ones(len(found)))
         errors = sorted(abs(np.log(matrix @ factors)))
         print(f'    "{name}": Work({", ".join(f"{factor:.3g}" for factor in factors)}),'

@@ -1,13 +1,13 @@
 """``method="auto"``: every exact method that works on any function, its predicted time and memory, and the choice.
 
-The time is that of a kernel in the steady state, after tracing and compilation, which are not counted. What does not fit
-into memory is never chosen. Methods are imported only once they are chosen.
+The time is that of a kernel in the steady state, after tracing and compilation, which are not counted. What does not
+fit into memory is never chosen. Methods are imported only once they are chosen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from impls import calibration, costs, registry
@@ -24,7 +24,7 @@ USABLE = 0.8
 # Blocks of Jacobians are kept within this many bytes even where there is more: larger ones are hardly faster.
 JACOBIAN_BYTES = 2**30
 
-READ_BATCHES = ("structured_torch",)
+READ_BATCHES = costs.STRUCTURED
 """Methods that never need all batches at once."""
 
 
@@ -58,7 +58,7 @@ def candidates(own: OwnNetwork, request: Request, memory_limit: int | None) -> l
     found = [_refitted(candidate, engine, own, request, room) if candidate.name in costs.STRUCTURED else candidate
              for candidate in found]
     if isinstance(own.x1, OwnBatches) or isinstance(own.x2, OwnBatches):
-        found = [_in_batches(candidate, own.framework) for candidate in found]
+        found = [_in_batches(candidate) for candidate in found]
     found.sort(key=lambda candidate: (bool(candidate.obstacle), candidate.seconds))
     if found[0].obstacle:
         raise InputError(f"no method fits: {'; '.join(f'{c.name}: {c.obstacle}' for c in found)}. Ask for outputs="
@@ -72,13 +72,8 @@ def table(found: Sequence[Candidate]) -> str:
             *((c.name, f"{c.seconds * 1e3:.3g} ms", f"{c.bytes / 2**20:.3g} MiB", _note(c, first=c is found[0]))
               for c in found)]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    return "\n".join("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]).rstrip()
-                     for row in rows)
-
-
-def predicted(name: str, terms: Iterable[float]) -> float:
-    """Seconds, from those of each kind of work at the machine's rates (`costs.terms`)."""
-    return sum(factor * term for factor, term in zip(astuple(costs.FACTORS[name]), terms, strict=True))
+    lines = (["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]] for row in rows)
+    return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
 def facts_of_case(framework: Framework, case: Case, request: Request) -> Facts:
@@ -130,18 +125,14 @@ def _planned(own: OwnNetwork, request: Request, memory_limit: int | None) -> tup
 
 def _facts(framework: Framework, f: Any, params: Any, x1: Any, x2: Any, request: Request) -> tuple[Any, Facts]:
     method: Any = registry.load(f"structured_{framework}")
+    some = next(iter(x1)) if isinstance(x1, OwnBatches) else x1
     if framework == "torch":
-        from impls import facts_torch
-        from impls.structured.torch_batches import Batches
-
-        where = next(iter(params.values()))
-        x1, x2 = (Batches(x, where.device, where.dtype) if isinstance(x, OwnBatches) else x for x in (x1, x2))
-        engine = method.engine(f, params, x1, x2, request)
-        return engine, facts_torch.facts(engine, f, params, x1[0:1], request)
-    from impls import facts_jax
-
+        from impls import facts_torch as of_framework
+    else:
+        from impls import facts_jax as of_framework
+    x1, x2 = (of_framework.stand_in(x) if isinstance(x, OwnBatches) else x for x in (x1, x2))
     engine = method.engine(f, params, x1, x2, request)
-    return engine, facts_jax.facts(engine, f, params, x1, request)
+    return engine, of_framework.facts(engine, f, params, some, request)
 
 
 def _candidate(name: str, facts: Facts, rates: calibration.Rates, batch_size: int | None, room: float,
@@ -151,8 +142,8 @@ def _candidate(name: str, facts: Facts, rates: calibration.Rates, batch_size: in
         return Candidate(name, once, costs.held_bytes(name, facts, batch_size), batch_size)
     size = batch_size or _largest(name, facts, min(room, JACOBIAN_BYTES))
     held = costs.held_bytes(name, facts, size)
-    obstacle = "" if held <= room else (f"needs {held / 2**20:.3g} MiB beyond the kernel for blocks of {size} examples, "
-                                        f"and {room / 2**20:.3g} MiB are left")
+    obstacle = "" if held <= room else (f"needs {held / 2**20:.3g} MiB beyond the kernel for blocks of {size} "
+                                        f"examples, and {room / 2**20:.3g} MiB are left")
     return Candidate(name, once * _repeats(facts, size), held, size, obstacle=obstacle)
 
 
@@ -186,7 +177,7 @@ def _refitted(candidate: Candidate, engine: Any, own: OwnNetwork, request: Reque
     return replace(candidate, bytes=held, memory_limit=limit, obstacle=obstacle, engine=engine)
 
 
-def _in_batches(candidate: Candidate, framework: Framework) -> Candidate:
-    if candidate.name in READ_BATCHES or framework != "torch" or candidate.obstacle:
+def _in_batches(candidate: Candidate) -> Candidate:
+    if candidate.name in READ_BATCHES or candidate.obstacle:
         return candidate
     return replace(candidate, obstacle="needs all batches in memory at once")

@@ -1,9 +1,9 @@
-"""How fast this machine is, measured once in about a second and kept in the user's cache: what `impls.auto` predicts with.
+"""How fast this machine is, measured in about a second and kept in the user's cache: what `impls.auto` predicts with.
 
-The cache is one JSON file, ``calibration.json`` in the folder that the environment variable NTK_BENCH_CACHE names; without
-it, in the platform's folder for caches (XDG_CACHE_HOME, ~/Library/Caches, LOCALAPPDATA). NTK_BENCH_CACHE="" keeps nothing:
-the second is then spent once in each process, as it is where the folder cannot be written to. The figures are kept by
-machine, number of threads, device, dtype and the versions of the framework and of this module.
+The cache is one JSON file, ``calibration.json`` in the folder that the environment variable NTK_BENCH_CACHE names;
+without it, in the platform's folder for caches (XDG_CACHE_HOME, ~/Library/Caches, LOCALAPPDATA). NTK_BENCH_CACHE=""
+keeps nothing: the second is then spent once in each process, as it is where the folder cannot be written to. The
+figures are kept by machine, number of threads, device, dtype and the versions of the framework and of this module.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""What a kernel costs by each method: operations and bytes from facts about the network, seconds with the machine's rates.
+"""What a kernel costs by each method: operations and bytes from facts about the network, and seconds at given rates.
 
 Each method's time is a sum of terms (`Work`), each an amount of work over a measured rate, with a factor. The amounts
-follow table 1 of Novak et al. 2022 (arXiv 2206.08720); the factors say how far from the measured rate a framework stays
-on such work. They were fitted, by non-negative least squares of relative errors, to the cases of `bench.auto_cases` that
-are there for it (``python -m bench.auto_regret --fit``), on one thread.
+follow table 1 of Novak et al. 2022 (arXiv 2206.08720); the factors say how far from the measured rate a framework
+stays on such work. They were fitted, by non-negative least squares of relative errors, to the cases of
+`bench.auto_cases` that are there for it (``python -m bench.auto_regret --fit``), on one thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 
 from impls.calibration import Rates
@@ -92,15 +92,19 @@ def work(method: str, facts: Facts) -> Work:
 
 def seconds(method: str, facts: Facts, rates: Rates) -> float:
     """The predicted time of one kernel, after tracing and compilation."""
-    return sum(factor * term for factor, term in zip(astuple(FACTORS[method]), terms(method, facts, rates), strict=True))
+    return total(method, terms(work(method, facts), rates))
 
 
-def terms(method: str, facts: Facts, rates: Rates) -> tuple[float, ...]:
+def total(method: str, parts: Iterable[float]) -> float:
+    """Seconds, from those of each kind of work at the machine's rates (`terms`)."""
+    return sum(factor * part for factor, part in zip(astuple(FACTORS[method]), parts, strict=True))
+
+
+def terms(amounts: Work, rates: Rates) -> tuple[float, ...]:
     """The seconds of each kind of work at the measured rates."""
-    amounts = astuple(work(method, facts))
     per_second = (1 / rates.dispatch_s, 1 / rates.dispatch_s, rates.matmul_flops, rates.convolution_flops, rates.bytes,
                   rates.bytes, rates.matmul_flops, rates.bytes)
-    return tuple(amount / rate for amount, rate in zip(amounts, per_second, strict=True))
+    return tuple(amount / rate for amount, rate in zip(astuple(amounts), per_second, strict=True))
 
 
 def held_bytes(method: str, facts: Facts, batch_size: int | None) -> float:
@@ -121,15 +125,16 @@ def held_bytes(method: str, facts: Facts, batch_size: int | None) -> float:
 
 
 def planned_bytes(plan: Plan) -> float:
-    """Factors of all examples or of two panels, the passes of one panel, and a block of the contraction."""
+    """Factors of all examples or of some panels, the passes of one panel, and a block of the contraction."""
     task = plan.task
     kept = sum(step.bytes for step in plan.steps)
-    panel = max(plan.panel1, plan.panel2)
+    panel, block = max(plan.panel1, plan.panel2), 0
     if plan.recompute:
-        kept = min(kept, kept / task.examples * 2 * panel)
+        kept *= min(task.examples, plan.kept_panels * plan.panel1 + plan.panel2) / task.examples
+        block = plan.panel1 * plan.panel2 * task.entries * task.itemsize
     held = sum(planner.cost(way, product, task).per_pair for step in plan.steps
                for way, product in zip(step.ways, step.parameter.products, strict=False))
-    return kept + panel * task.example_bytes + plan.block1 * plan.block2 * held * task.itemsize
+    return kept + panel * task.example_bytes + block + plan.block1 * plan.block2 * held * task.itemsize
 
 
 def _structured(facts: Facts) -> Work:

@@ -11,11 +11,17 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, primitives
 
 from impls.costs import Facts
 from impls.jax_support import Batched, precision
+from impls.own_batches import OwnBatches
 from impls.structured.jax_engine import Engine
 from reference import Request
 
 Counts = tuple[float, float]
 """Operations in matrix products, and in convolutions."""
+
+
+def stand_in(batches: OwnBatches) -> jax.ShapeDtypeStruct:
+    """Of the shape of all examples together."""
+    return jax.ShapeDtypeStruct((len(batches), *batches.shape), next(iter(batches)).dtype)
 
 
 def facts(engine: Engine, f: Batched, params: Any, x1: jax.Array, request: Request) -> Facts:

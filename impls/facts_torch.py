@@ -1,4 +1,4 @@
-"""What `impls.costs` needs to know of a PyTorch network: the plan of the structured engine, and a forward pass counted."""
+"""What `impls.costs` needs to know of a PyTorch network: the structured engine's plan, and a forward pass counted."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from impls.costs import Facts
+from impls.own_batches import OwnBatches
 from impls.structured.torch_engine import Engine
 from impls.torch_support import Forward, Params, precision
 from reference import Request
 
 OPERATIONS_PER_PARAMETER = 3
 """Where a network cannot be written down; two layers of a weight and a bias are some twelve operations."""
+
+
+def stand_in(batches: OwnBatches) -> Tensor:
+    """Of the shape of all examples together; no memory stands behind it."""
+    return next(iter(batches))[:1].expand(len(batches), *batches.shape)
 
 
 def facts(engine: Engine, f: Forward, params: Params, x1: Tensor, request: Request) -> Facts:
