@@ -22,7 +22,7 @@ from reference import Case, InputError, Request
 USABLE = 0.8
 
 # Blocks of Jacobians are kept within this many bytes even where there is more: larger ones are hardly faster.
-JACOBIAN_BYTES = 2**30
+JACOBIAN_BYTES = 2.0**30
 
 READ_BATCHES = costs.STRUCTURED
 """Methods that never need all batches at once."""
@@ -76,17 +76,23 @@ def table(found: Sequence[Candidate]) -> str:
     return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
-def facts_of_case(framework: Framework, case: Case, request: Request) -> Facts:
-    """As a method of that framework would meet the case."""
+def own_of_case(framework: Framework, case: Case, request: Request) -> OwnNetwork:
+    """The case as a method of that framework would meet it."""
     if framework == "torch":
         from impls import torch_support
 
-        f, params, x1, x2 = torch_support.functional(case, request)
+        functional = torch_support.functional(case, request)
     else:
         from impls import jax_support
 
-        f, params, x1, x2 = jax_support.functional(case, request)
-    return _facts(framework, f, params, x1, x2, request)[1]
+        functional = jax_support.functional(case, request)
+    return OwnNetwork(framework, *functional, request.dtype, request.device, 0, 0)  # the plan counts outputs, params
+
+
+def facts_of_case(framework: Framework, case: Case, request: Request) -> Facts:
+    """What predictions for the case are made from."""
+    own = own_of_case(framework, case, request)
+    return _facts(framework, own.f, own.params, own.x1, own.x2, request)[1]
 
 
 def _note(candidate: Candidate, *, first: bool) -> str:
@@ -115,7 +121,7 @@ def _beyond_kernel(room: float, of: str, facts: Facts, memory_limit: int | None)
         raise InputError(f"the kernel itself takes {facts.kernel_bytes / 2**20:.4g} MiB, and {of}; ask for outputs="
                          "'trace' or 'diagonal', or for fewer examples")
     beyond = room - facts.kernel_bytes
-    return beyond if memory_limit is None else min(beyond, memory_limit)
+    return float(beyond if memory_limit is None else min(beyond, memory_limit))
 
 
 def _planned(own: OwnNetwork, request: Request, memory_limit: int | None) -> tuple[Any, Facts]:

@@ -24,9 +24,9 @@ class Facts:
     framework: Framework
     plan: Plan
     n_params: int
-    matmul_flops: float
+    matmul_flops: float | int
     """Of matrix products, in one forward pass of one example."""
-    convolution_flops: float
+    convolution_flops: float | int
     operations: int
     """That a forward pass consists of."""
     per_example: bool = False
@@ -67,21 +67,21 @@ class Facts:
 class Work:
     """Amounts of work, or their factors, or the seconds for each."""
 
-    calls: float = 0.0
+    calls: float | int = 0.0
     """1: what is done once."""
-    dispatches: float = 0.0
+    dispatches: float | int = 0.0
     """Operations started, each on its own."""
-    matmul: float = 0.0
+    matmul: float | int = 0.0
     """Operations in the products of the passes through the network …"""
-    convolution: float = 0.0
+    convolution: float | int = 0.0
     """… and in its convolutions."""
-    activations: float = 0.0
+    activations: float | int = 0.0
     """Bytes of activations and cotangents written."""
-    jacobians: float = 0.0
+    jacobians: float | int = 0.0
     """Bytes of gradients written."""
-    contraction: float = 0.0
+    contraction: float | int = 0.0
     """Operations in the contraction."""
-    moved: float = 0.0
+    moved: float | int = 0.0
     """Bytes moved by it."""
 
 
@@ -97,7 +97,7 @@ def seconds(method: str, facts: Facts, rates: Rates) -> float:
 
 def total(method: str, parts: Iterable[float]) -> float:
     """Seconds, from those of each kind of work at the machine's rates (`terms`)."""
-    return sum(factor * part for factor, part in zip(astuple(FACTORS[method]), parts, strict=True))
+    return sum((factor * part for factor, part in zip(astuple(FACTORS[method]), parts, strict=True)), 0.0)
 
 
 def terms(amounts: Work, rates: Rates) -> tuple[float, ...]:
@@ -118,10 +118,11 @@ def held_bytes(method: str, facts: Facts, batch_size: int | None) -> float:
     block_of_kernel = b1 * b2 * facts.plan.task.entries * facts.itemsize
     if method.endswith("ntk_vector_products"):
         pulled_back = facts.jacobian_bytes * b1 * (b2 if method.startswith("neural_tangents") else 1)
-        return pulled_back + b1 * b2 * O * 2 * facts.activation_bytes + block_of_kernel
+        return float(pulled_back + b1 * b2 * O * 2 * facts.activation_bytes + block_of_kernel)
     if method == "neural_tangents.structured_derivatives":
-        return blocks * passes * 2 + 2 * b1 * b2 * O * O * facts.itemsize
-    return blocks * (facts.jacobian_bytes * 2 + passes) + block_of_kernel  # its copy in the layout of the product
+        return float(blocks * passes * 2 + 2 * b1 * b2 * O * O * facts.itemsize)
+    # The Jacobians twice: as they come, and in the layout of the product.
+    return float(blocks * (facts.jacobian_bytes * 2 + passes) + block_of_kernel)
 
 
 def planned_bytes(plan: Plan) -> float:
@@ -134,7 +135,7 @@ def planned_bytes(plan: Plan) -> float:
         block = plan.panel1 * plan.panel2 * task.entries * task.itemsize
     held = sum(planner.cost(way, product, task).per_pair for step in plan.steps
                for way, product in zip(step.ways, step.parameter.products, strict=False))
-    return kept + panel * task.example_bytes + block + plan.block1 * plan.block2 * held * task.itemsize
+    return float(kept + panel * task.example_bytes + block + plan.block1 * plan.block2 * held * task.itemsize)
 
 
 def _structured(facts: Facts) -> Work:

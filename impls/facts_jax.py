@@ -50,7 +50,7 @@ def _count_equation(eqn: JaxprEqn) -> Counts:
         kernel = eqn.invars[1].aval.shape  # pyright: ignore[reportAttributeAccessIssue]
         out_channels = kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
         return 0.0, 2.0 * _size(eqn) * math.prod(kernel) / out_channels
-    inner = [count(jaxpr) for jaxpr in _inside(eqn)]
+    inner = [(0.0, 0.0), *(count(jaxpr) for jaxpr in _inside(eqn))]
     if eqn.primitive.name == "cond":
         return max(inner, key=sum)
     times = eqn.params["length"] if eqn.primitive is primitives.scan_p else 1

@@ -216,9 +216,9 @@ def _gives_components(name: str) -> bool:
     return hasattr(method, "kernel") and hasattr(method, "components")
 
 
-def _batch_size(own: OwnNetwork, room: int) -> tuple[int | None, str]:
+def _batch_size(own: OwnNetwork, room: float | int) -> tuple[int | None, str]:
     """The number of examples in a block, None for all of them, and why."""
-    fits = max(1, room // (2 * own.jacobian_bytes))
+    fits = max(1, int(room) // (2 * own.jacobian_bytes))
     reason = (f"Jacobians take {own.jacobian_bytes:,} bytes an example, and two blocks of them at most "
               f"{room / 2**20:,.4g} MiB")
     return (None if fits >= max(len(x) for x in (own.x1, own.x2) if x is not None) else fits), reason
