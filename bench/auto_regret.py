@@ -1,5 +1,7 @@
 """What the choice of ``method="auto"`` costs beside the best: ``python -m bench.auto_regret [PATTERN …]``.
 
+A pattern is of FRAMEWORK/GROUP/CASE, as in ``'torch/held out/*'``.
+
 For each case of `bench.auto_cases`, framework and kind of kernel it times every exact method that works on any function
 in turn, in one process on one thread, and writes the medians of their steady states beside the predictions and the
 choice to bench/results/auto-cpu.json, or ``--file=PATH`` (cases that match no pattern stay as they are there). Seconds
@@ -18,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +51,11 @@ def main(arguments: Sequence[str]) -> None:
     if not {"--fit", "--report"} & set(arguments):
         threads.pin(1)
         for group, case in auto_cases.all_cases():
-            if not patterns or any(fnmatch.fnmatch(f"{group}/{case.name}", pattern) for pattern in patterns):
-                rows = _replaced(rows, [_row(group, case, framework, outputs) for framework in FRAMEWORKS
-                                        for outputs in KINDS])
-                _write(path, rows)
+            for framework, outputs in product(FRAMEWORKS, KINDS):
+                name = f"{framework}/{group}/{case.name}"
+                if not patterns or any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
+                    rows = _replaced(rows, [_row(group, case, framework, outputs)])
+                    _write(path, rows)
     if "--fit" in arguments:
         _fit([row for row in rows if row["group"] != "held out"])
     _report(rows)

@@ -24,6 +24,9 @@ USABLE = 0.8
 # Blocks of Jacobians are kept within this many bytes even where there is more: larger ones are hardly faster.
 JACOBIAN_BYTES = 2.0**30
 
+MAP_EXAMPLES = ("torch_func.jacobian_contraction", "torch_func.ntk_vector_products")
+"""Methods that run the network once for all examples (torch.func.vmap), which must then do the same for each."""
+
 READ_BATCHES = costs.STRUCTURED
 """Methods that never need all batches at once."""
 
@@ -146,6 +149,9 @@ def _candidate(name: str, facts: Facts, rates: calibration.Rates, batch_size: in
     once = costs.seconds(name, facts, rates)
     if name in costs.STRUCTURED:
         return Candidate(name, once, costs.held_bytes(name, facts, batch_size), batch_size)
+    if name in MAP_EXAMPLES and facts.per_example:
+        return Candidate(name, once, 0.0, obstacle="what the network does depends on its numbers, or its derivative is "
+                                                   "the user's own")
     size = batch_size or _largest(name, facts, min(room, JACOBIAN_BYTES))
     held = costs.held_bytes(name, facts, size)
     obstacle = "" if held <= room else (f"needs {held / 2**20:.3g} MiB beyond the kernel for blocks of {size} "

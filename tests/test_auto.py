@@ -69,7 +69,7 @@ def test_operations_inside_of_scans_and_branches_are_counted() -> None:
     assert count(jax.make_jaxpr(f)(jnp.ones((3, 3)), jnp.ones((2, 3))).jaxpr) == (7 * 2 * 2 * 9, 0)
 
 
-def test_what_cannot_be_written_down_goes_example_by_example() -> None:
+def test_what_cannot_be_written_down_goes_example_by_example(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     class Branches(torch.nn.Module):
@@ -80,6 +80,7 @@ def test_what_cannot_be_written_down_goes_example_by_example() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x @ self.weight if x.sum() > 0 else x @ self.weight * 2
 
+    monkeypatch.setattr(costs, "seconds", lambda name, *_: 1.0 if name in auto.MAP_EXAMPLES else 2.0)
     x = np.abs(np.random.default_rng(0).standard_normal((3, 4)))
     kernel = ntk(Branches(), x)
     np.testing.assert_allclose(np.einsum("nmaa->nma", kernel.numpy()), np.repeat((x @ x.T)[..., None], 4, 2), rtol=1e-6)
