@@ -12,11 +12,13 @@ from torch import Tensor
 
 from impls.structured import planner
 from impls.structured.torch_analysis import Analysis, analyse
+from impls.structured.torch_batches import Examples
 from impls.structured.torch_contract import Contraction, mirrored
 from impls.structured.torch_direct import looped_gradients
 from impls.structured.torch_factors import Arrays, Factors, Term
 from impls.structured.torch_program import Program, Untraceable, Value
 from impls.structured.torch_trace import trace
+from impls.torch_blocks import summed
 from impls.torch_support import Forward, Params, one_example, precision
 
 
@@ -24,24 +26,26 @@ class Engine:
     """The kernel of the batched ``f(params, x)`` for examples of given shapes.
 
     `memory_limit`: bytes beyond the kernel itself, None for no limit. A function that cannot be written down as a
-    list of operations is differentiated example by example; the plan then says why.
+    list of operations is differentiated example by example; the plan then says why. `components`: the kernels of the
+    parameters are kept apart.
     """
 
     def __init__(
         self,
         f: Forward,
         params: Params,
-        x1: Tensor,
-        x2: Tensor | None,
+        x1: Examples,
+        x2: Examples | None,
         *,
         outputs: planner.Outputs,
         batch_size: int | None = None,
         memory_limit: int | None = None,
+        components: bool = False,
     ) -> None:
         self.f, self.names = f, tuple(params)
         self.dtype = reduce(torch.promote_types, (p.dtype for p in params.values()))
         with precision(self.dtype):
-            parameters, analysis, n_outputs, example_bytes = _known(f, params, x1[0])
+            parameters, analysis, n_outputs, example_bytes = _known(f, params, x1[0], components=components)
         task = planner.Task(
             len(x1),
             None if x2 is None else len(x2),
@@ -53,22 +57,33 @@ class Engine:
             memory_limit,
         )
         self.plan = planner.plan(task, parameters)
-        self.factors = None if analysis is None else Factors(analysis, self.plan, self.dtype)
-        terms = [Term(name, "gradient") for name in self.names] if self.factors is None else self.factors.terms
-        self.contraction = Contraction(terms, outputs, n_outputs, self.plan.block1, self.plan.block2)
+        self.factors = None if analysis is None else Factors(analysis, self.plan, self.dtype, joined=not components)
+        terms = self.factors.terms if self.factors else [Term(n, "gradient", i) for i, n in enumerate(self.names)]
+        summands = _by_parameter(terms, self.names) if components else {"": terms}
+        self.contractions = {
+            name: Contraction(some, outputs, n_outputs, self.plan.block1, self.plan.block2)
+            for name, some in summands.items()
+        }
         self.panel = _panel(self.plan)
-        _keep_memory()
 
-    def __call__(self, params: Params, x1: Tensor, x2: Tensor | None) -> Float[Tensor, "N1 N2 ..."]:
+    def __call__(self, params: Params, x1: Examples, x2: Examples | None) -> Float[Tensor, "N1 N2 ..."]:
         """The kernel, of the shape that the outputs asked for say; a view of memory in which an output's examples lie
         together."""
-        with torch.no_grad(), precision(self.dtype):
-            kernel = self._kernel(params, x1, x2)
-        return kernel.permute({"full": (1, 3, 0, 2), "diagonal": (1, 2, 0), "trace": (0, 1)}[self.contraction.outputs])
+        return summed(self.components(params, x1, x2).values())
 
-    def _kernel(self, params: Params, x1: Tensor, x2: Tensor | None) -> Tensor:
+    def components(self, params: Params, x1: Examples, x2: Examples | None) -> dict[str, Tensor]:
+        """The kernel of each parameter by its name, of an engine made with `components`; else the sum, under ""."""
+        with torch.no_grad(), precision(self.dtype):
+            kernels = self._kernels(params, x1, x2)
+        axes = {"full": (1, 3, 0, 2), "diagonal": (1, 2, 0), "trace": (0, 1)}[self.plan.task.outputs]
+        return {name: kernel.permute(axes) for name, kernel in kernels.items()}
+
+    def _kernels(self, params: Params, x1: Examples, x2: Examples | None) -> dict[str, Tensor]:
         other, symmetric = (x1, True) if x2 is None else (x2, False)
-        kernel = torch.empty(self.contraction.shape(len(x1), len(other)), dtype=self.dtype, device=x1.device)
+        kernels = {
+            name: torch.empty(contraction.shape(len(x1), len(other)), dtype=self.dtype, device=_device(params))
+            for name, contraction in self.contractions.items()
+        }
         columns = _slices(len(other), self.panel)
         kept = {} if self.plan.recompute else {j.start: self._panel(params, other[j]) for j in columns}
         for i in _slices(len(x1), self.panel):
@@ -78,26 +93,44 @@ class Engine:
                     continue
                 same = symmetric and i == j
                 right = left if same else kept[j.start] if kept else self._panel(params, other[j])
-                self._write(kernel, left, right, i, j, same=same, both=symmetric and not same)
-        return kernel
-
-    def _write(
-        self, kernel: Tensor, left: Arrays, right: Arrays, i: slice, j: slice, *, same: bool, both: bool
-    ) -> None:
-        """The block of two panels, made in the kernel's own memory where it is all of it."""
-        outputs, shape = self.contraction.outputs, self.contraction.shape(i.stop - i.start, j.stop - j.start)
-        whole = shape == tuple(kernel.shape)
-        block = kernel if whole else kernel.new_empty(shape)
-        self.contraction(left, right, block, symmetric=same)
-        if not whole:
-            _place(kernel, i, j, outputs).copy_(block)
-        if both:
-            _place(kernel, j, i, outputs).copy_(mirrored(block, outputs))
+                for name, contraction in self.contractions.items():
+                    _write(contraction, kernels[name], left, right, (i, j), same=same, both=symmetric and not same)
+        return kernels
 
     def _panel(self, params: Params, x: Tensor) -> Arrays:
         if self.factors is None:
             return looped_gradients(self.f, params, x)
         return self.factors([params[name].detach() for name in self.names], x)
+
+
+def _write(
+    contraction: Contraction,
+    kernel: Tensor,
+    left: Arrays,
+    right: Arrays,
+    place: tuple[slice, slice],
+    *,
+    same: bool,
+    both: bool,
+) -> None:
+    """The block of two panels, made in the kernel's own memory where it is all of it."""
+    (i, j), outputs = place, contraction.outputs
+    shape = contraction.shape(i.stop - i.start, j.stop - j.start)
+    whole = shape == tuple(kernel.shape)
+    block = kernel if whole else kernel.new_empty(shape)
+    contraction(left, right, block, symmetric=same)
+    if not whole:
+        _place(kernel, i, j, outputs).copy_(block)
+    if both:
+        _place(kernel, j, i, outputs).copy_(mirrored(block, outputs))
+
+
+def _by_parameter(terms: Sequence[Term], names: Sequence[str]) -> dict[str, list[Term]]:
+    return {name: [term for term in terms if term.parameter == i] for i, name in enumerate(names)}
+
+
+def _device(params: Params) -> torch.device:
+    return next(iter(params.values())).device
 
 
 def _slices(n: int, size: int) -> tuple[slice, ...]:
@@ -118,7 +151,7 @@ def _place(kernel: Tensor, i: slice, j: slice, outputs: planner.Outputs) -> Tens
 
 
 def _known(
-    f: Forward, params: Params, example: Tensor
+    f: Forward, params: Params, example: Tensor, *, components: bool
 ) -> tuple[Sequence[planner.Parameter], Analysis | None, int, int]:
     """The parameters, the analysis behind them (None where f cannot be written down), O, and bytes for one example's
     passes."""
@@ -129,7 +162,7 @@ def _known(
             n_outputs = one_example(f)(params, example).numel()
         fallbacks = [planner.Parameter(name, p.numel(), rule=f"fallback: {error}") for name, p in params.items()]
         return fallbacks, None, n_outputs, 0
-    analysis = analyse(program, tuple(params))
+    analysis = analyse(program, tuple(params), carry=not components)
     return analysis.parameters, analysis, program.n_outputs, _example_bytes(program)
 
 
