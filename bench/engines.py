@@ -2,7 +2,7 @@
 
 Ratios are to be honest on a machine that others disturb. So the methods of a case take turns: one process of each, then
 again from the first, and a ratio is taken between two processes of one turn; its median over the turns is what is
-reported. (Alternating calls within one process would be finer, but JAX and PyTorch would share threads and caches, and a
+reported. (Calls in turn within one process would be finer, but JAX and PyTorch would share threads and caches, and a
 process has one peak of memory.) A method that is far behind after the first turn, or has failed, is not called again.
 """
 
@@ -116,6 +116,6 @@ def contends(cell: Cell, records: Sequence[Record]) -> bool:
         return False
     if cell.method in ENGINES or own[-1].kind == KIND:
         return True
-    times = [statistics.median(record.samples_s) for record in first
-             if record.status == "ok" and record.kind == "exact" and record.samples_s and record.cell.method not in ENGINES]
-    return statistics.median(own[-1].samples_s) <= FAR_BEHIND * min(times)
+    peers = [record for record in first if record.cell.method not in ENGINES and record.kind == "exact"]
+    fastest = min(statistics.median(record.samples_s) for record in peers if record.status == "ok" and record.samples_s)
+    return statistics.median(own[-1].samples_s) <= FAR_BEHIND * fastest
