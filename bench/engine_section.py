@@ -27,6 +27,9 @@ _TEXT = (
     "more turns, and its ratio is that of the first."
 )
 
+_HEADINGS = ("engine", "time", "bound", "× bound", "best peer", "its time", "faster", "than NT structured", "first call",
+             "NT's", "peak memory", "best peer's")
+
 Turns = dict[int, float]
 """Replicate to the median of its calls, in seconds."""
 
@@ -49,10 +52,9 @@ def engines(records: Sequence[Record], rankings: Sequence[Ranking], labels: Labe
     found = [(ranking, each) for ranking in rankings for each in comparisons(ranking, turns(records))]
     if not found:
         return []
-    headings = ["cell", "engine", "time", "bound", "× bound", "best peer", "its time", "faster", "than NT structured",
-                "first call", "NT's", "peak memory", "best peer's"]
-    rows = [[labels.name(ranking.group), *_row(each, styles)] for ranking, each in found]
-    table = markup.table(headings, rows, headings[2:5] + headings[6:])
+    headings = [*labels.columns, *_HEADINGS]
+    rows = [[*labels.row(ranking.group), *_row(each, styles)] for ranking, each in found]
+    table = markup.table(headings, rows, {*headings} - {"network", "case", "kernel", "engine", "best peer"})
     return [Section("engines", "The structured engines", markup.join([element("p", _TEXT, class_="soft"), table]))]
 
 
