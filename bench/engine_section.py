@@ -27,8 +27,8 @@ _TEXT = (
     "more turns, and its ratio is that of the first."
 )
 
-_HEADINGS = ("engine", "time", "bound", "× bound", "best peer", "its time", "faster", "than NT structured", "first call",
-             "NT's", "peak memory", "best peer's")
+_HEADINGS = ("engine", "time", "bound", "× bound", "best peer", "its time", "faster", "than NT structured",
+             "first call", "NT's", "peak memory", "best peer's")
 
 Turns = dict[int, float]
 """Replicate to the median of its calls, in seconds."""
