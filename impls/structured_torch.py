@@ -91,6 +91,7 @@ class Structured:
             components=components,
         )
         if options["explain"]:
+            engine.try_out(params, x1)
             print(explain(engine.plan))
         return engine
 

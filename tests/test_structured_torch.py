@@ -25,8 +25,10 @@ from impls.structured.torch_engine import Engine  # noqa: E402
 from impls.structured_torch import METHODS  # noqa: E402
 from impls.torch_blocks import summed  # noqa: E402
 from impls.torch_support import Forward, Params, module_function, precision  # noqa: E402
+from tests.structured_layers import LAYERS  # noqa: E402
 from tests.structured_modules import MODULES, Small  # noqa: E402
 
+NETWORKS = MODULES | LAYERS
 OUTPUTS: tuple[Outputs, ...] = ("full", "diagonal", "trace")
 N1, N2 = 5, 3
 
@@ -64,7 +66,7 @@ def kernels(module: nn.Module, x1: Tensor, x2: Tensor, part: str | None = None) 
 
 @cache
 def expected_of(name: str) -> dict[bool, Expected]:
-    return kernels(*MODULES[name].draw(N1, N2, torch.float64))
+    return kernels(*NETWORKS[name].draw(N1, N2, torch.float64))
 
 
 def assert_kernel(kernel: Tensor, right: Expected, outputs: Outputs, dtype: DType) -> None:
@@ -88,22 +90,27 @@ def drawn(small: Small, dtype: DType, symmetric: bool) -> tuple[Forward, Params,
 
 
 @pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "x2"])
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_rule_in_float64(name: str, symmetric: bool) -> None:
-    f, params, x1, x2 = drawn(MODULES[name], "float64", symmetric)
+    f, params, x1, x2 = drawn(NETWORKS[name], "float64", symmetric)
     for outputs in OUTPUTS:
         kernel = Engine(f, params, x1, x2, outputs=outputs)(params, x1, x2)
         assert_kernel(kernel, expected_of(name)[symmetric], outputs, "float64")
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_expected_rules(name: str) -> None:
-    f, params, x1, _ = drawn(MODULES[name], "float64", True)
-    found = {
-        step.parameter.name: step.parameter.rule for step in Engine(f, params, x1, None, outputs="full").plan.steps
-    }
+    f, params, x1, _ = drawn(NETWORKS[name], "float64", True)
+    engine = Engine(f, params, x1, None, outputs="full")
+    engine.try_out(params, x1)
+    found = {step.parameter.name: step.parameter.rule.partition(":")[0] for step in engine.plan.steps}
+    rules = NETWORKS[name].rules
     assert set(found) == set(params)
-    assert {name: found[name].partition(":")[0] for name in MODULES[name].rules} == MODULES[name].rules
+    assert {name: found[name] for name in rules} == rules
+    if name in LAYERS and engine.factors is not None:  # else all fall back
+        assert {part for part, rule in found.items() if rule == "fallback"} == {
+            part for part, rule in rules.items() if rule == "fallback"
+        }
 
 
 @pytest.mark.parametrize("name", ["mlp", "convnet", "self_attention", "transformer", "lstm", "own_derivative"])

@@ -46,35 +46,50 @@ class Engine:
         self.dtype = reduce(torch.promote_types, (p.dtype for p in params.values()))
         with precision(self.dtype):
             parameters, analysis, n_outputs, example_bytes = _known(f, params, x1[0], components=components)
+        n2 = None if x2 is None else len(x2)
         task = planner.Task(
-            len(x1),
-            None if x2 is None else len(x2),
-            n_outputs,
-            outputs,
-            self.dtype.itemsize,
-            example_bytes,
-            batch_size,
-            memory_limit,
+            len(x1), n2, n_outputs, outputs, self.dtype.itemsize, example_bytes, batch_size, memory_limit
         )
-        self.plan = planner.plan(task, parameters)
-        self.factors = None if analysis is None else Factors(analysis, self.plan, self.dtype, joined=not components)
+        self._prepare(planner.plan(task, parameters), analysis, components=components)
+        self.tried = analysis is None
+
+    def _prepare(self, plan: planner.Plan, analysis: Analysis | None, *, components: bool) -> None:
+        self.plan, self.panel = plan, _panel(plan)
+        self.factors = None if analysis is None else Factors(analysis, plan, self.dtype, joined=not components)
         terms = self.factors.terms if self.factors else [Term(n, "gradient", i) for i, n in enumerate(self.names)]
         summands = _by_parameter(terms, self.names) if components else {"": terms}
         self.contractions = {
-            name: Contraction(some, outputs, n_outputs, self.plan.block1, self.plan.block2)
+            name: Contraction(some, plan.task.outputs, plan.task.n_outputs, plan.block1, plan.block2)
             for name, some in summands.items()
         }
-        self.panel = _panel(self.plan)
 
     def __call__(self, params: Params, x1: Examples, x2: Examples | None) -> Float[Tensor, "N1 N2 ..."]:
         """The kernel, of the shape that the outputs asked for say; a view of memory in which an output's examples lie
         together."""
         return summed(self.components(params, x1, x2).values())
 
+    def try_out(self, params: Params, x: Examples) -> None:
+        """Give the plan up where the written-down program does not run on a batch: PyTorch does not have a batching
+        rule for everything. `__call__` does so after a failure."""
+        try:
+            with torch.no_grad(), precision(self.dtype):
+                self._panel(params, x[0:1])
+        except RuntimeError as error:
+            reason = f"it cannot be batched ({type(error).__name__}: {str(error).splitlines()[0]})"
+            plan = planner.plan(self.plan.task, _fallbacks(params, reason))
+            self._prepare(plan, None, components=tuple(self.contractions) != ("",))
+        self.tried = True
+
     def components(self, params: Params, x1: Examples, x2: Examples | None) -> dict[str, Tensor]:
         """The kernel of each parameter by its name, of an engine made with `components`; else the sum, under ""."""
         with torch.no_grad(), precision(self.dtype):
-            kernels = self._kernels(params, x1, x2)
+            try:
+                kernels = self._kernels(params, x1, x2)
+            except RuntimeError:
+                if self.tried:
+                    raise
+                self.try_out(params, x1)
+                kernels = self._kernels(params, x1, x2)
         axes = {"full": (1, 3, 0, 2), "diagonal": (1, 2, 0), "trace": (0, 1)}[self.plan.task.outputs]
         return {name: kernel.permute(axes) for name, kernel in kernels.items()}
 
@@ -158,12 +173,15 @@ def _known(
     try:
         program = trace(f, params, example)
     except Untraceable as error:
-        with torch.no_grad():
-            n_outputs = one_example(f)(params, example).numel()
-        fallbacks = [planner.Parameter(name, p.numel(), rule=f"fallback: {error}") for name, p in params.items()]
-        return fallbacks, None, n_outputs, 0
+        leaves = {name: p.detach().requires_grad_() for name, p in params.items()}  # for f that differentiates itself
+        n_outputs = one_example(f)(leaves, example).numel()
+        return _fallbacks(params, str(error)), None, n_outputs, 0
     analysis = analyse(program, tuple(params), carry=not components)
     return analysis.parameters, analysis, program.n_outputs, _example_bytes(program)
+
+
+def _fallbacks(params: Params, reason: str) -> list[planner.Parameter]:
+    return [planner.Parameter(name, p.numel(), rule=f"fallback: {reason}") for name, p in params.items()]
 
 
 def _example_bytes(program: Program) -> int:

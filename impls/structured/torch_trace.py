@@ -49,7 +49,8 @@ def trace(f: Forward, params: Params, example: Tensor) -> Program:
             return _trace(f, params, example, pure=True)
     except DataDependentOutputException as error:
         raise Untraceable(f"what it does depends on the numbers in a tensor ({error.func})") from error
-    except RuntimeError as error:  # PyTorch's own; on real tensors the function works, or says itself why it does not
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        # PyTorch's own, mostly; on real tensors the function works, or says itself why it does not
         raise Untraceable(
             f"it does not run without numbers ({type(error).__name__}: {str(error).splitlines()[0]})"
         ) from error
@@ -123,8 +124,9 @@ class Recorder(TorchDispatchMode):
         some = replaced(tuple(args), self.operand)
         named = {name: replaced(arg, self.operand) for name, arg in kwargs.items()}
         outs = func(*args, **kwargs)
-        changed = func._schema.is_mutable
-        pure = _pure(func) if changed else func
+        turned = RESHAPED_IN_PLACE.get(func)  # other axes for the same numbers
+        changed = turned is None and func._schema.is_mutable
+        pure = turned or (_pure(func) if changed else func)
         values = rewritten(self, pure, some, named)
         values = self.record(pure, some, named, outs) if values is None else values
         if changed:
@@ -155,7 +157,9 @@ class Recorder(TorchDispatchMode):
         differentiated = tensor.requires_grad and torch.is_grad_enabled()
         if differentiated and (known.hidden or tensor._backward_hooks):
             raise Untraceable("a derivative of its own (torch.autograd.Function, or a hook)")
-        if isinstance(known.operand, Value) and known.operand.parameters and not differentiated:
+        if isinstance(known.operand, Value) and bool(known.operand.parameters) is not differentiated:
+            if differentiated:
+                raise Untraceable("a derivative that it takes itself, or TorchScript")
             return self._detached(known.operand)
         return known.operand
 
@@ -179,6 +183,8 @@ class Recorder(TorchDispatchMode):
             any(v.on_example for v in inputs),
         )
         tensors = (outs,) if isinstance(outs, Tensor) else tuple(outs)
+        if not all(isinstance(tensor, Tensor) for tensor in tensors):
+            raise Untraceable(f"{op} gives something else than tensors")
         values = tuple(
             Value(tuple(t.shape), t.dtype, parameters if t.is_floating_point() else frozenset(), on_example)
             for t in tensors
@@ -196,6 +202,15 @@ class Recorder(TorchDispatchMode):
         for tensor, value in pairs:
             if isinstance(tensor, Tensor):
                 self.known[id(tensor)] = _Known(tensor, value, hidden)
+
+
+RESHAPED_IN_PLACE: dict[OpOverload, OpOverload] = {
+    aten.t_.default: aten.t.default,
+    aten.transpose_.default: aten.transpose.int,
+    aten.squeeze_.default: aten.squeeze.default,
+    aten.squeeze_.dim: aten.squeeze.dim,
+    aten.unsqueeze_.default: aten.unsqueeze.default,
+}
 
 
 def _pure(op: OpOverload) -> OpOverload:
