@@ -18,7 +18,7 @@ from tests.records.false_alarms import PATH, case_digests, clopper_pearson, simu
 from tests.records.power import acceptance, biased_kernels, distribution, power
 from tests.records.wishart import draw_kernels
 
-RECORD: dict[str, Any] = json.loads(PATH.read_text())
+RECORD: dict[str, Any] = json.loads(PATH.read_text())  # made by `nox -s false_alarms`
 REMEDY = "make it anew with `nox -s false_alarms`"
 
 
@@ -31,7 +31,7 @@ def test_the_record_is_of_these_cases() -> None:
 
 
 def test_false_alarms_are_as_rare_as_promised() -> None:
-    simulated = RECORD["simulated"]
+    simulated = RECORD["runs"]
     assert simulated["runs"] >= 1000
     bound = clopper_pearson(simulated["runs with an alarm"], simulated["runs"], 0.95)
     assert bound == pytest.approx(simulated["upper bound on the probability at 95 %"])
@@ -46,7 +46,7 @@ def test_power_is_as_great_as_promised() -> None:
 
 
 def test_slopes_were_far_from_the_edge() -> None:
-    assert 5 * RECORD["simulated"]["slope"]["standard deviation"] < SLOPE_ERROR
+    assert 5 * RECORD["runs"]["slope"]["standard deviation"] < SLOPE_ERROR
 
 
 def test_installed_methods_gave_no_alarm() -> None:
