@@ -76,6 +76,21 @@ def _constraints(session: nox.Session, pins: dict[str, str]) -> str:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Methods with one mistake each against the gate; prints the kill table and writes docs/mutants.md."""
+    install(session)
+    session.run("python", "-m", "tests.mutants", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """The comparison, the gate and the closed form mutated line by line (mutmut); writes docs/mutation.md."""
+    install(session)
+    session.install("-c", "constraints.txt", "mutmut")
+    session.run("python", "-m", "tests.mutation", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
 def laws(session: nox.Session) -> None:
     """Every method to every law on 100 random networks of each family: an hour; ARGS go to pytest, e.g. --laws-seed."""
     install(session)
@@ -110,3 +125,10 @@ def kernels(session: nox.Session) -> None:
     """Prove every reference kernel anew and write it to reference/kernels/; with `-- --check`, only compare."""
     session.install("-c", "constraints.txt", "-e", ".")
     session.run("python", "-m", "reference", "regenerate", *session.posargs)
+
+
+@nox.session
+def false_alarms(session: nox.Session) -> None:
+    """How often the gate fails a right random method: simulate it, write tests/records/false_alarms.json (minutes)."""
+    install(session)
+    session.run("python", "-m", "tests.records.false_alarms", *session.posargs, env=ONE_THREAD)

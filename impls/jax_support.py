@@ -82,6 +82,22 @@ def place(tree: Any, request: Request) -> Any:
     return jax.tree.map(place_one, tree)
 
 
+def leaf_names(tree: Any) -> list[str]:
+    """The leaves' places in the pytree, such as "layers.0.weight", in its order."""
+    return [jax.tree_util.keystr(path, simple=True, separator=".")
+            for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def with_others_frozen(f: Batched, params: Any, index: int) -> Batched:
+    """f as a function of that leaf of the parameters alone."""
+    leaves, structure = jax.tree.flatten(params)
+
+    def f_of_one(leaf: jax.Array, x: jax.Array) -> jax.Array:
+        return f(structure.unflatten([*leaves[:index], leaf, *leaves[index + 1:]]), x)
+
+    return f_of_one
+
+
 def flat_outputs(y: Any, n_examples: int) -> jax.Array:
     """What a batched f returned, as (N, O): trailing axes flattened in C order, none meaning O = 1.
 

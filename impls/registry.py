@@ -31,6 +31,8 @@ METHODS: tuple[tuple[str, Framework, str], ...] = (
     ("explicit_mlp", "torch", "impls.explicit_mlp"),
     ("structured_jax", "jax", "impls.structured_jax"),
     ("structured_torch", "torch", "impls.structured_torch"),
+    ("structured_jax.monte_carlo", "jax", "impls.structured_monte_carlo_jax"),
+    ("structured_torch.monte_carlo", "torch", "impls.structured_monte_carlo_torch"),
     ("equinox.exact", "jax", "impls.equinox_exact"),
     ("equinox.monte_carlo", "jax", "impls.equinox_monte_carlo"),
     ("nngeometry.gram", "torch", "impls.nngeometry"),

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import combinations
 
 import torch
@@ -28,7 +29,7 @@ class Group:
     """Where y is the output up to its shape: what y is multiplied by on the way."""
     carried: tuple[tuple[int, tuple[float, ...]], ...] = ()
 
-    @property
+    @cached_property
     def product(self) -> planner.Product:
         S, _, I, J = self.uses[0].sizes
         T = sum(use.sizes[1] for use in self.uses)
@@ -50,8 +51,8 @@ class _Found:
     reasons: dict[int, str] = field(default_factory=dict)
 
 
-def analyse(program: Program, names: Sequence[str]) -> Analysis:
-    """Find a rule for each parameter; `names` are for people."""
+def analyse(program: Program, names: Sequence[str], *, carry: bool = True) -> Analysis:
+    """Find a rule for each parameter; `names` are for people. `carry`: products count the biases added to them."""
     found, paths = _find(program), _Paths(program)
     groups: list[tuple[Group, ...]] = []
     for i in range(len(names)):
@@ -59,7 +60,7 @@ def analyse(program: Program, names: Sequence[str]) -> Analysis:
         if not _crossable(grouped):
             found.reasons[i], grouped = "enters several products that overlap in part", ()
         groups.append(grouped)
-    carriers = _carry_biases(groups, paths)
+    carriers = _carry_biases(groups, paths) if carry else {}
     parameters = tuple(_parameter(i, names, program, found, groups[i], carriers) for i in range(len(names)))
     return Analysis(program, parameters, tuple(groups))
 
@@ -69,7 +70,7 @@ def _find(program: Program) -> _Found:
     shown = {value: View(i, value.shape, value.shape) for i, value in enumerate(program.parameters)}
     for step in program.steps:
         views = [shown[value] for value in step.inputs if isinstance(value, Value) and value in shown]
-        if not views:
+        if not any(math.prod(view.shape) for view in views):
             continue
         first = step.inputs[0]
         answer = extend(views[0], step) if isinstance(first, Value) and first in shown else None

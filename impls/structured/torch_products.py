@@ -39,6 +39,8 @@ class Use:
     inflow: Arrange
     arrange: Arrange
     sign: float = 1.0
+    overlapping: bool = False
+    """Whether `arrange` may take an entry of y several times, or never."""
 
     @property
     def y(self) -> Value:
@@ -51,7 +53,7 @@ class Use:
     @property
     def covers_y(self) -> bool:
         S, T, _, J = self.sizes
-        return math.prod(self.y.shape) == S * T * J
+        return not self.overlapping and math.prod(self.y.shape) == S * T * J
 
 
 def find_use(view: View, position: int, step: Step) -> Use | str:
@@ -120,8 +122,10 @@ def _convolution(view: View, position: int, step: Step) -> Use | str:
     """A convolution is a dense layer on its patches, in each group of channels; its positions are those of the
     output."""
     x, _, _, stride, padding, dilation, transposed, _, groups = step.args
-    if position != 1 or transposed:
-        return "enters a transposed convolution" if transposed else "is the image of a convolution"
+    if position != 1:
+        return "is the image of a convolution"
+    if transposed:
+        return _transposed_convolution(view, step)
     channels, inputs, *window = view.shape
     y = step.outputs[0].shape
     S, T, I, J = groups, math.prod(y) // channels, inputs * math.prod(window), channels // groups
@@ -140,6 +144,29 @@ def _convolution(view: View, position: int, step: Step) -> Use | str:
     axes = view.core()[1]
     roles = ((groups,), tuple(axes[1:]), (axes[0],))
     return Use("convolution", view, step, x, roles, (S, T, I, J), inflow, arrange)
+
+
+def _transposed_convolution(view: View, step: Step) -> Use:
+    """A dense layer at each input position, whose outputs are laid over each other: its g are patches of y's."""
+    x, _, _, stride, padding, dilation, _, _, groups = step.args
+    channels, outputs, *window = view.shape
+    places, n = x.shape[2:], len(window)
+    S, T, I, J = groups, math.prod(places), channels // groups, outputs * math.prod(window)
+    stride, padding, dilation = ([*p] * n if len(p) == 1 else [*p] for p in (stride, padding, dilation))
+
+    def arrange(g: Tensor) -> Tensor:
+        patches = _patches(g, window, stride, padding, dilation)
+        for axis, size in enumerate(places, 2):  # output_padding may make room for more
+            patches = patches.narrow(axis, 0, size)
+        patches = patches.unflatten(1, (S, outputs))
+        return patches.permute(1, 0, *range(3, 3 + n), 2, *range(3 + n, 3 + 2 * n)).reshape(S, T, J)
+
+    def inflow(h: Tensor) -> Tensor:
+        return h.unflatten(1, (S, I)).permute(1, 0, *range(3, 3 + n), 2).reshape(S, T, I)
+
+    axes = view.core()[1]
+    roles = ((groups,), (axes[0],), tuple(axes[1:]))
+    return Use("convolution", view, step, x, roles, (S, T, I, J), inflow, arrange, overlapping=True)
 
 
 def _patches(
