@@ -22,7 +22,7 @@ def jax_expected(f: Callable[..., Any], params: Any, x1: np.ndarray, x2: np.ndar
         derivative = jax.jit(jax.jacrev(lambda p, x: f(p, x).reshape(len(x), -1)))
 
         def jacobian(x: np.ndarray) -> np.ndarray:
-            leaves = jax.tree.leaves(derivative(params, jnp.asarray(x, "float64")))
+            leaves = jax.tree.leaves(derivative(params, jnp.asarray(x, "float64" if x.dtype.kind == "f" else None)))
             return np.concatenate([np.asarray(leaf).reshape(*leaf.shape[:2], -1) for leaf in leaves], axis=-1)
 
         return _expected(jacobian(x1), jacobian(x1 if x2 is None else x2))

@@ -473,9 +473,10 @@ def test_a_terminal_that_lacks_the_signs(all_kinds: tuple[Done, Path]) -> None:
 
 
 def test_a_case_that_cannot_be_built(files: Path, tmp_path: Path) -> None:
-    """10¹⁴ weights: more than any memory; one line says so."""
+    """10¹⁴ weights, but few in the first layer: more than any memory; one line says so."""
+    np.save(tmp_path / "x.npy", np.ones((2, 1), np.float32))
     assert_usage_error(bench("run", "--out", tmp_path, "--methods", "torch_autograd.per_example", "--widths", "9999999",
-                             "--cases", "*mlp*o1-*", "--batch", "2"), "cannot be built", "TiB")
+                             "--cases", "*mlp*o1-*", "--input", tmp_path / "x.npy"), "cannot be built", "TiB")
 
 
 def test_importing_bench_imports_no_framework() -> None:
