@@ -73,6 +73,8 @@ _FITTED: dict[str, tuple[Described, int, int]] = {
     "fit_linear": (MLP((50, 4)), 16, 0),
     "fit_tiny": (MLP((3, 8, 2)), 4, 3),
     "fit_few_parameters": (MLP((3, 3, 24)), 10, 0),
+    "fit_many_outputs": (MLP((3, 5, 60), "tanh"), 16, 0),
+    "fit_many_outputs_n24_n10": (MLP((8, 32, 30)), 24, 10),
     "fit_mlp_w320_n48": (MLP((30, 320, 320, 5)), 48, 0),
     "fit_mlp_d4_w192_n20_n30": (MLP((16, *[192] * 4, 3), "tanh"), 20, 30),
     "fit_mlp_w800_n2_n24": (MLP((40, 800, 1)), 2, 24),

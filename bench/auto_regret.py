@@ -5,8 +5,8 @@ A pattern is of FRAMEWORK/GROUP/CASE, as in ``'torch/held out/*'``.
 For each case of `bench.auto_cases`, framework and kind of kernel it times every exact method that works on any function
 in turn, in one process on one thread, and writes the medians of their steady states beside the predictions and the
 choice to bench/results/auto-cpu.json, or ``--file=PATH`` (cases that match no pattern stay as they are there). Seconds
-are those of the processor. ``--fit`` fits the factors of `impls.costs` to the cases that are there for it and prints
-them; ``--report`` prints the table.
+are those of the processor. ``--predict`` counts the work of the rows that are there anew; ``--fit`` fits the factors
+of `impls.costs` to the cases that are there for it and prints them; ``--report`` prints the table.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
     patterns = [argument for argument in arguments if not argument.startswith("--")]
     path = next((Path(a.removeprefix("--file=")) for a in arguments if a.startswith("--file=")), PATH)
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
-    if not {"--fit", "--report"} & set(arguments):
+    if not {"--fit", "--report", "--predict"} & set(arguments):
         threads.pin(1)
         for group, case in auto_cases.all_cases():
             for framework, outputs in product(FRAMEWORKS, KINDS):
@@ -56,6 +56,9 @@ def main(arguments: Sequence[str]) -> None:
                 if not patterns or any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
                     rows = _replaced(rows, [_row(group, case, framework, outputs)])
                     _write(path, rows)
+    if "--predict" in arguments:
+        _predict(rows)
+        _write(path, rows)
     if "--fit" in arguments:
         _fit([row for row in rows if row["group"] != "held out"])
     _report(rows)
@@ -85,6 +88,14 @@ def _row(group: str, case: Case, framework: Framework, outputs: Outputs) -> dict
            "work": {name: asdict(costs.work(name, facts)) for name in times}, "refused": refused}
     print(_line(row), flush=True)
     return row
+
+
+def _predict(rows: Sequence[dict[str, Any]]) -> None:
+    cases = {(group, case.name): case for group, case in auto_cases.all_cases()}
+    for row in rows:
+        request = Request(row["outputs"])
+        facts = auto.facts_of_case(row["framework"], cases[row["group"], row["case"]], request)
+        row["work"] = {name: asdict(costs.work(name, facts)) for name in row["seconds"]}
 
 
 def _times(run: Mapping[str, Callable[[], Array]]) -> dict[str, float]:
@@ -126,7 +137,7 @@ def predictions(row: Mapping[str, Any]) -> dict[str, float]:
 def regret(row: Mapping[str, Any]) -> tuple[str, float]:
     """The choice, and its time over that of the best."""
     predicted = predictions(row)
-    choice = min(predicted, key=predicted.__getitem__)
+    choice = min(predicted, key=lambda name: auto.rank(name, predicted[name]))
     return choice, row["seconds"][choice] / min(row["seconds"].values())
 
 
