@@ -113,13 +113,21 @@ def count_params(case: Case) -> int:
 
 
 def as_network(model: object) -> UserNetwork | None:
-    """A torch.nn.Module, an Equinox module or a pair (f, params) of JAX as a network; None for anything else."""
+    """A torch.nn.Module, an Equinox module or a pair (f, params) as a network; None for anything else.
+
+    A dict of tensors makes a pair one of PyTorch; JAX takes any other pytree.
+    """
     if _is_instance(model, "torch.nn", "Module"):
         return UserNetwork("torch", model)
     if _is_instance(model, "equinox", "Module"):
         return UserNetwork("equinox", model)
     if isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], Callable):
-        return UserNetwork("jax", *model)
+        f, params = model
+        if isinstance(params, dict) and any(_is_instance(p, "torch", "Tensor") for p in params.values()):
+            from impls.torch_functions import FunctionModule
+
+            return UserNetwork("torch", FunctionModule(f, params))
+        return UserNetwork("jax", f, params)
     return None
 
 

@@ -157,8 +157,16 @@ def _no_attention_fastpath() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def functional(case: Case, request: Request) -> Functional:
-    """`case` in the request's dtype and on its device.
+class Built(NamedTuple):
+    """A case as a module in evaluation mode, and its inputs."""
+
+    module: nn.Module
+    x1: Tensor
+    x2: Tensor | None
+
+
+def built(case: Case, request: Request) -> Built:
+    """`case` in the request's dtype and on its device; of a user's own module, a copy.
 
     Raises `InputError` for a module whose kernel is not defined: one that is not batched, whose outputs do not depend
     on a trainable parameter, or whose examples depend on each other.
@@ -173,7 +181,13 @@ def functional(case: Case, request: Request) -> Functional:
     x2 = None if case.x2 is None else _examples(case.x2, dtype, where)
     check_batched(f, params, x1)
     check_reached(f, params, x1)
-    return Functional(f, params, x1, x2)
+    return Built(module, x1, x2)
+
+
+def functional(case: Case, request: Request) -> Functional:
+    """`case` as a function of its trainable parameters; raises as `built` does."""
+    module, x1, x2 = built(case, request)
+    return Functional(*module_function(module), x1, x2)
 
 
 def _examples(x: np.ndarray, dtype: torch.dtype, where: torch.device) -> Tensor:

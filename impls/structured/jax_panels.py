@@ -9,6 +9,8 @@ from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 if TYPE_CHECKING:
     from impls.structured.jax_engine import Engine
@@ -66,7 +68,8 @@ def _write(kernels: Kernels, block: Kernels, i: Any, j: Any, *, mirrored: bool) 
 
 def write(kernel: Any, values: Any, i: Any, j: Any, *, mirrored: bool) -> Any:
     """The kernel with a block written at (i, j), and `mirrored` its transpose at (j, i)."""
-    rest = (0,) * (kernel.ndim - 2)
+    i, j = jnp.asarray(i, jnp.int32), jnp.asarray(j, jnp.int32)  # all of a block's indices are of one type
+    rest = (np.int32(0),) * (kernel.ndim - 2)
     kernel = jax.lax.dynamic_update_slice(kernel, values, (i, j, *rest))
     if not mirrored:
         return kernel

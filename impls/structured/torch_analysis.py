@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import combinations
 
 import torch
@@ -28,7 +29,7 @@ class Group:
     """Where y is the output up to its shape: what y is multiplied by on the way."""
     carried: tuple[tuple[int, tuple[float, ...]], ...] = ()
 
-    @property
+    @cached_property
     def product(self) -> planner.Product:
         S, _, I, J = self.uses[0].sizes
         T = sum(use.sizes[1] for use in self.uses)

@@ -6,8 +6,10 @@ taken directly has its tap on itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -43,10 +45,22 @@ class Term:
         assert self.group is not None
         return self.group.product
 
-    @property
+    @cached_property
     def in_rows(self) -> bool:
         """Whether it is a matrix product of rows, times a number for each pair of examples."""
         return self.way == "gradient" or (self.way == "gram" and self.product.shared == self.product.positions == 1)
+
+    @cached_property
+    def top_order(self) -> tuple[Tensor | None, float]:
+        """Where each output is in (s, t, j), None where the order is the same; and the square of what y is multiplied
+        by."""
+        assert self.group is not None
+        assert self.group.top is not None
+        (use,) = self.group.uses
+        outputs = torch.arange(math.prod(use.y.shape))
+        place = use.arrange(outputs.reshape(use.y.shape)).flatten().argsort()
+        scale = self.group.top**2 * (use.scale**2 if self.product.lookup else 1.0)
+        return (None if bool((place == outputs).all()) else place), scale
 
 
 class Factors:
