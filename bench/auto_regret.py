@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
         _predict(rows)
         _write(path, rows)
     if "--fit" in arguments:
-        _fit([row for row in rows if row["group"] != "held out"])
+        _fit([row for row in rows if row["group"] in ("quick", "fitted")])
     _report(rows)
 
 

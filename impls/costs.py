@@ -151,7 +151,7 @@ def _structured(facts: Facts) -> Work:
 
 
 def _pairs_of_uses(facts: Facts) -> Work:
-    """As the structured engine's, but each two uses of a parameter are contracted apart (in a recurrent network, say)."""
+    """As the structured engine's, but each two uses of a parameter are contracted apart: recurrent networks."""
     uses = facts.operations / max(1, sum(1 for step in facts.plan.steps if step.parameter.used))
     return replace(_structured(facts), dispatches=facts.operations * uses)
 
