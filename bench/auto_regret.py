@@ -19,7 +19,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ import impls
 from bench import auto_cases, environment, threads
 from impls import Array, auto, calibration, costs
 from impls.arrays import block_until_ready
+from impls.calibration import Rates
 from impls.costs import Work
 from impls.protocol import Framework
 from impls.runtime import set_threads
@@ -85,6 +85,7 @@ def _row(group: str, case: Case, framework: Framework, outputs: Outputs) -> dict
             refused[name] = str(error)
     times = _times(run)
     row = {"group": group, "case": case.name, "framework": framework, "outputs": outputs, "seconds": times,
+           "rates": asdict(calibration.rates(framework, "cpu", "float32")),
            "work": {name: asdict(costs.work(name, facts)) for name in times}, "refused": refused}
     print(_line(row), flush=True)
     return row
@@ -118,15 +119,9 @@ def _sample(compute: Callable[[], Array], calls: int) -> float:
     return (time.process_time() - begin) / calls
 
 
-@cache
-def _rates(framework: Framework) -> calibration.Rates:
-    """Of this machine; the rows of another one are judged by its own, when they are measured."""
-    return calibration.rates(framework, "cpu", "float32")
-
-
 def terms(row: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
-    """The seconds of each kind of work at this machine's rates."""
-    return {name: costs.terms(Work(**work), _rates(row["framework"])) for name, work in row["work"].items()}
+    """The seconds of each kind of work at the rates of the machine that it was timed on."""
+    return {name: costs.terms(Work(**work), Rates(**row["rates"])) for name, work in row["work"].items()}
 
 
 def predictions(row: Mapping[str, Any]) -> dict[str, float]:
