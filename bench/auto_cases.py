@@ -32,6 +32,11 @@ def held_out_cases() -> list[Case]:
     return [_case(name, *sizes) for name, sizes in _HELD_OUT.items()]
 
 
+def unseen_cases() -> list[Case]:
+    """More of the kind, which nothing was decided by."""
+    return [_case(name, *sizes) for name, sizes in _UNSEEN.items()]
+
+
 def _case(name: str, network: Described, n1: int, n2: int) -> Case:
     case = random_case(name, network, n1, max(n2, 1))
     return case if n2 else case.with_symmetry()
@@ -68,11 +73,24 @@ _HELD_OUT: dict[str, tuple[Described, int, int]] = {
 }
 
 
+# As above; but the form of the terms of `impls.costs` was changed once after a look at those, and never after these.
+_UNSEEN: dict[str, tuple[Described, int, int]] = {
+    "mlp_d4_w384_n16_o5": (MLP((48, *[384] * 4, 5), "tanh"), 16, 0),
+    "mlp_d1_w24_n9_n5_o2": (MLP((7, 24, 2)), 9, 5),
+    "convnet_c20_n6_o3": (ConvNet((3, 9, 9), (Conv(20, padding=(1, 1)), Conv(20, pool=(2, 2))), (3,), "global"), 6, 0),
+    "transformer_t5_d48_n5": (Layered((5,), (
+        Embedding("tokens", 9, 48), Positions("positions"), *_block("block0", 48, 3), LayerNorm("norm"),
+        Dense("head", 2))), 5, 0),
+    "recurrent_t7_w24_n10_n4_o3": (Layered((7, 5), (Recurrent("cell", 24), Dense("head", 3))), 10, 4),
+}
+
 # To fit the factors of `impls.costs`, beside the quick grid.
 _FITTED: dict[str, tuple[Described, int, int]] = {
     "fit_linear": (MLP((50, 4)), 16, 0),
     "fit_tiny": (MLP((3, 8, 2)), 4, 3),
     "fit_few_parameters": (MLP((3, 3, 24)), 10, 0),
+    "fit_many_outputs": (MLP((3, 5, 60), "tanh"), 16, 0),
+    "fit_many_outputs_n24_n10": (MLP((8, 32, 30)), 24, 10),
     "fit_mlp_w320_n48": (MLP((30, 320, 320, 5)), 48, 0),
     "fit_mlp_d4_w192_n20_n30": (MLP((16, *[192] * 4, 3), "tanh"), 20, 30),
     "fit_mlp_w800_n2_n24": (MLP((40, 800, 1)), 2, 24),
@@ -98,6 +116,6 @@ def fitted_cases() -> list[Case]:
 
 
 def all_cases() -> list[tuple[str, Case]]:
-    """(group, case): "quick", "fitted" and "held out"."""
-    groups = {"quick": quick_cases, "fitted": fitted_cases, "held out": held_out_cases}
+    """(group, case): "quick", "fitted", "held out" and "unseen"."""
+    groups = {"quick": quick_cases, "fitted": fitted_cases, "held out": held_out_cases, "unseen": unseen_cases}
     return [(group, case) for group, make in groups.items() for case in make()]

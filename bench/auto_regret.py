@@ -5,8 +5,8 @@ A pattern is of FRAMEWORK/GROUP/CASE, as in ``'torch/held out/*'``.
 For each case of `bench.auto_cases`, framework and kind of kernel it times every exact method that works on any function
 in turn, in one process on one thread, and writes the medians of their steady states beside the predictions and the
 choice to bench/results/auto-cpu.json, or ``--file=PATH`` (cases that match no pattern stay as they are there). Seconds
-are those of the processor. ``--fit`` fits the factors of `impls.costs` to the cases that are there for it and prints
-them; ``--report`` prints the table.
+are those of the processor. ``--predict`` counts the work of the rows that are there anew; ``--fit`` fits the factors
+of `impls.costs` to the cases that are there for it and prints them; ``--report`` prints the table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ import impls
 from bench import auto_cases, environment, threads
 from impls import Array, auto, calibration, costs
 from impls.arrays import block_until_ready
+from impls.calibration import Rates
 from impls.costs import Work
 from impls.protocol import Framework
 from impls.runtime import set_threads
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
     patterns = [argument for argument in arguments if not argument.startswith("--")]
     path = next((Path(a.removeprefix("--file=")) for a in arguments if a.startswith("--file=")), PATH)
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
-    if not {"--fit", "--report"} & set(arguments):
+    if not {"--fit", "--report", "--predict"} & set(arguments):
         threads.pin(1)
         for group, case in auto_cases.all_cases():
             for framework, outputs in product(FRAMEWORKS, KINDS):
@@ -56,8 +56,11 @@ def main(arguments: Sequence[str]) -> None:
                 if not patterns or any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
                     rows = _replaced(rows, [_row(group, case, framework, outputs)])
                     _write(path, rows)
+    if "--predict" in arguments:
+        _predict(rows)
+        _write(path, rows)
     if "--fit" in arguments:
-        _fit([row for row in rows if row["group"] != "held out"])
+        _fit([row for row in rows if row["group"] in ("quick", "fitted")])
     _report(rows)
 
 
@@ -82,9 +85,18 @@ def _row(group: str, case: Case, framework: Framework, outputs: Outputs) -> dict
             refused[name] = str(error)
     times = _times(run)
     row = {"group": group, "case": case.name, "framework": framework, "outputs": outputs, "seconds": times,
+           "rates": asdict(calibration.rates(framework, "cpu", "float32")),
            "work": {name: asdict(costs.work(name, facts)) for name in times}, "refused": refused}
     print(_line(row), flush=True)
     return row
+
+
+def _predict(rows: Sequence[dict[str, Any]]) -> None:
+    cases = {(group, case.name): case for group, case in auto_cases.all_cases()}
+    for row in rows:
+        request = Request(row["outputs"])
+        facts = auto.facts_of_case(row["framework"], cases[row["group"], row["case"]], request)
+        row["work"] = {name: asdict(costs.work(name, facts)) for name in row["seconds"]}
 
 
 def _times(run: Mapping[str, Callable[[], Array]]) -> dict[str, float]:
@@ -107,15 +119,9 @@ def _sample(compute: Callable[[], Array], calls: int) -> float:
     return (time.process_time() - begin) / calls
 
 
-@cache
-def _rates(framework: Framework) -> calibration.Rates:
-    """Of this machine; the rows of another one are judged by its own, when they are measured."""
-    return calibration.rates(framework, "cpu", "float32")
-
-
 def terms(row: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
-    """The seconds of each kind of work at this machine's rates."""
-    return {name: costs.terms(Work(**work), _rates(row["framework"])) for name, work in row["work"].items()}
+    """The seconds of each kind of work at the rates of the machine that it was timed on."""
+    return {name: costs.terms(Work(**work), Rates(**row["rates"])) for name, work in row["work"].items()}
 
 
 def predictions(row: Mapping[str, Any]) -> dict[str, float]:
@@ -126,7 +132,7 @@ def predictions(row: Mapping[str, Any]) -> dict[str, float]:
 def regret(row: Mapping[str, Any]) -> tuple[str, float]:
     """The choice, and its time over that of the best."""
     predicted = predictions(row)
-    choice = min(predicted, key=predicted.__getitem__)
+    choice = min(predicted, key=lambda name: auto.rank(name, predicted[name]))
     return choice, row["seconds"][choice] / min(row["seconds"].values())
 
 

@@ -9,7 +9,7 @@ stays on such work. They were fitted, by non-negative least squares of relative 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 from impls.calibration import Rates
 from impls.protocol import Framework
@@ -145,16 +145,29 @@ def _structured(facts: Facts) -> Work:
                 for way, product in zip(step.ways, step.parameter.products, strict=False))
     kept = sum(step.bytes for step in facts.plan.steps)
     started = facts.operations * (task.examples * task.n_outputs if facts.per_example else 1)
-    return Work(1, started, passes * facts.matmul_flops, passes * facts.convolution_flops,
-                passes * facts.activation_bytes, kept, facts.plan.flops, moved * task.itemsize)
+    contracted = sum(1 for step in facts.plan.steps if step.ways)
+    return Work(1, started + 2 * contracted, passes * facts.matmul_flops, passes * facts.convolution_flops,
+                passes * facts.activation_bytes, kept, facts.plan.flops, moved * task.itemsize + _written(facts))
+
+
+def _pairs_of_uses(facts: Facts) -> Work:
+    """As the structured engine's, but each two uses of a parameter are contracted apart: recurrent networks."""
+    uses = facts.operations / max(1, sum(1 for step in facts.plan.steps if step.parameter.used))
+    return replace(_structured(facts), dispatches=facts.operations * uses)
+
+
+def _written(facts: Facts) -> float:
+    """Bytes of the kernel, read and written a few times over by sums and changes of layout."""
+    return 4.0 * facts.kernel_bytes
 
 
 def _jacobians(facts: Facts) -> Work:
     task = facts.plan.task
     passes = task.examples * (1 + 2 * task.n_outputs)
     jacobians = task.examples * facts.jacobian_bytes
-    return Work(1, facts.operations, passes * facts.matmul_flops, passes * facts.convolution_flops,
-                passes * facts.activation_bytes, jacobians, _inner_products(facts), 0)
+    return Work(1, facts.operations + len(facts.plan.steps), passes * facts.matmul_flops,
+                passes * facts.convolution_flops, passes * facts.activation_bytes, jacobians, _inner_products(facts),
+                _written(facts))
 
 
 def _inner_products(facts: Facts) -> float:
@@ -164,13 +177,13 @@ def _inner_products(facts: Facts) -> float:
 def _vector_products(facts: Facts) -> Work:
     passes = facts.n1 * facts.n_outputs * (2 + 2 * facts.n2)
     return Work(1, facts.operations, passes * facts.matmul_flops, passes * facts.convolution_flops,
-                passes * facts.activation_bytes, facts.n1 * facts.jacobian_bytes, 0, 0)
+                passes * facts.activation_bytes, facts.n1 * facts.jacobian_bytes, 0, _written(facts))
 
 
 def _loop(facts: Facts) -> Work:
     task, batch = facts.plan.task, _jacobians(facts)
     return Work(1, facts.operations * task.examples * task.n_outputs, batch.matmul, batch.convolution,
-                batch.activations, batch.jacobians, batch.contraction, 0)
+                batch.activations, batch.jacobians, batch.contraction, batch.moved)
 
 
 STRUCTURED = ("structured_jax", "structured_torch")
@@ -179,7 +192,7 @@ _WORK = {
     "structured_jax": _structured,
     "neural_tangents.jacobian_contraction": _jacobians,
     "neural_tangents.ntk_vector_products": _vector_products,
-    "neural_tangents.structured_derivatives": _structured,
+    "neural_tangents.structured_derivatives": _pairs_of_uses,
     "equinox.exact": _jacobians,
     "structured_torch": _structured,
     "torch_func.jacobian_contraction": _jacobians,
