@@ -40,6 +40,8 @@ KINDS: tuple[Outputs, ...] = ("full", "trace")
 ROUNDS = 11
 SAMPLE_S = 3e-3
 """A sample calls a method until this has passed, at least once."""
+NEGLIGIBLE = 1e-4
+"""A term that adds less than this share of any time is left out."""
 SLOW = 5.0
 """A method that took this many times the fastest one's time is not timed again."""
 
@@ -181,9 +183,10 @@ def _fit(rows: Sequence[Mapping[str, Any]]) -> None:
     for name in costs.FACTORS:
         found = [(terms(row)[name], row["seconds"][name]) for row in rows if name in row["seconds"]]
         matrix = np.array([[part / seconds for part in parts] for parts, seconds in found])
-        scale = matrix.max(0) + 1e-30  # columns of like size, or the solver stops early
-        bounds = np.array(least(name, fitted)) * scale, np.inf
-        factors = lsq_linear(matrix / scale, np.ones(len(found)), bounds).x / scale
+        scale = np.maximum(matrix.max(0), 1e-30)  # columns of like size, or the solver stops early
+        lowest = np.array(least(name, fitted))
+        factors = lsq_linear(matrix / scale, np.ones(len(found)), (lowest * scale, np.inf)).x / scale
+        factors = np.where((factors - lowest) * matrix.max(0) < NEGLIGIBLE, lowest, factors)
         fitted[name] = Work(*(float(f"{factor:.3g}") for factor in factors))
         errors = sorted(abs(np.log(matrix @ factors)))
         print(f'    "{name}": Work({", ".join(f"{factor:g}" for factor in astuple(fitted[name]))}),')
