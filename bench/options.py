@@ -51,8 +51,8 @@ class Options:
     """Where the methods run."""
     model: str | None = None
     """FILE.py:FUNCTION. The function takes no arguments and returns the network to measure: a torch.nn.Module, an
-    Equinox module, (f, params), a Case, or an MLP or ConvNet of reference. It is called anew in each process, with the
-    seeds of Python, NumPy and PyTorch set to 0 before."""
+    Equinox module, (f, params) of JAX or, with a flat dict of tensors, of PyTorch, a Case, or an MLP or ConvNet of
+    reference. It is called anew in each process, with the seeds of Python, NumPy and PyTorch set to 0 before."""
     input: Path | None = None
     """X.npy or X.npz (x1, and x2 where it differs): examples in place of the digits."""
     impl: tuple[str, ...] = ()

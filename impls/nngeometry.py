@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from impls.torch_blocks import assemble, contract
 from impls.torch_peers import ModuleMethod, has_frozen_parameters, unknown_layers
 from impls.torch_support import precision
-from reference import Case, Request
+from reference import Case, Layered, Request
+from reference.layers import Dense, Layer, LayerNorm, Residual, Shape, met
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # escape sequences in its docstrings
@@ -78,7 +79,17 @@ def _trained_columns(module: nn.Module) -> Tensor:
 def _refusal(case: Case) -> str | None:
     if case.network.n_tokens is not None:
         return "nngeometry differentiates with respect to its inputs, which tokens do not allow"
+    if isinstance(case.network, Layered) and _on_further_axes(case.network.layers, case.network.input_shape):
+        return "nngeometry's linear layers and layer norms take vectors only (RuntimeError)"
     return unknown_layers(case, "nngeometry", KNOWN)
+
+
+def _on_further_axes(layers: tuple[Layer, ...], shape: Shape) -> bool:
+    """Whether a linear layer or a layer norm is applied along the last of several axes."""
+    return any(
+        _on_further_axes(layer.body, inside) or _on_further_axes(layer.shortcut, inside) if isinstance(layer, Residual)
+        else isinstance(layer, Dense | LayerNorm) and len(inside) > 1
+        for layer, inside in met(layers, shape))
 
 
 def _gram_refusal(case: Case) -> str | None:

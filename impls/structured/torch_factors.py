@@ -273,13 +273,15 @@ def _gradient_size(group: Group) -> int:
 
 def _gradient(a: Tensor, g: Tensor, group: Group) -> Tensor:
     """(O, N, S·(I + B)·J): Σ_t a[s,t,i] g[o,s,t,j], for the carried biases as well."""
-    if group.carried:
-        ones = carried_inputs(group, a).T.expand(*a.shape[:2], -1, -1)
-        a = torch.cat([a, ones], 3)
+    values = carried_inputs(group, a)
     if a.shape[2] == 1:
+        if group.carried:
+            a = torch.cat([a, values.T.expand(*a.shape[:2], -1, -1)], 3)
         return (a.mT * g).flatten(2)
     (n_outputs, n, S, _, J), I = g.shape, a.shape[3]
-    gradient = g.new_empty(n_outputs, n * S, I, J)
+    gradient = g.new_empty(n_outputs, n * S, I + len(values), J)
     for each, cotangent in zip(gradient, g, strict=True):  # one output at a time: a is not copied for each of them
-        torch.bmm(a.flatten(0, 1).mT, cotangent.flatten(0, 1), out=each)
-    return gradient.view(n_outputs, n, S * I * J)
+        torch.bmm(a.flatten(0, 1).mT, cotangent.flatten(0, 1), out=each[:, :I])
+    if group.carried:
+        gradient[:, :, I:] = (g.mT @ values.T).mT.flatten(1, 2)
+    return gradient.view(n_outputs, n, -1)

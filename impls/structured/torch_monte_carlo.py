@@ -17,6 +17,9 @@ INPUTS_AT_ONCE = 1 << 17
 """Numbers in the inputs, times directions that go through the network together: more leaves the caches (seen: three
 times as slow for a ConvNet on 16 images)."""
 
+FEWEST_AT_ONCE = 8
+"""Directions: the forward pass is made once for as many, and should be a small part of the time."""
+
 
 class Estimator:
     """The kernel of ``f(params, x)`` from `proj_dim` random directions, for parameters of given shapes."""
@@ -39,7 +42,7 @@ class Estimator:
         """J(x) v_s for every s."""
         blocks = x.split(self.batch_size or len(x))
         # The directions of a group are the same, however many of them are pushed at once.
-        chunk = max(1, min(self.layout.chunk, INPUTS_AT_ONCE // blocks[0].numel()))
+        chunk = min(self.layout.chunk, max(FEWEST_AT_ONCE, INPUTS_AT_ONCE // blocks[0].numel()))
         rows: list[Tensor] = []
         for directions in self._directions(params, seed, chunk):
             rows.append(torch.cat([self._push(params, block, directions) for block in blocks], 1))

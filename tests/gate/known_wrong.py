@@ -17,11 +17,12 @@ import pytest
 
 from reference import Case, ConvNet, Layered
 from reference.case import DType
-from reference.layers import Convolution, Layer, WeightNormDense
+from reference.layers import BatchNorm, Convolution, Layer, LayerNorm, WeightNormDense
 
 
-def is_convolutional(case: Case) -> bool:
-    return isinstance(case.network, ConvNet) or bool(_layers(case, Convolution))
+def is_more_than_dense(case: Case) -> bool:
+    others = (Convolution, BatchNorm, LayerNorm)
+    return isinstance(case.network, ConvNet) or any(_layers(case, kind) for kind in others)
 
 
 def has_groups(case: Case) -> bool:
@@ -68,8 +69,9 @@ KNOWN_WRONG = (
                "a grouped convolution is taken for one without groups, whose further weights are counted"),
     KnownWrong("nngeometry.*", has_weight_normalisation, "nngeometry", "0.4",
                "layers with a parametrization are left out without a word"),
-    KnownWrong("nngeometry.gram", is_convolutional, "nngeometry", "0.4",
-               "the gradients of convolutions are held in float32 for a network in float64", dtypes=("float64",)),
+    KnownWrong("nngeometry.gram", is_more_than_dense, "nngeometry", "0.4",
+               "the gradients of all but linear layers are held in float32 for a network in float64",
+               dtypes=("float64",)),
     KnownWrong("backpack.*", is_tied, "backpack-for-pytorch", "1.7.1",
                "of a parameter of two layers only the gradients of one are kept",
                "https://github.com/f-dangel/backpack/issues/248"),

@@ -1,7 +1,7 @@
 """The rate at which finite widths approach the kernel of infinite width: 1/width, and the limit is the kernel itself.
 
 The kernel of an MLP with n hidden units a layer in the NTK parameterization, averaged over its parameters, is
-K + c/n + O(1/n²) (Hanin & Nica 2020, theorem 1 for the rate; 0 for one hidden layer, hence four here). `N_DRAWS` at
+K + c/n + O(1/n²) (Hanin & Nica 2020; c = 0 for one hidden layer, hence four here). `N_DRAWS` at
 each of four widths say two things of a claimed limit K:
 
 - the average extrapolated to infinite width, by a fit of K̂ + c/n + d/n², is K: in every entry, and on the whole;

@@ -125,14 +125,19 @@ def n_params(case: Case) -> int:
     return sum(array.size for array in case.params.values())
 
 
+@cache
+def whitening(case_name: str) -> np.ndarray:
+    return whitener(as_matrix(joint_truth(case_name).full))
+
+
 def n_repeats(case_name: str) -> int:
-    rank = whitener(as_matrix(joint_truth(case_name).full)).shape[1]
+    rank = whitening(case_name).shape[1]
     return math.ceil(_INDEPENDENT_ERRORS / (rank * (rank + 1) / 2))
 
 
 def whitened_error(full: np.ndarray, case_name: str) -> np.ndarray:
     """Dᵀ Ĝ D − 1 with Dᵀ G D = 1: entries of variance 1/S and, on the diagonal, 2/S, whatever the case is."""
-    white = whitener(as_matrix(joint_truth(case_name).full))
+    white = whitening(case_name)
     return white.T @ as_matrix(full) @ white - np.eye(white.shape[1])
 
 
