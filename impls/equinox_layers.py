@@ -113,6 +113,7 @@ class Residual(eqx.Module):
 
 def build(network: Layered, params: Table, constants: Table) -> tuple[Any, Any]:
     """The network in inference mode, and its trainable part as `eqx.partition` gives it."""
+    params, constants = (_as_equinox_keeps_them(table, network.all_layers()) for table in (params, constants))
     model = eqx.nn.inference_mode(_sequential(network.layers, network.input_shape, {**constants, **params}))
     model = _tied(model, {id(array) for array in params.values()})
     fixed = {id(array) for array in constants.values()}
@@ -120,6 +121,20 @@ def build(network: Layered, params: Table, constants: Table) -> tuple[Any, Any]:
     count = sum(leaf.size for leaf in jax.tree.leaves(trained))
     assert count == sum(array.size for array in params.values()), "a constant became a parameter, or the other way"
     return model, trained
+
+
+def _as_equinox_keeps_them(table: Table, several: list[Layer]) -> Table:
+    """With those arrays reshaped, or split, that Equinox keeps so: once for all their uses, which share them."""
+    kept = dict(table)
+    for layer in several:
+        if isinstance(layer, layers.Convolution) and (bias := f"{layer.name}.bias") in table:
+            kept[bias] = table[bias][:, None, None]
+        if isinstance(layer, layers.Attention):
+            for name in (f"{layer.name}.in_proj_weight", f"{layer.name}.in_proj_bias"):
+                if name in table:
+                    kept.pop(name, None)
+                    kept |= {f"{name}.{i}": third for i, third in enumerate(jnp.split(table[name], 3))}
+    return kept
 
 
 def _tied(model: Any, params: set[int]) -> Any:
@@ -166,7 +181,7 @@ def _(layer: layers.Convolution, shape: Shape, table: Table) -> Any:
     made = _empty(eqx.nn.Conv2d, shape[0], layer.channels, layer.kernel, layer.stride, layer.padding, layer.dilation,
                   layer.groups, use_bias=layer.bias)
     made = _filled(made, weight=table[f"{layer.name}.weight"])
-    return _filled(made, bias=table[f"{layer.name}.bias"][:, None, None]) if layer.bias else made
+    return _filled(made, bias=table[f"{layer.name}.bias"]) if layer.bias else made
 
 
 @module.register
@@ -220,9 +235,9 @@ def _(layer: layers.Positions, shape: Shape, table: Table) -> Any:
 def _(layer: layers.Attention, shape: Shape, table: Table) -> Any:
     made = _empty(eqx.nn.MultiheadAttention, layer.n_heads, shape[-1], use_query_bias=True, use_key_bias=True,
                   use_value_bias=True, use_output_bias=True)
-    thirds = zip(("query", "key", "value"), jnp.split(table[f"{layer.name}.in_proj_weight"], 3),
-                 jnp.split(table[f"{layer.name}.in_proj_bias"], 3), strict=True)
-    projections = {f"{role}_proj": _linear(weight, bias) for role, weight, bias in thirds}
+    projections = {f"{role}_proj": _linear(table[f"{layer.name}.in_proj_weight.{i}"],
+                                           table[f"{layer.name}.in_proj_bias.{i}"])
+                   for i, role in enumerate(("query", "key", "value"))}
     out = _linear(table[f"{layer.name}.out_proj.weight"], table[f"{layer.name}.out_proj.bias"])
     return SelfAttention(_filled(made, output_proj=out, **projections), layer.causal)
 

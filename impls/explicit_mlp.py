@@ -80,9 +80,13 @@ class ExplicitMLP:
         every = range(len(problem.layers))
         return lambda: _kernel(problem, request, every, weights=True, biases=True)
 
+    def components(self, case: Case, request: Request) -> dict[str, Tensor]:
+        """Each parameter's share of the kernel, by the parameter's name; they sum to the kernel and have its shape."""
+        return components(case, request)
+
 
 def components(case: Case, request: Request) -> dict[str, Tensor]:
-    """Each parameter's share of the kernel, by the parameter's name; they sum to the kernel and have its shape."""
+    """See `ExplicitMLP.components`."""
     problem = _problem(case, request)
     shares: dict[str, Tensor] = {}
     for index, layer in enumerate(problem.layers):

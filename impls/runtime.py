@@ -6,6 +6,7 @@ Each function imports the framework that it is asked about, and no other.
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -62,6 +63,29 @@ def device_memory(framework: Framework) -> Memory | None:
 
         return Memory(torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated())
     return None
+
+
+def free_memory(framework: Framework, device: str) -> int | None:
+    """Bytes that can still be allocated there; None where neither the system nor the framework tells."""
+    if device == "cpu":
+        return _free_memory_of_host()
+    if framework == "torch":
+        import torch
+
+        reserved = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # its own allocator's, to be used again
+        return torch.cuda.mem_get_info()[0] + reserved
+    from impls import jax_support
+
+    found = jax_support.device(device).memory_stats()
+    return None if not found else found["bytes_limit"] - found["bytes_in_use"]
+
+
+def _free_memory_of_host() -> int | None:
+    try:
+        import psutil
+    except ModuleNotFoundError:  # it comes with the benchmarks only; POSIX tells what is free without the caches
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None
+    return psutil.virtual_memory().available
 
 
 def set_threads(framework: Framework, threads: int) -> None:

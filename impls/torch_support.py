@@ -43,6 +43,7 @@ class Functional(NamedTuple):
 
 
 KernelFunction = Callable[[Forward, Params, Tensor, Tensor | None, Request], Tensor]
+ComponentsFunction = Callable[[Forward, Params, Tensor, Tensor | None, Request], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class FunctionalMethod:
 
     name: str
     compute: KernelFunction
+    compute_components: ComponentsFunction | None = None
+    """Where the kernel of each parameter comes with that of all of them; else they are computed one after the other."""
     forward_mode: bool = False
     """Whether it needs forward-mode derivatives, which PyTorch does not have of every operation."""
     framework: Literal["torch"] = "torch"
@@ -68,6 +71,22 @@ class FunctionalMethod:
         """The kernel of f, in the dtype of `params` and on their device; x2=None means x2 = x1."""
         check_options(self.name, request, {})
         return self.compute(f, params, x1, x2, request)
+
+    def components(
+        self, f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request
+    ) -> dict[str, Tensor]:
+        """The kernel of each parameter by its name; they sum to `kernel`."""
+        check_options(self.name, request, {})
+        if self.compute_components is not None:
+            return self.compute_components(f, params, x1, x2, request)
+        return {name: self.compute(_with_others_frozen(f, params, name), {name: p}, x1, x2, request)
+                for name, p in params.items()}  # fmt: skip
+
+
+def _with_others_frozen(f: Forward, params: Params, name: str) -> Forward:
+    """f as a function of the parameter of that name alone."""
+    others = {other: p.detach() for other, p in params.items() if other != name}
+    return lambda some, x: f({**others, **some}, x)
 
 
 def unsupported(case: Case) -> str | None:
@@ -138,8 +157,16 @@ def _no_attention_fastpath() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def functional(case: Case, request: Request) -> Functional:
-    """`case` in the request's dtype and on its device.
+class Built(NamedTuple):
+    """A case as a module in evaluation mode, and its inputs."""
+
+    module: nn.Module
+    x1: Tensor
+    x2: Tensor | None
+
+
+def built(case: Case, request: Request) -> Built:
+    """`case` in the request's dtype and on its device; of a user's own module, a copy.
 
     Raises `InputError` for a module whose kernel is not defined: one that is not batched, whose outputs do not depend
     on a trainable parameter, or whose examples depend on each other.
@@ -154,7 +181,13 @@ def functional(case: Case, request: Request) -> Functional:
     x2 = None if case.x2 is None else _examples(case.x2, dtype, where)
     check_batched(f, params, x1)
     check_reached(f, params, x1)
-    return Functional(f, params, x1, x2)
+    return Built(module, x1, x2)
+
+
+def functional(case: Case, request: Request) -> Functional:
+    """`case` as a function of its trainable parameters; raises as `built` does."""
+    module, x1, x2 = built(case, request)
+    return Functional(*module_function(module), x1, x2)
 
 
 def _examples(x: np.ndarray, dtype: torch.dtype, where: torch.device) -> Tensor:

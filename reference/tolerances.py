@@ -7,7 +7,7 @@ from typing import Literal
 
 from reference.case import DType
 
-ToleranceKind = Literal["exact", "symmetry", "positivity"]
+ToleranceKind = Literal["exact", "symmetry", "positivity", "closed_form"]
 
 # exact: |K − K_ref| / √(K_ref[n,n,a,a] K_ref[m,m,b,b]). An entry is the inner product of two gradients; each passes
 #   through 2L matrix products of n terms, whose rounding errors are random in sign, so the error is about
@@ -21,6 +21,10 @@ ToleranceKind = Literal["exact", "symmetry", "positivity"]
 # positivity: τ in λ_min ≥ −τ tr K. With |E_ij| ≤ τ d_i d_j, d_i² = K_ii, the rounding errors E of an exact kernel have
 #   ‖E‖₂ ≤ τ Σ d_i² = τ tr K, so a kernel within the exact tolerance never fails. As tr K = r λ_max with r the effective
 #   rank, this is λ_min ≥ −c ε λ_max with c = 84 r in float32 and 4500 r in float64.
+# closed_form: two values of one entry of an infinite-width kernel of ReLU. Its closed form reads the angle between two
+#   examples off its cosine, arccos(1 − δ) ≈ √(2δ), so that a rounding error of ε in the cosine of parallel inputs (x1
+#   equal to x2, say) is one of about √ε in the angle, and of at most that, relatively, in the entry; L layers add
+#   theirs: 4 √ε for L = 4. Not for finite widths, where no angle is taken.
 TOLERANCES: Mapping[tuple[DType, ToleranceKind], float] = {
     ("float32", "exact"): 1e-5,
     ("float64", "exact"): 1e-12,
@@ -28,15 +32,45 @@ TOLERANCES: Mapping[tuple[DType, ToleranceKind], float] = {
     ("float64", "symmetry"): 1e-12,
     ("float32", "positivity"): 1e-5,
     ("float64", "positivity"): 1e-12,
+    ("float32", "closed_form"): 1.4e-3,
+    ("float64", "closed_form"): 6e-8,
 }
 
-# The probability that a run of the gate fails a right stochastic method, over all its comparisons and their entries.
+# The probability that a run of the gate fails a right stochastic method, over all its comparisons and their entries,
+# and what of it each kind of test may take: single entries, pooled statistics, the rate at which the error falls, and
+# whether other seeds give other projections. Thresholds depend on the logarithm of a share alone.
 FALSE_ALARM_LEVEL = 1e-3
+StochasticTest = Literal["entries", "bias", "convergence", "seeds"]
+FALSE_ALARM_SHARES: Mapping[StochasticTest, float] = {"entries": 0.5, "bias": 0.4, "convergence": 0.05, "seeds": 0.05}
+
+# The bias that the gate finds, of a pooled statistic relative to its value, and the probability with which it does.
+BIAS_TO_FIND = 0.02
+POWER = 0.99
+
+# The slope of log(error) over log(proj_dim) is −½ ± this. Two seeds share less than this of their projections.
+SLOPE_ERROR = 0.1
+LARGEST_OVERLAP = 0.5
+
+# The spread of a random estimate, in units of what independent Gaussian projections have (tests/gate/test_spread.py).
+# There, with 27 rows and 256 projections: 1 ± 0.08 and at most 1.4 in 20,000 draws; half the projections, 2 ± 0.2.
+LARGEST_SPREAD = 1.5
 
 # A limit kernel against the average of N finite-width ones: z standard errors for the draws, plus c/width for the
 # distance that the average has at that width, normalised like an error.
 LIMIT_STANDARD_ERRORS = 6.0
 LIMIT_BIAS = 4.0
+
+# A limit kernel against what averages at finite width tend to, in the cases of tests/gate/limit_rate.py: standard
+# errors for each of their 7 numbers (6 cases together: 3e-4), those of the band of rates, and what O(1/n²) may add to
+# the rate of 1/n at n ≥ 4.
+LIMIT_RATE_STANDARD_ERRORS = 4.5
+LIMIT_RATE_ALLOWANCE = 0.1
+LIMIT_RATE_BAND = 3.0
+
+
+def false_alarm_level(test: StochasticTest) -> float:
+    """The probability that a run of the gate fails a right stochastic method in tests of that kind."""
+    return FALSE_ALARM_LEVEL * FALSE_ALARM_SHARES[test]
 
 
 def tolerance(dtype: DType, kind: ToleranceKind = "exact") -> float:

@@ -22,10 +22,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--impl", metavar="FILE.py:OBJECT", help="hold this method alone against the gate")
     group.addoption("--frameworks", metavar="NAMES", default="jax,torch,numpy",
                     help="comma-separated; methods of other frameworks are left out (default: %(default)s)")
+    group.addoption("--require-all", action="store_true",
+                    help="methods of optional packages have to be installed as well")
     group.addoption("--device", choices=("cpu", "cuda"), default="cpu",
                     help="where the methods run (default: %(default)s)")
     group.addoption("--optimized", action="store_true",
                     help="let JAX compile with all optimizations, as its users do: twice the time")
+    group.addoption("--laws-examples", metavar="N", type=int,
+                    help="hold every method to every law on N random networks of each family (default: few of each)")
+    group.addoption("--laws-seed", metavar="SEED", type=int, default=0,
+                    help="which random networks are drawn (default: %(default)s)")
 
 
 def pytest_configure(config: pytest.Config) -> None:

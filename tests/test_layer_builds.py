@@ -17,6 +17,7 @@ from impls.arrays import to_numpy
 from reference import Case, Layered, Request, case, cases, compare, expected, random_case, tolerance
 from reference.arithmetic import FLOAT64
 from reference.jacobian import linearise
+from reference.layers import Attention, Convolution
 from tests.test_reference_layers import LAYERS
 
 FLOAT64_REQUEST = Request(dtype="float64")
@@ -29,6 +30,15 @@ FUNCTIONALS = {
 """Modules with ``functional(case, request)``, which gives f, params, x1, x2, and ``precision(dtype)``."""
 
 SHARED = [shared for shared in cases() if isinstance(shared.network, Layered)]
+
+ATTENTION, CONVOLUTION = Attention("same", 2), Convolution("same", 2, (1, 1))
+# Arrays that a framework keeps in another shape or in parts: once frozen, once used twice.
+RESHAPED = [random_case(name, network, 2, None) for name, network in {
+    "attention, frozen in part": Layered((2, 4), (ATTENTION,), frozen=("same.in_proj_weight", "same.out_proj.bias")),
+    "attention, tied": Layered((2, 4), (ATTENTION, ATTENTION)),
+    "convolution, frozen in part": Layered((2, 2, 2), (CONVOLUTION,), frozen=("same.bias",)),
+    "convolution, tied": Layered((2, 2, 2), (CONVOLUTION, CONVOLUTION)),
+}.items()]
 
 
 @pytest.fixture(params=FUNCTIONALS)
@@ -46,7 +56,7 @@ def test_outputs_are_the_references(build: ModuleType, layer: str) -> None:
     np.testing.assert_allclose(outputs, reference_outputs(drawn), rtol=0, atol=tolerance("float64"))
 
 
-@pytest.mark.parametrize("shared", SHARED, ids=lambda shared: shared.name)
+@pytest.mark.parametrize("shared", [*SHARED, *RESHAPED], ids=lambda shared: shared.name)
 def test_parameters_are_the_trained_ones_each_once(build: ModuleType, shared: Case) -> None:
     params = build.functional(shared, FLOAT64_REQUEST).params
     assert count(params) == sum(value.size for value in shared.params.values())

@@ -119,7 +119,7 @@ def test_float32(name: str) -> None:
 @pytest.mark.parametrize("limits", [{"batch_size": 2}, {"memory_limit": 4096}, {"batch_size": 3, "memory_limit": 1}],
                          ids=["batches", "memory", "both"])
 @pytest.mark.parametrize("outputs", OUTPUTS)
-def test_blocks_do_not_change_the_kernel(outputs: Any, limits: dict[str, int]) -> None:
+def test_blocks_do_not_change_the_kernel(outputs: Any, limits: dict[str, Any]) -> None:
     """5 and 3 examples in blocks that do not divide them, with x2 and without."""
     with precision("float64"):
         f, params, x1, x2, expected = all_kernels("mlp", "float64")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,9 @@ METHOD = METHODS[0]
 FLOAT64 = Request(dtype="float64")
 
 
-@pytest.mark.parametrize("outputs", OUTPUTS)
-@pytest.mark.parametrize("name", ["mlp", "conv2d", "tied_embedding", "several_axes", "transposed_outputs",
-                                  "weight_norm", "not_used"])
+@pytest.mark.parametrize(("name", "outputs"), [
+    *product(("mlp", "several_axes"), OUTPUTS), ("tied_embedding", "full"), ("tied_embedding", "trace"),
+    ("conv2d", "full"), ("transposed_outputs", "diagonal"), ("weight_norm", "full"), ("not_used", "trace")])
 def test_the_kernel_of_each_parameter(name: str, outputs: Any) -> None:
     """A bias carried by its layer, a tied table, a fallback, a parameter that is not used: each by itself."""
     small = NETWORKS[name]
@@ -74,8 +75,8 @@ class Loader:
         return ((x[start:start + size], np.zeros(size)) for start, size in zip(starts, self.sizes, strict=False))
 
 
-@pytest.mark.parametrize("memory_limit", [None, 1, 6000])
-@pytest.mark.parametrize("outputs", OUTPUTS)
+@pytest.mark.parametrize(("outputs", "memory_limit"), [
+    ("full", None), ("full", 6000), ("diagonal", 1), ("trace", 6000)])
 def test_batches(outputs: Any, memory_limit: int | None) -> None:
     """Of unequal sizes, one of them empty; few and many kept at a time."""
     small = NETWORKS["mlp"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache, reduce
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -21,6 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
 import impls  # noqa: E402
 from impls.arrays import to_numpy  # noqa: E402
+from impls.structured import torch_internals as internals  # noqa: E402
 from impls.structured.torch_engine import Engine  # noqa: E402
 from impls.structured_torch import METHODS  # noqa: E402
 from impls.torch_blocks import summed  # noqa: E402
@@ -200,6 +203,31 @@ def test_batches_that_change() -> None:
     ):
         with pytest.raises(InputError, match=complaint):
             METHODS[0].kernel_of_batches(f, params, batches, None, Request(dtype="float64"))
+
+
+def test_internals_of_pytorch() -> None:
+    """Each means what the engine takes it to mean."""
+    aten = torch.ops.aten
+    assert internals.changes_arguments(aten.add_.Tensor)
+    assert not internals.changes_arguments(aten.add.Tensor)
+    assert internals.overload_name(aten.add.Tensor) == "Tensor"
+    assert isinstance(aten.add.Tensor, internals.OpOverload)
+    x = torch.zeros(3, requires_grad=True)
+    assert not internals.has_hooks(x)
+    x.register_hook(lambda gradient: gradient)
+    assert internals.has_hooks(x)
+    with internals.FakeTensorMode() as fake:
+        first, second = (fake.from_tensor(torch.zeros(4)) for _ in range(2))
+        assert internals.same_memory(first, first[1:])
+        assert not internals.same_memory(first, second)
+        with pytest.raises(internals.DataDependentOutputException):
+            first.sum().item()
+
+
+def test_no_other_module_reads_internals() -> None:
+    private = re.compile(r"torch\.(\w+\.)*_\w+|\._(cdata|schema|overloadname|backward_hooks)\b")
+    sources = Path(internals.__file__).parent.glob("torch_*.py")
+    assert [path.name for path in sources if private.search(path.read_text())] == ["torch_internals.py"]
 
 
 def test_nothing_is_left_changed() -> None:

@@ -57,4 +57,4 @@ class Batches:
 
 
 def _digest(x: np.ndarray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(x).view(np.uint8), digest_size=16).digest()
+    return hashlib.blake2b(x.tobytes(), digest_size=16).digest()

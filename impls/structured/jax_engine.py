@@ -14,7 +14,7 @@ from impls.structured import planner
 from impls.structured.jax_analysis import Analysis, analyse
 from impls.structured.jax_contract import SUM, contract
 from impls.structured.jax_factors import Arrays, Factors
-from impls.structured.jax_panels import Kernels, Slices, fill, write
+from impls.structured.jax_panels import Kernels, Pieces, Slices, fill, write
 from impls.structured.jax_trace import Program, Value, trace
 
 
@@ -49,7 +49,10 @@ class Engine:
 
     def of_batches(self, params: Any, batches1: Iterable[Any], batches2: Iterable[Any] | None) -> jax.Array:
         """The same, of examples that come in batches; both are iterated over several times."""
-        return self._sum(self._filled(jax.tree.leaves(params), batches1, batches2))
+        rows, columns = Pieces(batches1, self.plan.panel1), None
+        if batches2 is not None:
+            columns = Pieces(batches2, self.plan.panel2)
+        return self._sum(fill(self, jax.tree.leaves(params), rows, columns) if self.factors.terms else {})
 
     def components(self, params: Any, x1: Any, x2: Any | None) -> dict[str, jax.Array]:
         """The kernel of each parameter by its name: its place in the pytree, as in ``layers.0.weight``."""
@@ -64,23 +67,19 @@ class Engine:
         return {key: jax.lax.empty(self._shape(), self.dtype) for key in keys}
 
     def _kernels(self, params: Any, x1: Any, x2: Any | None) -> Kernels:
-        leaves = jax.tree.leaves(params)
-        if self.plan.recompute:
-            columns = None if x2 is None else Slices(x2, self.plan.panel2)
-            return self._filled(leaves, Slices(x1, self.plan.panel1), columns)
+        leaves, plan = jax.tree.leaves(params), self.plan
         if not self.factors.terms:
             return {}
+        if plan.panel1 < len(x1) or (x2 is not None and plan.panel2 < len(x2)):
+            return fill(self, leaves, Slices(x1, plan.panel1), None if x2 is None else Slices(x2, plan.panel2))
         factors1 = self.passes(leaves, x1)
         return self.contraction(factors1, None if x2 is None else self.passes(leaves, x2))
-
-    def _filled(self, leaves: list[Any], rows: Iterable[Any], columns: Iterable[Any] | None) -> Kernels:
-        return fill(self, leaves, rows, columns) if self.factors.terms else {}
 
     def _sum(self, kernels: Kernels) -> jax.Array:
         return kernels[SUM] if kernels else self._zeros()
 
     def _passes(self, leaves: list[Any], x: Any) -> Arrays:
-        arrays = _panels(lambda part: self._examples(leaves, part), x, self.plan.panel1)
+        arrays = jax.vmap(lambda example: self.factors(leaves, example))(x)
         # The backward pass has its cotangents as matrices of N·O rows: in any other shape XLA computes them once more.
         return {name: a.reshape(-1, *a.shape[2:]) if name.endswith(".g") else a for name, a in arrays.items()}
 
@@ -92,9 +91,6 @@ class Engine:
         size1, size2 = min(n1, self.plan.block1), min(n2, self.plan.block2)
         return self._fill(lambda i, j: self._contract(_rows(left, i, size1), _rows(right, j, size2)),
                           _starts(n1, size1, n2, size2, symmetric), self._shape(n1, n2), symmetric=symmetric)
-
-    def _examples(self, leaves: list[Any], x: Any) -> Arrays:
-        return jax.vmap(lambda example: self.factors(leaves, example))(x)
 
     def _contract(self, left: Arrays, right: Arrays) -> Kernels:
         return contract(self.factors.terms, left, right, self.outputs, self.dtype, apart=self.apart)
@@ -132,22 +128,6 @@ def _starts(n1: int, size1: int, n2: int, size2: int, symmetric: bool) -> np.nda
 def _rows(arrays: Any, start: Any, size: int) -> Any:
     """`size` examples from `start`, of each array."""
     return jax.tree.map(lambda a: a if len(a) == size else jax.lax.dynamic_slice_in_dim(a, start, size), arrays)
-
-
-def _panels(compute: Callable[[Any], Arrays], x: Any, size: int) -> Arrays:
-    """`compute` on at most `size` examples at a time."""
-    n = len(x)
-    if size >= n:
-        return compute(x)
-    starts = jnp.asarray([min(i, n - size) for i in range(0, n, size)], jnp.int32)
-    shapes = jax.eval_shape(compute, x[:size])
-    empty = jax.tree.map(lambda a: jax.lax.empty((n, *a.shape[1:]), a.dtype), shapes)
-
-    def body(k: Any, filled: Arrays) -> Arrays:
-        part = compute(_rows(x, starts[k], size))
-        return jax.tree.map(lambda a, p: jax.lax.dynamic_update_slice_in_dim(a, p, starts[k], 0), filled, part)
-
-    return jax.lax.fori_loop(0, len(starts), body, empty)
 
 
 def _example_bytes(program: Program) -> int:

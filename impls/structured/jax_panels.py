@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -19,46 +19,61 @@ Kernels = dict[int, Any]
 """By the number of the parameter; their sum by `jax_contract.SUM`."""
 
 
+Panels = Iterable[tuple[int, Any]]
+"""Where each panel begins, and its examples; can be iterated over anew."""
+
+
 @dataclass(frozen=True)
 class Slices:
-    """`size` examples at a time, for as often as it is iterated over."""
+    """`size` examples at a time; the last ones overlap with those before, so that all panels are of one shape."""
 
     x: Any
     size: int
 
-    def __iter__(self) -> Iterator[Any]:
-        return (self.x[start:start + self.size] for start in range(0, len(self.x), self.size))
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        n, size = len(self.x), min(self.size, len(self.x))
+        return ((start, self.x[start:start + size]) for start in (min(i, n - size) for i in range(0, n, size)))
 
 
-def fill(engine: Engine, leaves: list[Any], rows: Iterable[Any], columns: Iterable[Any] | None) -> Kernels:
+@dataclass(frozen=True)
+class Pieces:
+    """Batches of any sizes, in pieces of at most `size` examples."""
+
+    batches: Iterable[Any]
+    size: int
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        begun = 0
+        for batch in self.batches:
+            for start in range(0, len(batch), self.size):
+                yield begun + start, batch[start:start + self.size]
+            begun += len(batch)
+
+
+def fill(engine: Engine, leaves: list[Any], rows: Panels, columns: Panels | None) -> Kernels:
     """The kernels between all examples of `rows` and of `columns` (None: the same ones, and only half is computed).
 
-    Both are iterated over anew for each group of rows whose factors are in memory at once.
+    Both are iterated over anew for each group of rows whose factors are in memory at once. The loop is Python's: inside
+    one of XLA's own, its CPU backend runs convolutions seven times slower (seen: jaxlib 0.10.2).
     """
-    kept = engine.plan.kept_panels
-    starts1, starts2 = (_starts(panels) for panels in (rows, rows if columns is None else columns))
-    kernels = engine.empty()
-    left: list[Any] = []
-    for first in range(0, len(starts1) - 1, kept):
-        left = [engine.passes(leaves, x) for x in islice(iter(rows), first, first + kept)]
-        for j, x in enumerate(rows if columns is None else columns):
-            if columns is None and j < first:
+    symmetric, kernels = columns is None, engine.empty()
+    source, first = iter(rows), 0
+    while left := [(i, engine.passes(leaves, x)) for i, x in islice(source, engine.plan.kept_panels)]:
+        for number, (j, x) in enumerate(rows if columns is None else columns):
+            if symmetric and number < first:
                 continue
-            known = columns is None and j < first + kept
-            right = left[j - first] if known else engine.passes(leaves, x)
-            for i, factors in enumerate(left, first):
-                if columns is None and j < i:
+            known = symmetric and number < first + len(left)
+            right = left[number - first][1] if known else engine.passes(leaves, x)
+            for k, (i, factors) in enumerate(left, first):
+                if symmetric and number < k:
                     break
-                same = columns is None and i == j
+                same = symmetric and number == k
                 block = engine.contraction(factors, None if same else right)
-                kernels = _write(kernels, block, starts1[i], starts2[j], mirrored=columns is None and not same)
+                kernels = _write(kernels, block, i, j, mirrored=symmetric and not same)
             jax.block_until_ready(kernels)  # else later panels are begun, and hold memory, before this one is done
+        first += len(left)
+        del left
     return kernels
-
-
-def _starts(panels: Iterable[Any]) -> Sequence[int]:
-    """Where each panel begins, and the number of examples."""
-    return [0, *accumulate(len(x) for x in panels)]
 
 
 @partial(jax.jit, donate_argnums=0, static_argnames="mirrored")

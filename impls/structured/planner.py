@@ -138,8 +138,8 @@ class Step:
 class Plan:
     """The ways, and the blocks: `panel` examples pass through the network at once, `block` × `block` are contracted.
 
-    `recompute` means that the results of the passes do not all fit: those of `kept_panels` panels of x1 are kept at
-    once, and x2 passes once for each such group.
+    The results of `kept_panels` panels of x1 are kept at once, and x2 passes once for each such group; `recompute`
+    means that these are not all of them.
     """
 
     task: Task
@@ -260,7 +260,7 @@ def _blocked(task: Task, steps: tuple[Step, ...]) -> Plan:
     block = min(_block_examples(task, steps), fits)
     whole = Plan(task, steps, min(panel, task.n1), min(panel, n2), _even(task.n1, block), _even(n2, block), recompute)
     if not recompute:
-        return whole
+        return replace(whole, kept_panels=task.n1)  # more than there are
     return replace(whole, block1=min(whole.block1, whole.panel1), block2=min(whole.block2, whole.panel2),
                    kept_panels=max(1, int(share / max(kept * whole.panel1, 1))))
 

