@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import nox
 
@@ -18,9 +19,18 @@ WORKERS = str(min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def install(session: nox.Session, extra: str = "all") -> None:
+# The first and the last releases that pyproject.toml claims (tests/test_versions.py holds the two together); what a
+# line does not name is as in constraints.txt. To claim another release of PyTorch, name it here: its build for the CPU
+# comes from PyTorch's own index, and the one that pip finds elsewhere brings gigabytes of CUDA.
+VERSIONS = {
+    "lowest": {"jax": "0.8.0", "jaxlib": "0.8.0", "torch": "2.13.0"},
+    "newest": {"jax": "0.10.2", "jaxlib": "0.10.2", "torch": "2.13.0"},
+}
+
+
+def install(session: nox.Session, extra: str = "all", constraints: str = "constraints.txt") -> None:
     """The project with the versions that CI proves, and the packages whose declared dependencies would break it."""
-    session.install("-c", "constraints.txt", "-e", f".[{extra}]")
+    session.install("-c", constraints, "-e", f".[{extra}]")
     session.install("--no-deps", "-r", "requirements-nodeps.txt")
 
 
@@ -41,10 +51,28 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The gate and the tests of everything else; ARGS go to pytest."""
+    """The gate and the tests of everything else; ARGS go to pytest. The optional packages have to be there."""
     install(session)
     args = session.posargs or ["-n", WORKERS]
-    session.run("pytest", *args, env=ONE_THREAD)
+    session.run("pytest", "--require-all", *args, env=ONE_THREAD)
+
+
+@nox.session
+@nox.parametrize("versions", list(VERSIONS))
+def tests_versions(session: nox.Session, versions: str) -> None:
+    """The gate on the first and on the last JAX and PyTorch that pyproject.toml claims; ARGS go to pytest."""
+    install(session, constraints=_constraints(session, VERSIONS[versions]))
+    session.run("python", "-m", "pip", "list")
+    args = session.posargs or ["-n", WORKERS]
+    session.run("pytest", "tests/gate", "--require-all", *args, env=ONE_THREAD)
+
+
+def _constraints(session: nox.Session, pins: dict[str, str]) -> str:
+    """constraints.txt with these versions in place of its own; the path of the file."""
+    lines = [line for line in Path("constraints.txt").read_text().splitlines() if line.partition("==")[0] not in pins]
+    path = Path(session.create_tmp(), "constraints.txt")
+    path.write_text("\n".join([*lines, *(f"{name}=={version}" for name, version in pins.items())]) + "\n")
+    return str(path)
 
 
 @nox.session
@@ -97,3 +125,10 @@ def kernels(session: nox.Session) -> None:
     """Prove every reference kernel anew and write it to reference/kernels/; with `-- --check`, only compare."""
     session.install("-c", "constraints.txt", "-e", ".")
     session.run("python", "-m", "reference", "regenerate", *session.posargs)
+
+
+@nox.session
+def false_alarms(session: nox.Session) -> None:
+    """How often the gate fails a right random method: simulate it, write tests/records/false_alarms.json (minutes)."""
+    install(session)
+    session.run("python", "-m", "tests.records.false_alarms", *session.posargs, env=ONE_THREAD)

@@ -10,7 +10,7 @@ import numpy as np
 
 import reference
 from bench.data import Inputs
-from reference import MLP, Case, ConvNet, draw_params, seed_of
+from reference import MLP, Case, ConvNet, Described, draw_params, seed_of
 
 
 class CaseSource(Protocol):
@@ -62,6 +62,32 @@ class NetworkOnInputs:
     def build(self) -> Case:
         params = draw_params(self.description, np.random.default_rng(seed_of(self.name)))
         return Case(self.name, self.description, params, self.inputs.x1, self.inputs.x2)
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkOnNoise:
+    """A shared network; its parameters and its inputs are drawn from the seed of the case's name."""
+
+    name: str
+    description: Described
+    n1: int
+    n2: int | None = None
+    """None means x2 = x1."""
+
+    @property
+    def network(self) -> str:
+        return self.name.split("-")[0]
+
+    @property
+    def data(self) -> str:
+        return "random"
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.name, repr(self.description), str(self.n1), str(self.n2))
+
+    def build(self) -> Case:
+        return reference.random_case(self.name, self.description, self.n1, self.n2)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
+from bench.explain import Explain, explain
 from bench.options import DEFAULT_FOLDER, Options
 from bench.record import Record
 from bench.store import Store, StoreError, latest
@@ -53,6 +54,7 @@ Command = (
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[List, tyro.conf.subcommand("list")]
     | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Explain, tyro.conf.subcommand("explain")]
 )
 
 
@@ -74,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return STOPPED
 
 
-def _do(command: Options | Report | List | Export) -> int:
+def _do(command: Options | Report | List | Export | Explain) -> int:
     console = Console()
     if isinstance(command, Options):
         return _run(command, console)
@@ -82,6 +84,9 @@ def _do(command: Options | Report | List | Export) -> int:
         return _report(Store(command.out), console)
     if isinstance(command, Export):
         return _export(command)
+    if isinstance(command, Explain):
+        explain(command)
+        return 0
     from bench.listing import show
 
     show(console)

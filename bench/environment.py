@@ -21,8 +21,9 @@ SETTINGS = ("XLA_FLAGS", "JAX_PLATFORMS", "CUDA_VISIBLE_DEVICES")
 
 _ROOT = Path(__file__).resolve().parents[1]
 # What measures, and what is measured; not the report.
-_MEASURED_WITH = ("reference/**/*.py", "impls/**/*.py", "bench/check.py", "bench/measure.py", "bench/memory.py",
-                  "bench/pool.py", "bench/threads.py", "bench/worker.py")
+_MEASURED_WITH = ("reference/**/*.py", "impls/**/*.py", "bench/bound*.py", "bench/check.py", "bench/floor.py",
+                  "bench/measure.py", "bench/memory.py", "bench/pool.py", "bench/products.py", "bench/threads.py",
+                  "bench/worker.py")
 _NO_FIGURE_MOVES = {"commit"}
 _GIB = 2**30
 

@@ -20,6 +20,32 @@ def resident() -> int:
     return psutil.Process().memory_info().rss
 
 
+def of_children(pid: int | None) -> int:
+    """Resident memory of the processes that this one has started, and theirs; pages that they share count in each.
+
+    From /proc/pid/task/tid/children, which costs microseconds where a walk through all processes costs milliseconds;
+    0 off Linux, and where the kernel has no such file.
+    """
+    return sum(_resident_of(child) + of_children(child) for child in _children(pid))
+
+
+def _children(pid: int | None) -> list[int]:
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += map(int, path.read_text().split())
+        except OSError:  # the thread is over
+            continue
+    return found
+
+
+def _resident_of(pid: int) -> int:
+    try:
+        return psutil.Process(pid).memory_info().rss
+    except psutil.Error:  # it is over
+        return 0
+
+
 def reset_peak() -> bool:
     """Let the kernel's high-water mark (VmHWM) begin anew from here; False where that cannot be done.
 

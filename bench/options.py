@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 import impls
-from bench import memory
+from bench import bounds, engines, memory
 from bench.cases import CaseSource
 from bench.data import Inputs, digits, load_inputs
 from bench.methods import Listed
@@ -33,7 +33,8 @@ class Options:
     """
 
     profile: str = "quick"
-    """The cases and the effort: quick (minutes), full (a day), fixtures (the small proved cases)."""
+    """The cases and the effort: quick (minutes), full (a day), fixtures (the small proved cases), engines (the
+    structured engines beside the others and the matrix-product bound)."""
     methods: tuple[str, ...] = ()
     """Only these; patterns such as 'torch_func.*' are allowed. All, unless given."""
     cases: tuple[str, ...] = ()
@@ -50,8 +51,8 @@ class Options:
     """Where the methods run."""
     model: str | None = None
     """FILE.py:FUNCTION. The function takes no arguments and returns the network to measure: a torch.nn.Module, an
-    Equinox module, (f, params), a Case, or an MLP or ConvNet of reference. It is called anew in each process, with the
-    seeds of Python, NumPy and PyTorch set to 0 before."""
+    Equinox module, (f, params) of JAX or, with a flat dict of tensors, of PyTorch, a Case, or an MLP or ConvNet of
+    reference. It is called anew in each process, with the seeds of Python, NumPy and PyTorch set to 0 before."""
     input: Path | None = None
     """X.npy or X.npz (x1, and x2 where it differs): examples in place of the digits."""
     impl: tuple[str, ...] = ()
@@ -83,8 +84,12 @@ class Options:
                             ("memory-limit", self.memory_limit), ("proj-dim", self.proj_dim)):
             if value is not None and not value > 0:  # NaN is not, either
                 raise InputError(f"--{name} must be positive, got {value}")
-        if profile.fixtures and (self.widths or self.batch or self.input or self.model):
-            raise InputError("the profile fixtures has cases of its own: no --widths, --batch, --input or --model")
+        own = profile.fixtures or profile.engines
+        if own and (self.widths or self.batch or self.input or self.model):
+            raise InputError(f"the profile {self.profile} has cases of its own: no --widths, --batch, --input or "
+                             "--model")
+        if profile.engines and self.outputs:
+            raise InputError("the profile engines asks each of its cases for one kind of kernel: no --outputs")
         return replace(profile, widths=self.widths or profile.widths, batch=self.batch or profile.batch,
                        outputs=self.outputs or profile.outputs, dtypes=self.dtypes or profile.dtypes,
                        replicates=self.replicates or profile.replicates,
@@ -97,7 +102,9 @@ class Options:
     def chosen(self, methods: Sequence[Listed]) -> list[Listed]:
         """Those that ``--methods`` names."""
         names = select(self.methods, [method.name for method in methods], "method")
-        return [method for method in methods if method.name in names]
+        exact_only = find_profile(self.profile).engines
+        return [method for method in methods
+                if method.name in names and (method.kind in ("exact", "bound") or not exact_only)]
 
     def as_noted(self) -> dict[str, Any]:
         """For the store: files by their names alone, since folders are nobody's business."""
@@ -108,7 +115,7 @@ class Options:
 
 def method_names(options: Options) -> list[str]:
     """Names of the registry that may be measured. With ``--impl``, a pattern may also mean a method of that file."""
-    known = impls.names()
+    known = [*impls.names(), *(bounds.NAMES if find_profile(options.profile).engines else ())]
     if not options.impl:
         return select(options.methods, known, "method")
     return [name for name in known if not options.methods or name in _matching(options.methods, known)]
@@ -124,6 +131,8 @@ def sources_of(options: Options, profile: Profile, console: Console) -> list[Cas
         sources: list[CaseSource] = [*_models(options, profile, inputs)]
     elif profile.fixtures:
         sources = fixtures()
+    elif profile.engines:
+        sources = [*engines.CASES]
     else:
         sources = cases_of(profile, digits() if inputs is None else inputs)
     names = select(options.cases, [source.name for source in sources], "case")

@@ -1,9 +1,10 @@
 """One colour and one marker for each method, the same in every figure.
 
-The fourteen colours are the best found in a random search over saturated colours with a contrast of at least 2.5 to
-white: the smallest distance between two of them in OKLab (Ottosson 2020) is 0.146 to normal vision and 0.097 to full
-protanopia and deuteranopia (Machado et al. 2009). Neighbours in the list lean to one hue where the registry has
-methods of one library. Each colour has a marker shape of its own, so that colour never stands alone.
+The first fourteen colours are the best found in a random search over saturated colours with a contrast of at least 2.5
+to white: the smallest distance between two of them in OKLab (Ottosson 2020) is 0.146 to normal vision and 0.097 to full
+protanopia and deuteranopia (Machado et al. 2009). The other five, for further witnesses, were searched for between them
+and are closer: 0.09 and 0.06. Neighbours in the list lean to one hue where the registry has methods of one library.
+Each comes with a marker shape, so that colour never stands alone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ _COLOURS = (
     "#0020e0", "#80a0ff", "#2080c0", "#202060", "#604060",  # blues to plum
     "#ff8000", "#a02000", "#402000", "#ff0000",             # oranges, browns, red
     "#008060", "#8000a0", "#e020a0", "#a040ff", "#e080a0",  # green, purples, pinks
+    "#808000", "#e00060", "#8040c0", "#406040", "#a0a060",  # olives, crimson, violet
 )
 _MARKERS = (
     "circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "star", "cross", "x",
@@ -37,7 +39,7 @@ class Style:
 def styles(methods: Iterable[str]) -> dict[str, Style]:
     """Method to style: those of the registry by their place in it, others behind them by name.
 
-    A method keeps its style whichever others are shown beside it. Past fourteen methods the colours come round again
+    A method keeps its style whichever others are shown beside it. Past nineteen methods the colours come round again
     with another marker.
     """
     known = impls.names()
@@ -47,7 +49,7 @@ def styles(methods: Iterable[str]) -> dict[str, Style]:
 
 def _style(index: int) -> Style:
     turn, place = divmod(index, len(_COLOURS))
-    return Style(index, _COLOURS[place], _MARKERS[(place + 5 * turn) % len(_MARKERS)])
+    return Style(index, _COLOURS[place], _MARKERS[(place + 5 * (turn + place // len(_MARKERS))) % len(_MARKERS)])
 
 
 def outline(marker: str) -> list[tuple[float, float]]:

@@ -81,6 +81,8 @@ class _Watch:
         self._process, self._receiver, self._limits, self._kills = process, receiver, limits, kills
         self._phase = "start"
         self._measured: dict[str, Any] = {}
+        self._children = 0
+        """Bytes: the most that the processes which this one started held together."""
 
     def outcome(self) -> Outcome:
         deadline = time.monotonic() + self._limits.time_s
@@ -98,14 +100,16 @@ class _Watch:
                     return self._answered(message)
             if time.monotonic() > deadline:
                 return self._ended("timeout", f"killed after {self._limits.time_s:g} s, in phase: {self._phase}")
-            held = _resident(inside)
+            children = memory.of_children(self._process.pid)
+            self._children = max(self._children, children)
+            held = _resident(inside) + children
             if held > self._limits.memory_bytes:
                 return self._ended("oom", f"killed at {held / 2**30:.2f} GiB, over the limit of "
                                           f"{self._limits.memory_bytes / 2**30:.2f} GiB, in phase: {self._phase}")
 
     def _answered(self, message: Answer | Failure) -> Outcome:
         if isinstance(message, Answer):
-            return Outcome("ok", answer=message.value, measured=self._measured)
+            return Outcome("ok", answer=message.value, measured=self._all_measured())
         reason = message.reason if message.status == "refused" else f"{message.reason}, in phase: {self._phase}"
         return self._ended(message.status, reason)
 
@@ -119,7 +123,13 @@ class _Watch:
         return self._ended("crash", f"the process was ended by {signal.Signals(-code).name}, in phase: {self._phase}")
 
     def _ended(self, status: Literal["timeout", "oom", "crash", "refused"], reason: str) -> Outcome:
-        return Outcome(status, reason, measured=self._measured)
+        return Outcome(status, reason, measured=self._all_measured())
+
+    def _all_measured(self) -> dict[str, Any]:
+        """The peak with that of the processes which the method started: the two need not have been at one moment."""
+        peak = self._measured.get("peak_bytes")
+        return self._measured if not peak or not self._children else self._measured | {
+            "peak_bytes": peak + self._children}
 
 
 def _end(process: BaseProcess) -> None:

@@ -39,6 +39,8 @@ class Profile:
     """After which a cell is killed."""
     fixtures: bool = False
     """The shared cases with their proved kernels, in place of networks on data."""
+    engines: bool = False
+    """The cases of `bench.engines`, exact methods alone, in turn, with the matrix-product bound beside them."""
 
 
 PROFILES = {
@@ -52,6 +54,9 @@ PROFILES = {
     "fixtures": Profile("the small shared cases, each against its proved kernel: minutes", widths=(), channels=(),
                         n_outputs=(), batch=(), outputs=("full",), dtypes=("float32",), replicates=1, steady_s=0.2,
                         time_limit_s=60, fixtures=True),
+    "engines": Profile("the structured engines beside all other exact methods and the matrix-product bound, in turn: "
+                       "15 minutes", widths=(), channels=(), n_outputs=(), batch=(), outputs=("full",),
+                       dtypes=("float32",), replicates=5, steady_s=0.5, time_limit_s=15, engines=True),
 }
 
 

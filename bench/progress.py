@@ -52,6 +52,11 @@ class Progress:
         if self._console.is_terminal:
             self._bar.update(self._task, cell=_name(cell), left=self.time_left())
 
+    def skip(self, cell: Cell) -> None:
+        """The cell that was begun needs no row."""
+        self._left.remove(cell)
+        self._bar.advance(self._task)
+
     def finish(self, record: Record) -> None:
         """The cell that was begun has its row."""
         self._durations[record.cell.method].append(time.monotonic() - self._began)

@@ -52,7 +52,7 @@ class Record:
     replicate: int
     status: Status
     kind: str = "exact"
-    """Of the method: "exact", "stochastic" or "limit"; only exact ones are ranked."""
+    """Of the method: "exact", "stochastic" or "limit"; only exact ones are ranked. "bound" for what is no method."""
     reason: str = ""
     """Empty for "ok", else why."""
     error: float | None = None

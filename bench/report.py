@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench import matrix, plots, provenance, sections
+from bench import engine_section, matrix, plots, provenance, sections
 from bench.labels import Labels
 from bench.page import Section, page
 from bench.palette import styles as styles_of
@@ -24,6 +24,7 @@ def render(records: Sequence[Record], environments: dict[str, Environment]) -> s
     drawings = plots.Drawings()
     parts: list[Section] = [] if not rankings else [
         sections.answers(rankings, labels, styles),
+        *engine_section.engines(records, rankings, labels, styles),
         sections.methods(totals, styles),
         matrix.matrix(rankings, labels, styles),
         plots.error_section(rankings, labels, styles, drawings),

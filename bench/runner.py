@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import memory
+from bench import bounds, engines, memory
 from bench.cases import CaseSource
 from bench.check import Truth, find_truth
 from bench.environment import describe_environment
@@ -62,6 +62,8 @@ class Run:
         methods = self._methods(names)
         self.places = list(_lay_out(options, self.profile.outputs, self.profile.dtypes, self.profile.replicates,
                                     sources, methods))
+        if self.profile.engines:
+            self.places = engines.in_turn(self.places)
         self._n_checks = max(1, sum(place.method.kind == "stochastic" for place in self.places))
         self._limits = Limits(self.profile.time_limit_s, options.memory_bytes())
 
@@ -107,6 +109,9 @@ class Run:
             raise InputError(f"{source.name} cannot be built: {found.status}: {found.reason}")
         for place in places:
             progress.begin(place.cell)
+            if self.profile.engines and place.replicate and not engines.contends(place.cell, self._rows()):
+                progress.skip(place.cell)
+                continue
             record = self._row(place, found)
             self.store.add(record)
             progress.finish(record)
@@ -142,7 +147,9 @@ def exit_code(records: Sequence[Record]) -> int:
 
 def _lay_out(options: Options, outputs: Sequence[str], dtypes: Sequence[str], replicates: int,
              sources: Sequence[CaseSource], methods: Sequence[Listed]) -> Iterator[Place]:
-    for source, out, dtype, method in product(sources, outputs, dtypes, methods):
+    cells = ((source, *rest) for source in sources
+             for rest in product(engines.OUTPUTS.get(source.name, outputs), dtypes, methods))
+    for source, out, dtype, method in cells:
         own = {"proj_dim": options.proj_dim} if method.kind == "stochastic" else {}
         cell = Cell(method.name, source.name, out, dtype, options.device, options.threads, options.block_size,
                     options.seed, own)
@@ -158,7 +165,7 @@ def _by_source(places: Sequence[Place]) -> list[tuple[CaseSource, list[Place]]]:
 
 def _modules(names: Sequence[str]) -> list[str]:
     """What the fork server imports: the modules of the chosen methods, and what their frameworks put off."""
-    chosen = [(framework, module) for name, framework, module in METHODS if name in names]
+    chosen = [(framework, module) for name, framework, module in (*METHODS, *bounds.METHODS) if name in names]
     return list(dict.fromkeys(each for framework, module in chosen for each in (module, *LAZY_IMPORTS[framework])))
 
 

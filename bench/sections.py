@@ -17,7 +17,8 @@ Styles = dict[str, Style]
 _METHODS = (
     "Number of cells with each status; “fastest in” is the number of cells that the method wins, “median slower” its "
     "time over the fastest one's, in the middle of the cells in which it is ranked. Stochastic methods estimate the "
-    "kernel and limit methods compute another one: they are shown, hollow in the figures, but not ranked."
+    "kernel, limit methods compute another one, and a bound computes the products of a kernel alone: they are shown, "
+    "hollow in the figures, but not ranked."
 )
 
 

@@ -6,6 +6,7 @@ package imports no framework: a method's module is imported when the method is l
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from impls.protocol import Array, Method, MethodNotInstalled, RegistryError
@@ -18,11 +19,13 @@ __all__ = [
 ]
 
 
-def ntk(model: Any, x1: Array, x2: Array | None = None, *, params: Any = None, outputs: Outputs = "full",
-        method: str = "auto", batch_size: int | None = None, verbose: bool = False, seed: int = 0,
-        **options: Any) -> Array:
+def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None = None, *, params: Any = None,
+        outputs: Outputs = "full", method: str = "auto", batch_size: int | None = None,
+        memory_limit: int | None = None, components: bool = False, explain: bool = False, verbose: bool = False,
+        seed: int = 0, **options: Any) -> Any:
     """See `impls.public.ntk`, which this calls: it stands apart so that importing `impls` stays quick."""
     from impls.public import ntk as compute
 
-    return compute(model, x1, x2, params=params, outputs=outputs, method=method, batch_size=batch_size, verbose=verbose,
-                   seed=seed, **options)
+    return compute(model, x1, x2, params=params, outputs=outputs, method=method, batch_size=batch_size,
+                   memory_limit=memory_limit, components=components, explain=explain, verbose=verbose, seed=seed,
+                   **options)

@@ -18,7 +18,7 @@ import jax
 
 from impls import equinox_networks
 from impls.jax_blocks import blocked
-from impls.jax_contraction import Jacobian, contract
+from impls.jax_contraction import Jacobian, contract, contract_each
 from impls.jax_support import Batched, flat_outputs, precision, unsupported_network
 from impls.options import check_options
 from impls.protocol import Framework, Kind
@@ -46,6 +46,14 @@ class Exact:
             return blocked(partial(_contract, outputs=request.outputs), x1, x2, request.batch_size,
                            part=partial(_jacobian, f, params))
 
+    def components(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None,
+                   request: Request) -> dict[str, jax.Array]:
+        """The kernel of each parameter by its name; they sum to `kernel`, and cost no more."""
+        check_options(self.name, request, {})
+        with precision(request.dtype):
+            return blocked(partial(_contract_each, outputs=request.outputs), x1, x2, request.batch_size,
+                           part=partial(_jacobian, f, params))
+
 
 @eqx.filter_jit
 def _jacobian(f: Batched, params: Any, x: jax.Array) -> Jacobian:
@@ -61,5 +69,6 @@ def _jacobian(f: Batched, params: Any, x: jax.Array) -> Jacobian:
 
 
 _contract = jax.jit(contract, static_argnames="outputs")
+_contract_each = jax.jit(contract_each, static_argnames="outputs")
 
 METHODS = (Exact(),)

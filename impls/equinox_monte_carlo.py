@@ -90,7 +90,8 @@ def _project(f: Batched, params: Any, x: jax.Array, draw: Callable[[jax.Array], 
         return jax.jvp(lambda params: flat_outputs(f(params, example[None]), 1)[0], (params,), (direction,))[1]
 
     def project_one(s: jax.Array) -> jax.Array:
-        return jax.lax.map(partial(derivative, draw(s)), x, batch_size=0 if all_at_once else batch_size)
+        along = partial(derivative, draw(s))
+        return jax.vmap(along)(x) if all_at_once else jax.lax.map(along, x, batch_size=batch_size)
 
     n_chunks = math.ceil(proj_dim / _most_at_once(params))
     chunk = math.ceil(proj_dim / n_chunks)  # even ones: a few projections too many cost less than a loop of their own

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from impls.jax_support import leaf_names
 from reference.case import Outputs
 
 Jacobian = Any
@@ -23,6 +24,13 @@ def contract(jacobian1: Jacobian, jacobian2: Jacobian | None, outputs: Outputs) 
     leaves1 = jax.tree.leaves(jacobian1)
     leaves2 = leaves1 if jacobian2 is None else jax.tree.leaves(jacobian2)
     return reduce(operator.add, map(_contractions[outputs], leaves1, leaves2))
+
+
+def contract_each(jacobian1: Jacobian, jacobian2: Jacobian | None, outputs: Outputs) -> dict[str, jax.Array]:
+    """As `contract`, but the share of each leaf, by its name."""
+    names, leaves1 = leaf_names(jacobian1), jax.tree.leaves(jacobian1)
+    leaves2 = leaves1 if jacobian2 is None else jax.tree.leaves(jacobian2)
+    return dict(zip(names, map(_contractions[outputs], leaves1, leaves2), strict=True))
 
 
 def _full(leaf1: jax.Array, leaf2: jax.Array) -> jax.Array:

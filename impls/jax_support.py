@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Primitive
 
 from impls.user_network import UserNetwork
 from reference import Case, InputError, Request
@@ -81,6 +82,22 @@ def place(tree: Any, request: Request) -> Any:
     return jax.tree.map(place_one, tree)
 
 
+def leaf_names(tree: Any) -> list[str]:
+    """The leaves' places in the pytree, such as "layers.0.weight", in its order."""
+    return [jax.tree_util.keystr(path, simple=True, separator=".")
+            for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def with_others_frozen(f: Batched, params: Any, index: int) -> Batched:
+    """f as a function of that leaf of the parameters alone."""
+    leaves, structure = jax.tree.flatten(params)
+
+    def f_of_one(leaf: jax.Array, x: jax.Array) -> jax.Array:
+        return f(structure.unflatten([*leaves[:index], leaf, *leaves[index + 1:]]), x)
+
+    return f_of_one
+
+
 def flat_outputs(y: Any, n_examples: int) -> jax.Array:
     """What a batched f returned, as (N, O): trailing axes flattened in C order, none meaning O = 1.
 
@@ -133,3 +150,23 @@ def _is_array(leaf: Any) -> bool:
 
 def _is_float(array: Any) -> bool:
     return bool(jnp.issubdtype(array.dtype, np.floating))
+
+
+def bind(primitive: Primitive, params: Mapping[str, Any], values: Sequence[Any]) -> Any:
+    """Apply a primitive with the parameters of an equation, as JAX's own interpreters do.
+
+    `get_bind_params` gives functions and parameters before JAX 0.9, and parameters alone since.
+    """
+    bound: Any = primitive.get_bind_params(dict(params))
+    functions, bound = bound if isinstance(bound, tuple) else ([], bound)
+    return primitive.bind(*functions, *values, **bound)
+
+
+def jaxprs_in(params: Mapping[str, Any]) -> Iterator[Jaxpr]:
+    """Those that an equation has among its parameters; `jax.extend.core` has a function for it since JAX 0.10."""
+    for value in params.values():
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Jaxpr):
+                yield part
+            elif isinstance(part, ClosedJaxpr):
+                yield part.jaxpr

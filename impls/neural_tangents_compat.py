@@ -1,4 +1,4 @@
-"""neural-tangents 0.6.5 on JAX 0.10, without TensorFlow, and without changing JAX for anyone else.
+"""neural-tangents 0.6.5 on JAX 0.8 to 0.10, without TensorFlow, and without changing JAX for anyone else.
 
 The last release of neural-tangents reads names that JAX has removed since (github.com/google/neural-tangents, issue
 209), and imports TensorFlow for a part that nobody needs here. So `load`
@@ -31,11 +31,12 @@ import numpy as np
 from jax.extend import core as extend_core
 from jax.extend import linear_util
 
+from impls.jax_support import bind
 from impls.protocol import MethodNotInstalled
 from impls.registry import REMEDIES
 
-JAX_SUPPORTED = (0, 10)
-"""(major, minor): what is restored below depends on what this release of JAX lacks."""
+JAX_SUPPORTED = ((0, 8), (0, 10))
+"""The first and the last (major, minor): what is restored below depends on what a release of JAX lacks."""
 NEURAL_TANGENTS_SUPPORTED = "0.6.5"
 
 ad = jax.interpreters.ad
@@ -59,9 +60,10 @@ def load() -> ModuleType:
 
 
 def _check_versions() -> None:
-    supported = ".".join(map(str, JAX_SUPPORTED))
-    if jax.__version_info__[:2] != JAX_SUPPORTED:
-        raise MethodNotInstalled(f"neural-tangents runs here on JAX {supported}.x, but JAX is {jax.__version__}: "
+    first, last = JAX_SUPPORTED
+    if not first <= jax.__version_info__[:2] <= last:
+        known = f"{'.'.join(map(str, first))} to {'.'.join(map(str, last))}"
+        raise MethodNotInstalled(f"neural-tangents runs here on JAX {known}, but JAX is {jax.__version__}: "
                                  f"{REMEDIES['neural_tangents']}")
     try:
         version = importlib.metadata.version("neural-tangents")
@@ -225,7 +227,7 @@ def _equation_function(eqn: Any, invals: Sequence[Any]) -> Callable[..., Any]:
     def function(*undefined: Any) -> Any:
         given = iter(undefined)
         arguments = [next(given) if isinstance(x, ad.UndefinedPrimal) else x for x in invals]
-        result = eqn.primitive.bind(*arguments, **eqn.primitive.get_bind_params(eqn.params))
+        result = bind(eqn.primitive, eqn.params, arguments)
         return result[0] if eqn.primitive.multiple_results else result
 
     return function

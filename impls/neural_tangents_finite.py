@@ -20,7 +20,14 @@ import jax
 
 from impls import jax_support, stax_networks
 from impls.jax_blocks import blocked
-from impls.jax_support import Batched, flat_outputs, precision, unsupported_network
+from impls.jax_support import (
+    Batched,
+    flat_outputs,
+    leaf_names,
+    precision,
+    unsupported_network,
+    with_others_frozen,
+)
 from impls.neural_tangents_compat import load
 from impls.options import check_options
 from impls.protocol import Framework, Kind
@@ -66,6 +73,12 @@ class Finite:
                         outputs=request.outputs)
         with precision(request.dtype):
             return blocked(block, x1, x2, request.batch_size)
+
+    def components(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None,
+                   request: Request) -> dict[str, jax.Array]:
+        """The kernel of each parameter by its name, the others frozen; compiled for each of them."""
+        return {name: self.kernel(with_others_frozen(f, params, i), leaf, x1, x2, request)
+                for i, (name, leaf) in enumerate(zip(leaf_names(params), jax.tree.leaves(params), strict=True))}
 
 
 @partial(jax.jit, static_argnames=("static", "implementation", "outputs"))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.jax_support import flat_outputs, precision, trainable
+from impls.own_batches import OwnBatches, is_batches
 from impls.own_network import OwnNetwork, check_examples, check_finite, check_numbers, one_device, one_dtype
 from impls.user_network import UserNetwork
 from reference import InputError
@@ -24,14 +25,22 @@ def own_network(network: UserNetwork, x1: Any, x2: Any) -> OwnNetwork:
         params = jax.tree.map(jnp.asarray, params)
         leaves = jax.tree.leaves(params)
         where = leaves[0].sharding
-        x1, x2 = _examples(x1, "x1", dtype, where), None if x2 is None else _examples(x2, "x2", dtype, where)
-        check_examples(x1, x2)
-        arrays = [("x1", x1), *([] if x2 is None else [("x2", x2)]), *(("params", leaf) for leaf in leaves)]
+        x1, x2 = _all(x1, "x1", dtype, where), None if x2 is None else _all(x2, "x2", dtype, where)
+        some1, some2 = (next(iter(x)) if isinstance(x, OwnBatches) else x for x in (x1, x2))
+        check_examples(some1, some2)
+        arrays = [("x1", some1), *([] if some2 is None else [("x2", some2)]), *(("params", leaf) for leaf in leaves)]
         for name, array in arrays:
             check_finite(bool(jnp.isfinite(array).all()), name)
         kind = one_device(_device_name(device) for _, array in arrays for device in array.devices())
-        outputs = jax.eval_shape(lambda params, x: flat_outputs(f(params, x), x.shape[0]), params, x1)
+        outputs = jax.eval_shape(lambda params, x: flat_outputs(f(params, x), x.shape[0]), params, some1)
     return OwnNetwork("jax", f, params, x1, x2, dtype, kind, outputs.shape[1], sum(leaf.size for leaf in leaves))
+
+
+def whole(own: OwnNetwork) -> OwnNetwork:
+    """With x1 and x2 as one array each, all batches in memory."""
+    with precision(own.dtype):
+        x1, x2 = (jnp.concatenate(list(x)) if isinstance(x, OwnBatches) else x for x in (own.x1, own.x2))
+    return own._replace(x1=x1, x2=x2)
 
 
 def _function(network: UserNetwork) -> tuple[Any, Any]:
@@ -40,6 +49,12 @@ def _function(network: UserNetwork) -> tuple[Any, Any]:
     from impls import equinox_networks
 
     return equinox_networks.batched(network.model, network.params)
+
+
+def _all(x: Any, what: str, dtype: DType, where: jax.sharding.Sharding) -> jax.Array | OwnBatches:
+    if not is_batches(x, what):
+        return _examples(x, what, dtype, where)
+    return OwnBatches(x, what, lambda batch, what: _examples(batch, what, dtype, where), lambda x: float(x.sum()))
 
 
 def _examples(x: Any, what: str, dtype: DType, where: jax.sharding.Sharding) -> jax.Array:

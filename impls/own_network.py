@@ -13,7 +13,10 @@ from reference.case import Device, DType
 
 
 class OwnNetwork(NamedTuple):
-    """`f(params, x)` is batched; `params` holds the trainable parameters and nothing else."""
+    """`f(params, x)` is batched; `params` holds the trainable parameters and nothing else.
+
+    x1 and x2 are arrays, or `OwnBatches`, whose length is the number of examples as well.
+    """
 
     framework: Framework
     f: Callable[[Any, Array], Array]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from impls.own_batches import OwnBatches, is_batches
 from impls.own_network import OwnNetwork, check_examples, check_finite, check_numbers, one_device, one_dtype
 from impls.torch_support import DTYPES, Forward, Params, check_batched, check_reached, module_function, precision
 from impls.user_network import UserNetwork
@@ -21,18 +22,25 @@ def own_network(network: UserNetwork, x1: Any, x2: Any) -> OwnNetwork:
     f, params = _function(network)
     dtype = one_dtype(str(param.dtype).removeprefix("torch.") for param in params.values())
     where = next(iter(params.values())).device
-    x1, x2 = _examples(x1, "x1", dtype, where), None if x2 is None else _examples(x2, "x2", dtype, where)
-    check_examples(x1, x2)
-    tensors = [("x1", x1), *([] if x2 is None else [("x2", x2)]), *params.items()]
+    x1, x2 = _all(x1, "x1", dtype, where), None if x2 is None else _all(x2, "x2", dtype, where)
+    some1, some2 = (next(iter(x)) if isinstance(x, OwnBatches) else x for x in (x1, x2))
+    check_examples(some1, some2)
+    tensors = [("x1", some1), *([] if some2 is None else [("x2", some2)]), *params.items()]
     for name, tensor in tensors:
         check_finite(bool(torch.isfinite(tensor).all()), name)
     kind = one_device(str(tensor.device) for _, tensor in tensors)
-    _check_function(f, params, x1)
+    _check_function(f, params, some1)
     if isinstance(network.model, nn.Module):  # what a function holds beside its params is a constant of the user's
-        check_reached(f, params, x1)
+        check_reached(f, params, some1)
     with torch.no_grad(), precision(dtype):
-        n_outputs = f(params, x1[:1]).numel()
+        n_outputs = f(params, some1[:1]).numel()
     return OwnNetwork("torch", f, params, x1, x2, dtype, kind, n_outputs, sum(p.numel() for p in params.values()))
+
+
+def whole(own: OwnNetwork) -> OwnNetwork:
+    """With x1 and x2 as one tensor each, all batches in memory."""
+    x1, x2 = (torch.cat(list(x)) if isinstance(x, OwnBatches) else x for x in (own.x1, own.x2))
+    return own._replace(x1=x1, x2=x2)
 
 
 def _function(network: UserNetwork) -> tuple[Forward, Params]:
@@ -59,6 +67,12 @@ def _check_function(f: Forward, params: Params, x: Tensor) -> None:
             raise
         raise InputError(f"the model fails on x1 of {x.dtype} ({error}); give it floating-point numbers unless it "
                          "embeds tokens") from error
+
+
+def _all(x: Any, what: str, dtype: DType, where: torch.device) -> Tensor | OwnBatches:
+    if not is_batches(x, what):
+        return _examples(x, what, dtype, where)
+    return OwnBatches(x, what, lambda batch, what: _examples(batch, what, dtype, where), lambda x: float(x.sum()))
 
 
 def _examples(x: Any, what: str, dtype: DType, where: torch.device) -> Tensor:

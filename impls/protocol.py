@@ -29,7 +29,17 @@ class Method(Protocol):
 
         kernel(f, params, x1, x2, request) -> Array
 
-    with a batched ``f(params, x)``; `impls.ntk` and `prepare` both call it.
+    with a batched ``f(params, x)``; `impls.ntk` and `prepare` both call it. Those of them that give the kernel of each
+    parameter as well have
+
+        components(f, params, x1, x2, request) -> dict[str, Array]
+
+    by the parameters' names: PyTorch's own, or the path in the pytree of JAX joined by dots, "layers.0.weight". Those
+    that never need all examples at once have
+
+        kernel_of_batches(f, params, batches1, batches2, request) -> Array
+
+    with re-iterable batches in place of x1 and x2.
     """
 
     @property

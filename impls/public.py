@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
-from impls import registry
+from impls import auto, registry
+from impls.auto import JACOBIAN_BYTES, Candidate
+from impls.costs import STRUCTURED
+from impls.own_batches import OwnBatches
 from impls.own_network import OwnNetwork
-from impls.protocol import Array, Framework, MethodNotInstalled
+from impls.protocol import Array, Framework, Method, MethodNotInstalled
 from impls.runtime import as_network
 from impls.user_network import UserNetwork
 from reference import InputError, Request
 from reference.case import Outputs
 
-# For "auto", the fastest first; the next one is for where it is not installed, or cannot.
-AUTO: dict[Framework, tuple[str, ...]] = {
-    "jax": ("neural_tangents.structured_derivatives", "equinox.exact"),
-    "torch": ("torch_func.jacobian_contraction",),
-}
-
-# Those that hold the Jacobians of a block of examples of x1 (and, but for the products, of one of x2) …
+# Those that hold the Jacobians of a block of examples of x1 (and, but for the products, of one of x2) get blocks that
+# keep both within JACOBIAN_BYTES, or the memory limit, unless batch_size is given.
 HOLD_JACOBIANS = ("equinox.exact", "torch_func.jacobian_contraction", "torch_func.ntk_vector_products",
                   "torch_autograd.per_example")
-# … get blocks that keep both within this many bytes, unless batch_size is given. Larger blocks are hardly faster.
-JACOBIAN_BYTES = 2**30
 
 
-def ntk(model: Any, x1: Array, x2: Array | None = None, *, params: Any = None, outputs: Outputs = "full",
-        method: str = "auto", batch_size: int | None = None, verbose: bool = False, seed: int = 0,
-        **options: Any) -> Array:
+def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None = None, *, params: Any = None,
+        outputs: Outputs = "full", method: str = "auto", batch_size: int | None = None,
+        memory_limit: int | None = None, components: bool = False, explain: bool = False, verbose: bool = False,
+        seed: int = 0, **options: Any) -> Any:
     """The neural tangent kernel K[n, m, a, b] = Σ_p ∂f_a(x1_n)/∂θ_p · ∂f_b(x2_m)/∂θ_p of `model`.
 
     `model` is
@@ -42,40 +40,108 @@ def ntk(model: Any, x1: Array, x2: Array | None = None, *, params: Any = None, o
     - a function ``f(params, x)`` of a batch, with `params`: a dict from names to tensors, or a pytree of JAX arrays;
       all floating-point ones are parameters. Define it once, outside of loops: JAX compiles every new function anew.
 
-    x1 (N1, …) and x2 (N2, …) are finite arrays of the framework, on one device with the parameters, or of NumPy. They
-    are taken in the dtype of the parameters (float32 or float64); integers, for a model that embeds tokens, stay as
-    they are. None for x2 means x2 = x1. The examples must not influence each other; outputs of more than one axis are
-    flattened in C order to O.
+    x1 (N1, …) and x2 (N2, …) are finite arrays of the framework, on one device with the parameters, or of NumPy; or
+    batches of such arrays that can be read several times, in the same order: a list, or a `torch.utils.data.DataLoader`
+    of tensors or of pairs (x, y), of which x is taken. The structured engines never hold all batches at once, the other
+    methods do. They are taken in the dtype of the parameters (float32 or float64); integers, for a model that embeds
+    tokens, stay as they are. None for x2 means x2 = x1. The examples must not influence each other; outputs of more
+    than one axis are flattened in C order to O.
 
-    Returns the framework's array, in the dtype of the parameters and on their device: (N1, N2, O, O) for `outputs`
-    "full"; (N1, N2, O), the entries a = b, for "diagonal"; (N1, N2), their sum, for "trace".
+    The answer is the framework's own array in the parameters' dtype, on their device: (N1, N2, O, O) for `outputs`
+    "full"; (N1, N2, O), the entries a = b, for "diagonal"; (N1, N2), their sum, for "trace". With ``components=True``
+    it is a dict with such a kernel for each parameter, which sum to the kernel: by PyTorch's names, or by the place in
+    the pytree, "layers.0.weight".
 
     `method` is a name of `impls.names()` that works on any function of the framework; `seed` and `options` go to it,
-    as in ``method="equinox.monte_carlo", proj_dim=4096``. "auto" is `torch_func.jacobian_contraction` for PyTorch, and
-    for JAX `neural_tangents.structured_derivatives`, or `equinox.exact` where neural-tangents is missing or lacks a
-    rule for the network. `batch_size` (examples) blocks x1 and x2 and does not change the values; left out, methods
-    that hold Jacobians get the largest that keeps these within 1 GiB. ``verbose=True`` prints what is chosen.
+    as in ``method="equinox.monte_carlo", proj_dim=4096``. "auto" takes the exact method with the least predicted time
+    among those that fit into memory (`impls.auto`); the time is that of the steady state, without tracing and
+    compilation. The first time on a machine it measures that for about a second, and keeps the figures in the user's
+    cache (`impls.calibration`). ``verbose=True`` prints every method's predicted time and memory, and the choice;
+    ``explain=True`` what the structured engine does for each parameter, with its operations and bytes.
 
-    Raises `InputError` for input that cannot be used, `RegistryError` for an unknown method, and `MethodNotInstalled`,
-    with the remedy, for one whose package is missing.
+    `memory_limit` is in bytes beyond the kernel itself; without it, "auto" takes what is free, and methods that hold
+    Jacobians at most 1 GiB of them. `batch_size` (examples) blocks x1 and x2 and does not change the values.
+
+    Raises `InputError` for input that cannot be used or does not fit, `RegistryError` for an unknown method, and
+    `MethodNotInstalled`, with the remedy, for one whose package is missing.
     """
     own = _own_network(_as_network(model, params), x1, x2)
+    if memory_limit is not None and not memory_limit > 0:
+        raise InputError(f"memory_limit must be a positive number of bytes, got {memory_limit!r}")
+    request = Request(outputs, own.dtype, own.device, seed, batch_size, options)
     say = print if verbose else _say_nothing
+    if method != "auto":
+        request, why = _limited(method, own, request, memory_limit)
+        say(f"ntk: {method}, batch_size={request.batch_size} ({why})")
+        return _compute(method, own, _explained(method, own, request, explain=explain), components=components)
+    return _first_that_can(own, request, memory_limit, say, components=components, explain=explain)
 
-    def compute(name: str) -> Array:
-        kernel = _kernel_of(name, own.framework)
-        size, why = (batch_size, "as given") if batch_size is not None else _batch_size(name, own)
-        say(f"ntk: {name}, batch_size={size} ({why})")
-        return kernel(own.f, own.params, own.x1, own.x2,
-                      Request(outputs, own.dtype, own.device, seed, size, options))
 
-    *preferred, last = AUTO[own.framework] if method == "auto" else [method]
-    for name in preferred:
+def _first_that_can(own: OwnNetwork, request: Request, memory_limit: int | None, say: Callable[[str], None], *,
+                    components: bool, explain: bool) -> Any:
+    """By the fastest method; the next one is for where it is not installed, or lacks a rule for the network."""
+    if request.options:
+        raise InputError(f"method='auto' takes no options of a method, got {', '.join(request.options)}; name a method")
+    found = auto.candidates(own, request, memory_limit)
+    say(auto.table(found))
+    *others, last = [candidate for candidate in found if not candidate.obstacle]
+    for candidate in others:
         try:
-            return compute(name)
+            return _compute_candidate(candidate, own, request, components=components, explain=explain)
         except (MethodNotInstalled, NotImplementedError) as error:
-            say(f"ntk: not {name}: {error}")
-    return compute(last)
+            say(f"ntk: not {candidate.name}: {error}")
+    return _compute_candidate(last, own, request, components=components, explain=explain)
+
+
+def _compute_candidate(candidate: Candidate, own: OwnNetwork, request: Request, *, components: bool,
+                       explain: bool) -> Any:
+    limit = {} if candidate.memory_limit is None else {"memory_limit": candidate.memory_limit}
+    request = replace(request, batch_size=candidate.batch_size, options=limit)
+    request = _explained(candidate.name, own, request, explain=explain)
+    return _compute(candidate.name, own, request, components=components)
+
+
+def _compute(name: str, own: OwnNetwork, request: Request, *, components: bool) -> Any:
+    method: Any = _method(name, own.framework)
+    if components:
+        own = _whole(own)
+        return _components_of(method, own.framework)(own.f, own.params, own.x1, own.x2, request)
+    if isinstance(own.x1, OwnBatches) or isinstance(own.x2, OwnBatches):
+        if hasattr(method, "kernel_of_batches"):
+            batches1, batches2 = (x if x is None or isinstance(x, OwnBatches) else [x] for x in (own.x1, own.x2))
+            return method.kernel_of_batches(own.f, own.params, batches1, batches2, request)
+        own = _whole(own)
+    return method.kernel(own.f, own.params, own.x1, own.x2, request)
+
+
+def _limited(name: str, own: OwnNetwork, request: Request, memory_limit: int | None) -> tuple[Request, str]:
+    """The request for a method that was named, with blocks or options that keep it within the limit; and why."""
+    if name in STRUCTURED and memory_limit is not None:
+        return replace(request, options={**request.options, "memory_limit": memory_limit}), "its plan keeps the limit"
+    if request.batch_size is not None:
+        return request, "as given"
+    if name in HOLD_JACOBIANS:
+        size, why = _batch_size(own, JACOBIAN_BYTES if memory_limit is None else memory_limit)
+        return replace(request, batch_size=size), why
+    if memory_limit is not None:
+        raise InputError(f"{name} cannot plan for a memory_limit; give it a batch_size, or choose one of "
+                         f"{', '.join(usable(own.framework, (*STRUCTURED, *HOLD_JACOBIANS)))}")
+    return request, "it holds no whole Jacobians"
+
+
+def usable(framework: Framework, names: Iterable[str]) -> list[str]:
+    """Those of that framework."""
+    return [name for name in names if registry.framework(name) == framework]
+
+
+def _explained(name: str, own: OwnNetwork, request: Request, *, explain: bool) -> Request:
+    if not explain:
+        return request
+    if name not in STRUCTURED:
+        print(f"{name} does not treat parameters one by one; explain=True is for "
+              f"{', '.join(usable(own.framework, STRUCTURED))}")
+        return request
+    return replace(request, options={**request.options, "explain": True})
 
 
 def _say_nothing(_: str) -> None:
@@ -115,21 +181,44 @@ def _own_network(network: UserNetwork, x1: Any, x2: Any) -> OwnNetwork:
     return own_jax.own_network(network, x1, x2)
 
 
-def _kernel_of(name: str, framework: Framework) -> Callable[..., Array]:
+def _whole(own: OwnNetwork) -> OwnNetwork:
+    if own.framework == "torch":
+        from impls import own_torch
+
+        return own_torch.whole(own)
+    from impls import own_jax
+
+    return own_jax.whole(own)
+
+
+def _method(name: str, framework: Framework) -> Method:
     if (its_framework := registry.framework(name)) != framework:
-        usable = [other for other in registry.names() if registry.framework(other) == framework]
         raise InputError(f"{name} works on {its_framework}, but the model is of {framework}; choose one of "
-                         f"{', '.join(usable)}")
-    kernel = getattr(registry.load(name), "kernel", None)
-    if kernel is None:
+                         f"{', '.join(usable(framework, registry.names()))}")
+    method = registry.load(name)
+    if not hasattr(method, "kernel"):
         raise InputError(f"{name} works on the shared networks only, not on any function; leave method out")
-    return kernel
+    return method
 
 
-def _batch_size(method: str, own: OwnNetwork) -> tuple[int | None, str]:
+def _components_of(method: Method, framework: Framework) -> Callable[..., dict[str, Array]]:
+    if not hasattr(method, "components"):
+        able = [name for name in usable(framework, registry.names()) if _gives_components(name)]
+        raise InputError(f"{method.name} does not give the kernel of each parameter; choose one of {', '.join(able)}")
+    return getattr(method, "components")  # noqa: B009  the protocol leaves it out
+
+
+def _gives_components(name: str) -> bool:
+    try:
+        method = registry.load(name)
+    except MethodNotInstalled:
+        return False
+    return hasattr(method, "kernel") and hasattr(method, "components")
+
+
+def _batch_size(own: OwnNetwork, room: float | int) -> tuple[int | None, str]:
     """The number of examples in a block, None for all of them, and why."""
-    if method not in HOLD_JACOBIANS:
-        return None, "it holds no whole Jacobians"
-    fits = max(1, JACOBIAN_BYTES // (2 * own.jacobian_bytes))
-    reason = f"Jacobians take {own.jacobian_bytes:,} bytes an example, and two blocks of them at most 1 GiB"
+    fits = max(1, int(room) // (2 * own.jacobian_bytes))
+    reason = (f"Jacobians take {own.jacobian_bytes:,} bytes an example, and two blocks of them at most "
+              f"{room / 2**20:,.4g} MiB")
     return (None if fits >= max(len(x) for x in (own.x1, own.x2) if x is not None) else fits), reason

@@ -31,18 +31,35 @@ METHODS: tuple[tuple[str, Framework, str], ...] = (
     ("explicit_mlp", "torch", "impls.explicit_mlp"),
     ("structured_jax", "jax", "impls.structured_jax"),
     ("structured_torch", "torch", "impls.structured_torch"),
+    ("structured_jax.monte_carlo", "jax", "impls.structured_monte_carlo_jax"),
+    ("structured_torch.monte_carlo", "torch", "impls.structured_monte_carlo_torch"),
     ("equinox.exact", "jax", "impls.equinox_exact"),
     ("equinox.monte_carlo", "jax", "impls.equinox_monte_carlo"),
+    ("nngeometry.gram", "torch", "impls.nngeometry"),
+    ("nngeometry.jacobian", "torch", "impls.nngeometry"),
+    ("backpack.batch_grad", "torch", "impls.backpack"),
+    ("curvlinops.jacobian_products", "torch", "impls.curvlinops"),
+    ("traker.random_projection", "torch", "impls.traker"),
 )
+
+# Further witnesses, of packages that nothing else here needs: where they are not installed, the gate says so and goes
+# on, unless it is told to ask for all (--require-all), as `nox -s tests` does.
+OPTIONAL = frozenset(name for name, _, module in METHODS
+                     if module in ("impls.nngeometry", "impls.backpack", "impls.curvlinops", "impls.traker"))
 
 # Import name of a package → how to get it.
 _JAX_REMEDY = 'pip install -c constraints.txt ".[jax]"'
+_PEERS_REMEDY = ('pip install -c constraints.txt ".[torch,peers]" && '
+                 "pip install --no-deps -r requirements-nodeps.txt")
 REMEDIES = {
     "jax": _JAX_REMEDY,
     "jaxlib": _JAX_REMEDY,
     "equinox": _JAX_REMEDY,
     "torch": 'pip install -c constraints.txt ".[torch]"',
     "neural_tangents": f"{_JAX_REMEDY} && pip install --no-deps -r requirements-nodeps.txt",
+    # The packages, and what they import.
+    **dict.fromkeys(("nngeometry", "backpack", "curvlinops", "trak", "einops", "unfoldNd", "einconv", "linear_operator",
+                     "opt_einsum", "scipy", "tqdm"), _PEERS_REMEDY),
 }
 
 

@@ -6,6 +6,7 @@ Each function imports the framework that it is asked about, and no other.
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -64,6 +65,29 @@ def device_memory(framework: Framework) -> Memory | None:
     return None
 
 
+def free_memory(framework: Framework, device: str) -> int | None:
+    """Bytes that can still be allocated there; None where neither the system nor the framework tells."""
+    if device == "cpu":
+        return _free_memory_of_host()
+    if framework == "torch":
+        import torch
+
+        reserved = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # its own allocator's, to be used again
+        return torch.cuda.mem_get_info()[0] + reserved
+    from impls import jax_support
+
+    found = jax_support.device(device).memory_stats()
+    return None if not found else found["bytes_limit"] - found["bytes_in_use"]
+
+
+def _free_memory_of_host() -> int | None:
+    try:
+        import psutil
+    except ModuleNotFoundError:  # it comes with the benchmarks only; POSIX tells what is free without the caches
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None
+    return psutil.virtual_memory().available
+
+
 def set_threads(framework: Framework, threads: int) -> None:
     """PyTorch keeps a count of its own; JAX takes one thread for each core that the process may run on."""
     if framework == "torch":
@@ -89,13 +113,21 @@ def count_params(case: Case) -> int:
 
 
 def as_network(model: object) -> UserNetwork | None:
-    """A torch.nn.Module, an Equinox module or a pair (f, params) of JAX as a network; None for anything else."""
+    """A torch.nn.Module, an Equinox module or a pair (f, params) as a network; None for anything else.
+
+    A dict of tensors makes a pair one of PyTorch; JAX takes any other pytree.
+    """
     if _is_instance(model, "torch.nn", "Module"):
         return UserNetwork("torch", model)
     if _is_instance(model, "equinox", "Module"):
         return UserNetwork("equinox", model)
     if isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], Callable):
-        return UserNetwork("jax", *model)
+        f, params = model
+        if isinstance(params, dict) and any(_is_instance(p, "torch", "Tensor") for p in params.values()):
+            from impls.torch_functions import FunctionModule
+
+            return UserNetwork("torch", FunctionModule(f, params))
+        return UserNetwork("jax", f, params)
     return None
 
 

@@ -6,19 +6,24 @@ N·L·O·W², but half of the first where x2 = x1, and never a parameter by itse
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
 from impls.options import check_options
 from impls.protocol import Framework, Kind
 from impls.structured.explain import explain
+from impls.structured.torch_batches import Batches, Examples
 from impls.structured.torch_engine import Engine
 from impls.torch_support import Forward, Params, functional, unsupported
 from reference import Case, Request
 
 OPTIONS = {"memory_limit": None, "explain": False}
+
+MEMORY_OF_BATCHES = 2**30
+"""Bytes beyond the kernel for examples that come in batches, unless `memory_limit` says another number."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,38 @@ class Structured:
         """The kernel of a batched ``f(params, x)`` at `params`, in their dtype; see `Request` for its shape."""
         return self.engine(f, params, x1, x2, request)(params, x1, x2)
 
-    def engine(self, f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request) -> Engine:
+    def components(
+        self, f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request
+    ) -> dict[str, Tensor]:
+        """The kernel of each parameter by its name; they add up to `kernel`. Zeros for one that f does not use."""
+        return self.engine(f, params, x1, x2, request, components=True).components(params, x1, x2)
+
+    def kernel_of_batches(
+        self, f: Forward, params: Params, batches1: Iterable[Any], batches2: Iterable[Any] | None, request: Request
+    ) -> Tensor:
+        """`kernel` of examples that come in batches, and are never all in memory unless `memory_limit` has room.
+
+        `batches1` and `batches2` are iterated over several times, and must yield the same each time: tensors, or pairs
+        (x, y) of which x is taken; `batches2` None means x2 = x1. The limit is 1 GiB unless another is given. Raises
+        `InputError` for batches that change, or can be read once only.
+        """
+        limit = request.options.get("memory_limit") or MEMORY_OF_BATCHES
+        request = replace(request, options={**request.options, "memory_limit": limit})
+        where = next(iter(params.values()))
+        x1 = Batches(batches1, where.device, where.dtype)
+        x2 = None if batches2 is None else Batches(batches2, where.device, where.dtype)
+        return self.engine(f, params, x1, x2, request)(params, x1, x2)
+
+    def engine(
+        self,
+        f: Forward,
+        params: Params,
+        x1: Examples,
+        x2: Examples | None,
+        request: Request,
+        *,
+        components: bool = False,
+    ) -> Engine:
         """What `kernel` runs; to be kept by those who need kernels of one network at many parameters."""
         options = check_options(self.name, request, OPTIONS)
         engine = Engine(
@@ -52,8 +88,10 @@ class Structured:
             outputs=request.outputs,
             batch_size=request.batch_size,
             memory_limit=options["memory_limit"],
+            components=components,
         )
         if options["explain"]:
+            engine.try_out(params, x1)
             print(explain(engine.plan))
         return engine
 

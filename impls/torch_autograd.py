@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from impls.torch_blocks import assemble, contract
+from impls.torch_blocks import assemble, assemble_parts, contract
 from impls.torch_support import Forward, FunctionalMethod, Params, dtype_of, one_example, precision
 from reference import Request
 
@@ -22,6 +22,21 @@ def per_example(f: Forward, params: Params, x1: Tensor, x2: Tensor | None, reque
     with precision(dtype_of(params)):
         return assemble(lambda x: _jacobian(f, leaves, x), lambda left, right: contract(left, right, request.outputs),
                         x1, x2, request.batch_size)
+
+
+def per_example_components(
+    f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request
+) -> dict[str, Tensor]:
+    """The kernel of each parameter, by its name, at the cost of `per_example`."""
+    leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
+    sizes = [p.numel() for p in leaves.values()]
+
+    def blocks(left: Tensor, right: Tensor) -> dict[str, Tensor]:
+        pairs = zip(left.split(sizes, 2), right.split(sizes, 2), strict=True)
+        return {name: contract(*pair, request.outputs) for name, pair in zip(leaves, pairs, strict=True)}
+
+    with precision(dtype_of(params)):
+        return assemble_parts(lambda x: _jacobian(f, leaves, x), blocks, x1, x2, request.batch_size)
 
 
 def _jacobian(f: Forward, leaves: Params, x: Tensor) -> Float[Tensor, "N O P"]:
@@ -38,4 +53,4 @@ def _gradients(f: Forward, leaves: Params, example: Tensor) -> Float[Tensor, "O 
     return torch.stack([torch.cat([gradient.flatten() for gradient in row]) for row in rows])
 
 
-METHODS = (FunctionalMethod("torch_autograd.per_example", per_example),)
+METHODS = (FunctionalMethod("torch_autograd.per_example", per_example, per_example_components),)

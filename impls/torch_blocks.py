@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from typing import TypeVar
 
@@ -27,9 +27,20 @@ def assemble(
 
     At most two parts are alive: that of the rows, made once, and that of the columns, made anew for each block of rows.
     """
+    return assemble_parts(part, lambda left, right: {"": contract(left, right)}, x1, x2, batch_size)[""]
+
+
+def assemble_parts(
+    part: Callable[[Tensor], Part],
+    contract: Callable[[Part, Part], Mapping[str, Tensor]],
+    x1: Shaped[Tensor, "N1 ..."],
+    x2: Shaped[Tensor, "N2 ..."] | None,
+    batch_size: int | None,
+) -> dict[str, Tensor]:
+    """As `assemble`, for several kernels at once, by name."""
     columns = None if x2 is None else lambda j: part(x2[j])
     n1, n2 = len(x1), len(x1 if x2 is None else x2)
-    return assemble_slices(lambda i: part(x1[i]), columns, contract, (n1, n2), batch_size)
+    return assemble_each(lambda i: part(x1[i]), columns, contract, (n1, n2), batch_size)
 
 
 def assemble_slices(
@@ -43,21 +54,31 @@ def assemble_slices(
 
     ``columns=None`` means x2 = x1: only the blocks on and above the diagonal are computed.
     """
-    kernel: Tensor | None = None
+    return assemble_each(rows, columns, lambda left, right: {"": contract(left, right)}, shape, batch_size)[""]
+
+
+def assemble_each(
+    rows: Callable[[slice], Part],
+    columns: Callable[[slice], Part] | None,
+    contract: Callable[[Part, Part], Mapping[str, Tensor]],
+    shape: tuple[int, int],
+    batch_size: int | None,
+) -> dict[str, Tensor]:
+    """As `assemble_slices`, for several kernels at once, by name."""
+    kernels: dict[str, Tensor] = {}
     for i in _slices(shape[0], batch_size):
         left = rows(i)
         for j in _slices(shape[1], batch_size):
             if columns is None and j.start < i.start:
                 continue
             right = columns(j) if columns is not None else left if i == j else rows(j)
-            block = contract(left, right)
-            if kernel is None:
-                kernel = block.new_empty((*shape, *block.shape[2:]))
-            kernel[i, j] = block
-            if columns is None and i != j:
-                kernel[j, i] = _mirrored(block)
-    assert kernel is not None  # there is at least one example
-    return kernel
+            for name, block in contract(left, right).items():
+                if name not in kernels:
+                    kernels[name] = block.new_empty((*shape, *block.shape[2:]))
+                kernels[name][i, j] = block
+                if columns is None and i != j:
+                    kernels[name][j, i] = _mirrored(block)
+    return kernels
 
 
 def contract(left: Float[Tensor, "n O P"], right: Float[Tensor, "m O P"], outputs: Outputs) -> Float[Tensor, "n m ..."]:

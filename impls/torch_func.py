@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import jacrev, jvp, vjp, vmap
 
-from impls.torch_blocks import assemble, contract, summed
+from impls.torch_blocks import assemble, assemble_parts, contract, summed
 from impls.torch_support import Forward, FunctionalMethod, Params, dtype_of, one_example, precision
 from reference import Request
 from reference.case import Outputs
@@ -32,6 +32,18 @@ def jacobian_contraction(f: Forward, params: Params, x1: Tensor, x2: Tensor | No
     # The transforms differentiate all the same; nothing outside is recorded.
     with torch.no_grad(), precision(dtype_of(params)):
         return assemble(partial(_jacobians, f, _detached(params)), block, x1, x2, request.batch_size)
+
+
+def jacobian_components(
+    f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request
+) -> dict[str, Tensor]:
+    """The kernel of each parameter, by its name, at the cost of `jacobian_contraction`."""
+
+    def blocks(left: Params, right: Params) -> Params:
+        return {name: contract(left[name], right[name], request.outputs) for name in params}
+
+    with torch.no_grad(), precision(dtype_of(params)):
+        return assemble_parts(partial(_jacobians, f, _detached(params)), blocks, x1, x2, request.batch_size)
 
 
 def ntk_vector_products(f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request) -> Tensor:
@@ -76,6 +88,6 @@ def _detached(params: Params) -> Params:
 
 
 METHODS = (
-    FunctionalMethod("torch_func.jacobian_contraction", jacobian_contraction),
+    FunctionalMethod("torch_func.jacobian_contraction", jacobian_contraction, jacobian_components),
     FunctionalMethod("torch_func.ntk_vector_products", ntk_vector_products, forward_mode=True),
 )

@@ -43,6 +43,7 @@ class Functional(NamedTuple):
 
 
 KernelFunction = Callable[[Forward, Params, Tensor, Tensor | None, Request], Tensor]
+ComponentsFunction = Callable[[Forward, Params, Tensor, Tensor | None, Request], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class FunctionalMethod:
 
     name: str
     compute: KernelFunction
+    compute_components: ComponentsFunction | None = None
+    """Where the kernel of each parameter comes with that of all of them; else they are computed one after the other."""
     forward_mode: bool = False
     """Whether it needs forward-mode derivatives, which PyTorch does not have of every operation."""
     framework: Literal["torch"] = "torch"
@@ -68,6 +71,22 @@ class FunctionalMethod:
         """The kernel of f, in the dtype of `params` and on their device; x2=None means x2 = x1."""
         check_options(self.name, request, {})
         return self.compute(f, params, x1, x2, request)
+
+    def components(
+        self, f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request
+    ) -> dict[str, Tensor]:
+        """The kernel of each parameter by its name; they sum to `kernel`."""
+        check_options(self.name, request, {})
+        if self.compute_components is not None:
+            return self.compute_components(f, params, x1, x2, request)
+        return {name: self.compute(_with_others_frozen(f, params, name), {name: p}, x1, x2, request)
+                for name, p in params.items()}  # fmt: skip
+
+
+def _with_others_frozen(f: Forward, params: Params, name: str) -> Forward:
+    """f as a function of the parameter of that name alone."""
+    others = {other: p.detach() for other, p in params.items() if other != name}
+    return lambda some, x: f({**others, **some}, x)
 
 
 def unsupported(case: Case) -> str | None:
@@ -138,8 +157,16 @@ def _no_attention_fastpath() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def functional(case: Case, request: Request) -> Functional:
-    """`case` in the request's dtype and on its device.
+class Built(NamedTuple):
+    """A case as a module in evaluation mode, and its inputs."""
+
+    module: nn.Module
+    x1: Tensor
+    x2: Tensor | None
+
+
+def built(case: Case, request: Request) -> Built:
+    """`case` in the request's dtype and on its device; of a user's own module, a copy.
 
     Raises `InputError` for a module whose kernel is not defined: one that is not batched, whose outputs do not depend
     on a trainable parameter, or whose examples depend on each other.
@@ -149,12 +176,19 @@ def functional(case: Case, request: Request) -> Functional:
         module = _converted(case.network.model, dtype, where)
     else:
         module = build(case, dtype, where)
-    f, params = module_function(module)
+    # Not `module` itself: functional_call leaves a submodule of two names without its parameters (seen: PyTorch 2.13).
+    f, params = module_function(copy.deepcopy(module, {id(p): p for p in module.parameters()}))
     x1 = _examples(case.x1, dtype, where)
     x2 = None if case.x2 is None else _examples(case.x2, dtype, where)
     check_batched(f, params, x1)
     check_reached(f, params, x1)
-    return Functional(f, params, x1, x2)
+    return Built(module, x1, x2)
+
+
+def functional(case: Case, request: Request) -> Functional:
+    """`case` as a function of its trainable parameters; raises as `built` does."""
+    module, x1, x2 = built(case, request)
+    return Functional(*module_function(module), x1, x2)
 
 
 def _examples(x: np.ndarray, dtype: torch.dtype, where: torch.device) -> Tensor:
@@ -197,11 +231,14 @@ def check_reached(f: Forward, params: Params, x: Tensor) -> None:
 
 
 def check_batched(f: Forward, params: Params, x: Tensor) -> None:
-    """Raise `InputError` unless f maps N examples to N outputs that depend on `params`; it is called for N = 1, 2."""
+    """Raise `InputError` unless f maps N examples to N outputs that depend on `params`, each on one example only.
+
+    f is called for one example, for the first and the last, and for the first one twice.
+    """
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
     with torch.enable_grad(), precision(dtype_of(params)):
-        outputs = [f(leaves, x[:1]), f(leaves, x[[0, -1]])]
-    for n, y in zip((1, 2), outputs, strict=True):
+        outputs = [f(leaves, x[:1]), f(leaves, x[[0, -1]]), f(leaves, x[[0, 0]])]
+    for n, y in zip((1, 2, 2), outputs, strict=True):
         _check_output(y, n)
     if outputs[0].shape[1:] != outputs[1].shape[1:]:
         raise InputError(f"the model is not batched: its outputs for one and for two examples are of shapes "
@@ -209,6 +246,20 @@ def check_batched(f: Forward, params: Params, x: Tensor) -> None:
     if not outputs[0].requires_grad:
         raise InputError("the model's output does not depend on its trainable parameters: is it detached, converted to "
                          "integers, or computed under torch.no_grad() or torch.inference_mode()?")
+    _check_apart(outputs[1][0].detach(), outputs[2][0].detach())
+
+
+def _check_apart(y: Tensor, other: Tensor) -> None:
+    """Raise `InputError` where the first example's outputs differ by what the second example is.
+
+    Batches of one shape are computed by the same operations, so they mostly agree to the last bit; half of the digits
+    are asked for, as a model may shorten its batch to the longest example, say.
+    """
+    distance, scale = (y - other).abs().max(), torch.maximum(y.abs().max(), other.abs().max())
+    if distance > torch.finfo(y.dtype).eps ** 0.5 * scale:
+        raise InputError("the model's examples influence each other: its outputs for the first example change with the "
+                         "second one of the batch (is there a mean over the batch?), so that it has no kernel of pairs "
+                         "of examples; or they are drawn at random")
 
 
 def one_example(f: Forward) -> Forward:

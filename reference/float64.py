@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -12,11 +12,15 @@ from reference.expected import Expected
 from reference.jacobian import Linearisation, linearise
 from reference.layered import Described
 
+_NUMBERS = 1 << 25
+"""Of Jacobians held at a time."""
+
 
 def float64_expected(case: Case, examples1: Sequence[int], examples2: Sequence[int]) -> Expected:
     """The kernel between examples `examples1` of x1 and `examples2` of x2 (of x1 where x2 is None).
 
-    Holds the Jacobians of one parameter at a time: (len(examples2) + 1)·O·(entries of the largest parameter)·8 bytes.
+    Holds the Jacobians of some parameters at a time: (len(examples2) + 1)·O·(entries of these)·8 bytes, 256 MiB or what
+    the largest parameter needs.
     Raises `InputError` for a network that the reference has no forward pass for, and for an example that is not there.
     """
     if not isinstance(case.network, Described):
@@ -26,7 +30,7 @@ def float64_expected(case: Case, examples1: Sequence[int], examples2: Sequence[i
     same = case.x2 is None and list(examples1) == list(examples2)
     second = first if same else _linearise(case, case.x1 if case.x2 is None else case.x2, examples2, "x2")
     source = f"float64 tape on examples {_listed(examples1)} of x1 and {_listed(examples2)} of x2"
-    shares = [_share(first, second, name) for name in case.params]
+    shares = [_share(first, second, names) for names in _parts(case, len(second) + 1)]
     full, block1, block2 = (np.sum(arrays, axis=0) for arrays in zip(*shares, strict=True))
     return Expected(full, block1, block2, source)
 
@@ -39,10 +43,24 @@ def _linearise(case: Case, x: np.ndarray, examples: Sequence[int], what: str) ->
     return [linearise(case.network, FLOAT64, arrays, x[n]) for n in examples]
 
 
-def _share(first: list[Linearisation], second: list[Linearisation], name: str) -> tuple[np.ndarray, ...]:
-    """The share of one parameter in K(x1, x2) and in the diagonal blocks."""
-    columns = [linearisation.jacobian([name]) for linearisation in second]
-    rows = iter(columns) if first is second else (linearisation.jacobian([name]) for linearisation in first)
+def _parts(case: Case, n_examples: int) -> Iterator[list[str]]:
+    """The parameters in order, as many at a time as fit: every part is one backward pass for each output."""
+    assert isinstance(case.network, Described)
+    room = _NUMBERS // (n_examples * case.network.n_outputs)
+    part: list[str] = []
+    held = 0
+    for name, value in case.params.items():
+        if part and held + value.size > room:
+            yield part
+            part, held = [], 0
+        part, held = [*part, name], held + value.size
+    yield part
+
+
+def _share(first: list[Linearisation], second: list[Linearisation], names: list[str]) -> tuple[np.ndarray, ...]:
+    """The share of some parameters in K(x1, x2) and in the diagonal blocks."""
+    columns = [linearisation.jacobian(names) for linearisation in second]
+    rows = iter(columns) if first is second else (linearisation.jacobian(names) for linearisation in first)
     full, block1 = [], []
     for row in rows:
         full.append([row @ column.T for column in columns])

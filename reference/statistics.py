@@ -39,16 +39,17 @@ _LARGEST_TILT = 1e8
 
 def compare_stochastic(kernel: Any, expected: Expected, *, outputs: Outputs, dtype: DType, symmetric: bool,
                        proj_dim: int, n_checks: int, examples1: Sequence[int] | None = None,
-                       examples2: Sequence[int] | None = None, shape: tuple[int, ...] | None = None) -> Comparison:
+                       examples2: Sequence[int] | None = None, shape: tuple[int, ...] | None = None,
+                       level: float = FALSE_ALARM_LEVEL) -> Comparison:
     """Hold a random estimate against `expected`, as `reference.compare` does an exact kernel: form first, then values.
 
     `proj_dim` is S. Over `n_checks` such comparisons, and every entry of each, a right method fails with probability
-    below `FALSE_ALARM_LEVEL`. In the result `error` and `tolerance` are in standard errors. For `examples1`,
+    below `level`. In the result `error` and `tolerance` are in standard errors. For `examples1`,
     `examples2` and `shape` see `reference.compare`.
     """
     if proj_dim < 1 or n_checks < 1:
         raise InputError(f"proj_dim and n_checks must be positive, got {proj_dim} and {n_checks}")
-    threshold = standard_errors_allowed(expected.outputs(outputs).size, n_checks)
+    threshold = standard_errors_allowed(expected.outputs(outputs).size, n_checks, level)
     malformed = check_form(kernel, expected, outputs=outputs, dtype=dtype, shape=shape)
     if malformed is not None:
         return replace(malformed, tolerance=threshold)
@@ -64,9 +65,9 @@ def compare_stochastic(kernel: Any, expected: Expected, *, outputs: Outputs, dty
     return Comparison("wrong" if fault else "ok", error, threshold, fault)
 
 
-def standard_errors_allowed(n_entries: int, n_checks: int) -> float:
-    """The z at which 2 exp(−z²/2) is this comparison's share, per entry, of `FALSE_ALARM_LEVEL` (Bonferroni)."""
-    return math.sqrt(2 * math.log(2 * n_entries * n_checks / FALSE_ALARM_LEVEL))
+def standard_errors_allowed(n_entries: int, n_checks: int, level: float = FALSE_ALARM_LEVEL) -> float:
+    """The z at which 2 exp(−z²/2) is this comparison's share, per entry, of `level` (Bonferroni)."""
+    return math.sqrt(2 * math.log(2 * n_entries * n_checks / level))
 
 
 def standard_errors(values: np.ndarray, expected: Expected, outputs: Outputs, dtype: DType,

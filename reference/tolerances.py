@@ -36,8 +36,20 @@ TOLERANCES: Mapping[tuple[DType, ToleranceKind], float] = {
     ("float64", "closed_form"): 6e-8,
 }
 
-# The probability that a run of the gate fails a right stochastic method, over all its comparisons and their entries.
+# The probability that a run of the gate fails a right stochastic method, over all its comparisons and their entries,
+# and what of it each kind of test may take: single entries, pooled statistics, the rate at which the error falls, and
+# whether other seeds give other projections. Thresholds depend on the logarithm of a share alone.
 FALSE_ALARM_LEVEL = 1e-3
+StochasticTest = Literal["entries", "bias", "convergence", "seeds"]
+FALSE_ALARM_SHARES: Mapping[StochasticTest, float] = {"entries": 0.5, "bias": 0.4, "convergence": 0.05, "seeds": 0.05}
+
+# The bias that the gate finds, of a pooled statistic relative to its value, and the probability with which it does.
+BIAS_TO_FIND = 0.02
+POWER = 0.99
+
+# The slope of log(error) over log(proj_dim) is −½ ± this. Two seeds share less than this of their projections.
+SLOPE_ERROR = 0.1
+LARGEST_OVERLAP = 0.5
 
 # The spread of a random estimate, in units of what independent Gaussian projections have (tests/gate/test_spread.py).
 # There, with 27 rows and 256 projections: 1 ± 0.08 and at most 1.4 in 20,000 draws; half the projections, 2 ± 0.2.
@@ -47,6 +59,18 @@ LARGEST_SPREAD = 1.5
 # distance that the average has at that width, normalised like an error.
 LIMIT_STANDARD_ERRORS = 6.0
 LIMIT_BIAS = 4.0
+
+# A limit kernel against what averages at finite width tend to, in the cases of tests/gate/limit_rate.py: standard
+# errors for each of their 7 numbers (6 cases together: 3e-4), those of the band of rates, and what O(1/n²) may add to
+# the rate of 1/n at n ≥ 4.
+LIMIT_RATE_STANDARD_ERRORS = 4.5
+LIMIT_RATE_ALLOWANCE = 0.1
+LIMIT_RATE_BAND = 3.0
+
+
+def false_alarm_level(test: StochasticTest) -> float:
+    """The probability that a run of the gate fails a right stochastic method in tests of that kind."""
+    return FALSE_ALARM_LEVEL * FALSE_ALARM_SHARES[test]
 
 
 def tolerance(dtype: DType, kind: ToleranceKind = "exact") -> float:

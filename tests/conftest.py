@@ -22,6 +22,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--impl", metavar="FILE.py:OBJECT", help="hold this method alone against the gate")
     group.addoption("--frameworks", metavar="NAMES", default="jax,torch,numpy",
                     help="comma-separated; methods of other frameworks are left out (default: %(default)s)")
+    group.addoption("--require-all", action="store_true",
+                    help="methods of optional packages have to be installed as well")
     group.addoption("--device", choices=("cpu", "cuda"), default="cpu",
                     help="where the methods run (default: %(default)s)")
     group.addoption("--optimized", action="store_true",

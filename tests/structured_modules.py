@@ -275,7 +275,7 @@ MODULES = {
         conv_in_one_and_three_dimensions, (2, 5), {"one.weight": "convolution", "three.weight": "convolution"}
     ),
     "transposed_convolution": Small(
-        transposed_convolution, (2, 3, 3), {"0.weight": "fallback", "2.weight": "convolution"}
+        transposed_convolution, (2, 3, 3), {"0.weight": "convolution", "2.weight": "convolution"}
     ),
     "self_attention": Small(self_attention, (3, 8), {"attention.in_proj_weight": "dense", "token": "bias"}),
     "cross_attention": Small(cross_attention, (3, 4), {"attention.in_proj_weight": "dense", "norm.weight": "scale"}),

@@ -194,6 +194,49 @@ def used_in_many_ways(p: Params, x: Any) -> Any:
     return x @ p["w"] @ p["w"] + p["w"][0] + (x * p["w"][1:2]) @ p["w"][:, ::-1]
 
 
+def conv1d_groups(p: Params, x: Any) -> Any:
+    numbers = ("NHC", "HIO", "NHC")
+    x = jax.lax.conv_general_dilated(x, p["k"], (2,), ((3, 0),), rhs_dilation=(2,), feature_group_count=2,
+                                     dimension_numbers=numbers)
+    return (jnp.tanh(x) * p["s"] + p["b"]) @ p["w"].reshape(4, 2)
+
+
+def conv3d_groups(p: Params, x: Any) -> Any:
+    numbers = ("NDHWC", "DHWIO", "NDHWC")
+    x = jax.lax.conv_general_dilated(x, p["k"], (1, 2, 1), ((1, 1), (0, 2), (1, 0)), rhs_dilation=(2, 1, 1),
+                                     feature_group_count=2, dimension_numbers=numbers)
+    return jnp.sin(x + p["b"]).mean((1, 2, 3))
+
+
+def reached_through_views(p: Params, x: Any) -> Any:
+    """The parameter reshaped, transposed, cut, turned round and scaled on its way."""
+    w = p["w"].reshape(2, 3, 8).transpose(0, 2, 1)
+    h = jnp.tanh(x @ (0.5 * w[0]).T + jnp.squeeze(p["b"])[::-1])
+    return h @ w[1, :, ::-1] + jnp.concatenate([p["c"], p["c"]])[1:4]
+
+
+def nested_calls(p: Params, x: Any) -> Any:
+    """jit in remat in scan; a branch in another scan, which hides its own parameter only."""
+    @jax.checkpoint
+    def layer(h: Any, w: Any) -> Any:
+        return jax.jit(lambda h: jnp.tanh(h @ w + p["b"]))(h)
+
+    h, _ = jax.lax.scan(lambda h, w: (layer(h, w), None), x, p["w"])
+
+    def step(h: Any, i: Any) -> tuple[Any, None]:
+        return jax.lax.cond(i > 0, lambda h: h @ p["c"], lambda h: h, h), None
+
+    return jax.lax.scan(step, h, jnp.arange(2))[0] @ p["o"]
+
+
+def normalised(p: Params, x: Any) -> Any:
+    """Group normalisation over an image, root mean square over channels."""
+    groups = jnp.einsum("nhwi,io->nhwo", x, p["w"]).reshape(*x.shape[:3], 2, -1)
+    mean, var = groups.mean((1, 2, 4), keepdims=True), groups.var((1, 2, 4), keepdims=True)
+    x = ((groups - mean) * jax.lax.rsqrt(var + 1e-5)).reshape(*x.shape[:3], -1) * p["g1"] + p["b1"]
+    return (x / jnp.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * p["g2"]).mean((1, 2)) @ p["o"]
+
+
 NETWORKS: dict[str, Small] = {
     "mlp": Small(mlp, {"w0": (5, 8), "b0": (8,), "w1": (7, 8), "b1": (7,), "w2": (7, 3), "b2": (3,)}, (5,),
                  {"w0": "dense", "b0": "bias", "w1": "dense", "b2": "bias"}),
@@ -201,6 +244,16 @@ NETWORKS: dict[str, Small] = {
                     (6, 5, 2), {"k1": "convolution", "k2": "convolution", "s": "scale"}),
     "conv1d": Small(conv1d, {"k": (3, 2, 4), "b": (3,)}, (2, 7), {"k": "convolution", "b": "bias"}),
     "conv3d": Small(conv3d, {"k": (3, 2, 2, 3, 1), "d": (3,)}, (2, 3, 5, 2), {"k": "convolution", "d": "fallback"}),
+    "conv1d_groups": Small(conv1d_groups, {"k": (2, 2, 4), "s": (4,), "b": (1, 4), "w": (8,)}, (6, 4),
+                           {"k": "convolution", "s": "scale", "b": "bias", "w": "dense"}),
+    "conv3d_groups": Small(conv3d_groups, {"k": (2, 2, 1, 1, 4), "b": (4,)}, (3, 3, 4, 2),
+                           {"k": "convolution", "b": "bias"}),
+    "reached_through_views": Small(reached_through_views, {"w": (48,), "b": (8, 1), "c": (2,)}, (3,),
+                                   {"w": "dense", "b": "bias"}),
+    "nested_calls": Small(nested_calls, {"w": (2, 3, 3), "b": (3,), "c": (3, 3), "o": (3, 2)}, (3,),
+                          {"w": "dense", "b": "bias", "c": "fallback", "o": "dense"}),
+    "normalised": Small(normalised, {"w": (2, 4), "g1": (4,), "b1": (4,), "g2": (4,), "o": (4, 3)}, (3, 2, 2),
+                        {"w": "dense", "g1": "scale", "b1": "bias", "g2": "scale", "o": "dense"}),
     "attention": Small(attention, {"pos": (3, 8), "gamma": (8,), "beta": (8,), "qkv": (8, 24), "o": (2, 4, 8),
                                    "out": (8, 2)}, (3, 8),
                        {"qkv": "dense", "o": "dense", "gamma": "scale", "pos": "bias"}),

@@ -18,6 +18,7 @@ from impls.arrays import to_numpy
 from reference import Case, Expected, InputError, Request, case, expected
 from reference.case import DType, Outputs
 from reference.statistics import compare_stochastic
+from tests.gate.stochastic import Shares, estimate_of, judge_bias
 from tests.naive_kernels import assert_right, jax_expected
 
 METHOD: Any = load("equinox.monte_carlo")
@@ -43,6 +44,13 @@ def test_unbiased(outputs: Outputs, distribution: str) -> None:
     result = compare_stochastic(estimate, expected(of_case), outputs=outputs, dtype="float32", symmetric=False,
                                 proj_dim=proj_dim, n_checks=1000)
     assert result.ok, result.reason
+
+
+@pytest.mark.parametrize("distribution", ["gaussian", "rademacher"])
+def test_free_of_a_bias_of_two_percent(distribution: str) -> None:
+    estimate = estimate_of(METHOD, "cpu", distribution=distribution)
+    comparison = judge_bias(estimate, "mlp_gelu", Shares.of([METHOD]), 1)
+    assert comparison.ok, comparison.reason
 
 
 def test_one_parameter_is_exact_with_rademacher_projections() -> None:

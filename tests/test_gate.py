@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.gate.checks import checks
+from tests.gate.known_wrong import KnownWrong
 from tests.gate.selection import Selection
 from tests.gate.summary import GateSummary
 
@@ -170,6 +172,47 @@ def test_a_framework_that_is_missing_fails(tmp_path: Path) -> None:
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     reason = "explicit_mlp cannot be loaded: MethodNotInstalled: explicit_mlp needs torch, which is not installed"
     assert reason in done.stdout
+
+
+def test_an_optional_package_that_is_missing_is_reported_and_fails_where_it_is_asked_for(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the optional packages are for PyTorch")
+    (tmp_path / "nngeometry.py").write_text("raise ModuleNotFoundError('No module nngeometry', name='nngeometry')\n")
+    args = ("--frameworks", "torch", "-k", "test_installed and nngeometry")
+    done = gate_elsewhere(tmp_path, *args, python_path=tmp_path)
+    assert done.returncode == pytest.ExitCode.OK, done.stdout + done.stderr
+    assert "NOT INSTALLED: nngeometry.gram: optional, and not there: nngeometry.gram needs nngeometry" in done.stdout
+    done = gate_elsewhere(tmp_path, "--require-all", *args, python_path=tmp_path)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    assert "nngeometry.gram cannot be loaded: MethodNotInstalled" in done.stdout
+
+
+@pytest.fixture
+def known_to_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = KnownWrong("planted.*", lambda case: True, "numpy", np.__version__, "it forgets")
+    monkeypatch.setattr("tests.gate.known_wrong.KNOWN_WRONG", (entry,))
+
+
+@pytest.mark.usefixtures("known_to_be_wrong")
+def test_what_is_known_to_be_wrong_is_counted_apart(pytester: pytest.Pytester) -> None:
+    result = run_gate(pytester, "exact.py", "BIASES_FORGOTTEN", *ONE_CASE)
+    assert result.ret == pytest.ExitCode.OK
+    result.assert_outcomes(xfailed=14)
+    result.stdout.re_match_lines([r" +12 known to be wrong: numpy .*: it forgets"])
+
+
+@pytest.mark.usefixtures("known_to_be_wrong")
+def test_what_is_no_longer_wrong_fails(pytester: pytest.Pytester) -> None:
+    result = run_gate(pytester, "correct.py", "CORRECT", *ONE_CASE)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(failed=14)
+    result.stdout.fnmatch_lines(["*XPASS(strict)*it forgets*"])
+
+
+@pytest.mark.usefixtures("known_to_be_wrong")
+def test_a_crash_is_not_what_was_expected(pytester: pytest.Pytester) -> None:
+    result = run_gate(pytester, "exact.py", "RAISES", *ONE_CASE)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(failed=14)
 
 
 def test_only_what_was_selected_is_held_to_account(pytester: pytest.Pytester) -> None:

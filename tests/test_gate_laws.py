@@ -12,8 +12,9 @@ from impls import Method
 from reference import MLP, Case, Layered, float64_expected, layers, normalised, random_case, tolerance
 from reference.layers import Activate, Attention, Dense, Embedding, Residual, Unused
 from tests.gate import changed_cases as changed
-from tests.gate.laws import LAWS, Subject, judge, laws_of
+from tests.gate.laws import LAWS, judge, laws_of
 from tests.gate.random_networks import FAMILIES, SEEDED, Family, RandomNetwork, random_networks, smooth
+from tests.gate.subject import Subject
 from tests.planted import laws as mistakes
 from tests.planted.correct import CORRECT
 from tests.planted.stochastic import OTHER_PROJECTIONS_FOR_X2, RIGHT

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from reference import MLP, Case, Request, case
+from reference import MLP, Case, Request, case, float64_expected, round_to_float32
+from reference.arithmetic import FLOAT64
+from tests.gate import limit_rate
 from tests.gate.limit import WIDTHS, averages, compare_limit, limit_cases, widened
 
 Moments = tuple[np.ndarray, np.ndarray]
@@ -32,8 +35,27 @@ def sin_moments(own1: np.ndarray, own2: np.ndarray, cross: np.ndarray) -> Moment
     return damping * np.sinh(cross), damping * np.cosh(cross)
 
 
+def gelu_moments(own1: np.ndarray, own2: np.ndarray, cross: np.ndarray) -> Moments:
+    """By quadrature: no closed form that could share a mistake with the method's. Symmetric to the last digit."""
+    both = zip(_gelu_moments(own1, own2, cross), _gelu_moments(own2, own1, cross), strict=True)
+    values, slopes = ((one + other) / 2 for one, other in both)
+    return values, slopes
+
+
+def _gelu_moments(own1: np.ndarray, own2: np.ndarray, cross: np.ndarray) -> Moments:
+    """Gauss–Hermite in both variables, v = (cross/own1) u + what is independent of u."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(100)
+    weights = np.multiply.outer(weights, weights) / weights.sum() ** 2
+    along = cross / np.sqrt(own1)
+    u = np.sqrt(own1)[..., None, None] * nodes[:, None] + np.zeros_like(cross)[..., None, None]
+    v = along[..., None, None] * nodes[:, None] + np.sqrt(np.maximum(own2 - along**2, 0))[..., None, None] * nodes
+    activation = FLOAT64.activations["gelu"]
+    values, slopes = ((one(u) * one(v) * weights).sum((-1, -2)) for one in activation)
+    return values, slopes
+
+
 MOMENTS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], Moments]] = {
-    "relu": relu_moments, "erf": erf_moments, "sin": sin_moments}
+    "relu": relu_moments, "erf": erf_moments, "gelu": gelu_moments, "sin": sin_moments}
 
 
 def analytic(of: Case, n_layers: int | None = None, bias: bool | None = None) -> np.ndarray:
@@ -116,3 +138,63 @@ def test_widening_leaves_everything_else() -> None:
     network = widened(case("conv_pool_dense").network, 7)
     assert network.param_shapes()["conv0.weight"] == (7, 1, 3, 3)
     assert network.n_outputs == 1
+
+
+RATE_CASES = {one.name: one for one in limit_rate.rate_cases()}
+
+
+@pytest.mark.parametrize("name", RATE_CASES)
+def test_averages_approach_the_analytic_kernel_as_one_over_the_width(name: str) -> None:
+    assert not limit_rate.rate_fault(analytic(RATE_CASES[name]), name)
+
+
+@pytest.mark.parametrize(("mistake", "wrong"), [
+    ("2 % too large", lambda of: 1.02 * analytic(of)),
+    ("2 % too small", lambda of: 0.98 * analytic(of)),
+    ("a layer dropped", lambda of: analytic(of, n_layers=4)),
+    ("biases omitted, or put in", lambda of: analytic(of, bias=not of.network.bias)),
+    ("other biases", lambda of: analytic(replace(of, network=replace(of.network, b_std=0.7)))),
+])
+@pytest.mark.parametrize("name", ["rate_relu", "rate_erf", "rate_gelu"])
+def test_a_limit_that_is_a_little_off_is_refused(name: str, mistake: str, wrong: Callable[[Case], np.ndarray]) -> None:
+    assert limit_rate.rate_fault(wrong(RATE_CASES[name]), name), mistake
+
+
+@pytest.mark.parametrize("name", RATE_CASES)
+def test_five_percent_are_refused_in_every_case(name: str) -> None:
+    for factor in (1.05, 0.95):
+        assert limit_rate.rate_fault(factor * analytic(RATE_CASES[name]), name), factor
+
+
+def test_a_wrong_constant_of_relu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def moments(own1: np.ndarray, own2: np.ndarray, cross: np.ndarray) -> Moments:
+        values, slopes = relu_moments(own1, own2, cross)
+        return values, 0.97 * slopes
+
+    monkeypatch.setitem(MOMENTS, "relu", moments)
+    assert limit_rate.rate_fault(analytic(RATE_CASES["rate_relu"]), "rate_relu")
+
+
+@pytest.mark.parametrize("rate", [0.5, 2.0])
+def test_another_rate_is_refused(rate: float) -> None:
+    """Draws about the limit that are off as n to another power, with the noise that the true ones have."""
+    name = "rate_erf"
+    kernel, drawn = analytic(RATE_CASES[name]), limit_rate.draws(name)
+    far = (drawn[0].mean(0) - kernel)[None] * (np.array(limit_rate.WIDTHS)[:, None, None] / 4.0) ** -rate
+    moved = drawn - drawn.mean(1, keepdims=True) + (kernel + far)[:, None]
+    low, high = limit_rate.rate_band(kernel, moved)
+    assert low < rate < high
+    assert not low - 0.1 <= 1 <= high + 0.1
+
+
+@pytest.mark.parametrize("name", RATE_CASES)
+def test_the_layers_formula_is_the_tapes_kernel(name: str) -> None:
+    of, rng = RATE_CASES[name], np.random.default_rng(0)
+    weights, biases = limit_rate.draw(of, 5, 2, rng)
+    rounded = [round_to_float32(array) for array in weights], [round_to_float32(array) for array in biases]
+    network = widened(of.network, 5)
+    params = {f"dense{i}.weight": weight[1].T for i, weight in enumerate(rounded[0])}
+    params |= {f"dense{i}.bias": bias[1, 0] for i, bias in enumerate(rounded[1])} if network.bias else {}
+    tape = float64_expected(Case(name, network, {key: params[key] for key in network.param_shapes()}, of.x1),
+                            range(3), range(3)).full[..., 0, 0]
+    np.testing.assert_allclose(limit_rate.kernels(of, *rounded)[1], tape, rtol=1e-5, atol=1e-6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 import numpy as np
@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import torch
 
-from impls import MethodNotInstalled, RegistryError, equinox_networks, ntk, public, registry
+from impls import MethodNotInstalled, RegistryError, costs, equinox_networks, ntk, public, registry
 from reference import Expected, InputError
 from reference.case import DType, Outputs
 from tests.gate.state import global_state
@@ -93,6 +93,66 @@ def test_stochastic_method_with_its_options() -> None:
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
     assert (first != more).any()
+
+
+# --- kernels of the parameters, batches, limits ---
+
+
+@pytest.mark.parametrize("method", ["auto", "equinox.exact"])
+def test_components(method: str) -> None:
+    found = ntk(f, X1, X2, params=jax_params("float64"), method=method, components=True)
+    assert set(found) == set(WEIGHTS)
+    with jax.enable_x64(True):
+        assert_right(sum(found.values()), numpy_expected(), "float64")
+    found = ntk(f, X1, X2, params=torch_params("float64"), components=True)
+    assert set(found) == set(WEIGHTS)
+    assert_right(sum(found.values()), numpy_expected(), "float64")
+
+
+class Reread:
+    """Batches, as a data loader yields them: pairs of examples and labels."""
+
+    def __init__(self, x: Any, size: int, shuffled: bool = False) -> None:
+        self.x, self.size, self.shuffled, self.start = x, size, shuffled, 0
+
+    def __iter__(self) -> Iterator[Any]:
+        order = np.roll(np.arange(len(self.x)), self.start)
+        self.start += self.shuffled
+        for i in range(0, len(order), self.size):
+            yield self.x[order[i:i + self.size]], "labels"
+
+
+@pytest.mark.parametrize("method", ["auto", "structured", "other"])
+def test_batches(method: str) -> None:
+    names = {"structured": ("structured_jax", "structured_torch"),
+             "other": ("equinox.exact", "torch_func.jacobian_contraction")}.get(method, ("auto", "auto"))
+    for params, name, array in ((jax_params(), names[0], X1), (torch_params(), names[1], torch.tensor(X1))):
+        for x2 in (X2, [X2[:1], X2[1:]]):
+            assert_right(ntk(f, Reread(array, 2), x2, params=params, method=name), numpy_expected(), "float32")
+        kernel = ntk(f, [array[:4], array[4:]], params=params, method=name)
+        assert_right(kernel, numpy_expected(None), "float32", symmetric=True)
+
+
+def test_a_data_loader() -> None:
+    dataset = torch.utils.data.TensorDataset(torch.tensor(X1), torch.arange(len(X1)))
+    loader = torch.utils.data.DataLoader(dataset, batch_size=3)
+    assert_right(ntk(f, loader, X2, params=torch_params()), numpy_expected(), "float32")
+
+
+def test_memory_limit_blocks_methods_that_hold_jacobians(capsys: pytest.CaptureFixture[str]) -> None:
+    for params, method in ((torch_params(), "torch_func.jacobian_contraction"), (jax_params(), "equinox.exact")):
+        kernel = ntk(f, X1, X2, params=params, method=method, memory_limit=4 * 832, verbose=True)
+        assert_right(kernel, numpy_expected(), "float32")
+        assert "batch_size=2 (Jacobians take 832 bytes" in capsys.readouterr().out
+
+
+def test_memory_limit_and_explain_reach_the_structured_engines(capsys: pytest.CaptureFixture[str]) -> None:
+    for params in (torch_params(), jax_params()):
+        kernel = ntk(f, X1, X2, params=params, memory_limit=20_000, explain=True)
+        assert_right(kernel, numpy_expected(), "float32")
+        out = capsys.readouterr().out
+        assert out.startswith("parameter")
+        assert "first" in out
 
 
 # --- what counts as a parameter ---
@@ -219,22 +279,29 @@ def test_no_global_state_is_changed(model: str) -> None:
 
 
 def test_auto_says_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
-    ntk(f, X1, params=torch_params(), verbose=True)
-    out = capsys.readouterr().out
-    assert "torch_func.jacobian_contraction, batch_size=None (Jacobians take 832 bytes an example" in out
-    ntk(f, X1, params=jax_params(), verbose=True)
-    assert "neural_tangents.structured_derivatives, batch_size=None" in capsys.readouterr().out
-    ntk(f, X1, params=jax_params())
-    assert capsys.readouterr().out == ""
+    for params, chosen, other in ((torch_params(), "structured_torch", "torch_func.jacobian_contraction"),
+                                  (jax_params(), "structured_jax", "equinox.exact")):
+        monkey = pytest.MonkeyPatch()
+        with monkey.context() as patch:  # whatever this machine's speed is
+            patch.setattr(costs, "seconds", lambda name, *_: 1.0 if name == chosen else 2.0)  # noqa: B023
+            ntk(f, X1, params=params, verbose=True)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].split() == ["method", "predicted", "memory"]
+        assert lines[1].startswith(chosen)
+        assert lines[1].endswith("chosen: the fastest that fits")
+        assert any(line.startswith(other) and "2e+03 ms" in line for line in lines)
+        ntk(f, X1, params=params)
+        assert capsys.readouterr().out == ""
 
 
-def test_auto_blocks_what_would_not_fit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_named_method_says_its_blocks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(public, "JACOBIAN_BYTES", 4 * 832)
-    assert_right(ntk(f, X1, X2, params=torch_params(), verbose=True), numpy_expected(), "float32")
+    name = "torch_func.jacobian_contraction"
+    assert_right(ntk(f, X1, X2, params=torch_params(), method=name, verbose=True), numpy_expected(), "float32")
     assert "batch_size=2 (Jacobians take 832 bytes" in capsys.readouterr().out
 
 
-def test_auto_without_neural_tangents(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_auto_without_the_fastest(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def load(name: str) -> Any:
         if name.startswith("neural_tangents."):
             raise MethodNotInstalled("neural_tangents is not installed: pip install it")
@@ -242,6 +309,7 @@ def test_auto_without_neural_tangents(monkeypatch: pytest.MonkeyPatch, capsys: p
 
     original = registry.load
     monkeypatch.setattr(registry, "load", load)
+    monkeypatch.setattr(costs, "seconds", lambda name, *_: 1.0 if name.startswith("neural_tangents.") else 2.0)
     assert_right(ntk(f, X1, X2, params=jax_params(), verbose=True), numpy_expected(), "float32")
     assert "not neural_tangents.structured_derivatives: neural_tangents is not installed" in capsys.readouterr().out
 
@@ -255,11 +323,13 @@ class Recurrent(eqx.Module):
         return self.cell(x, jnp.zeros(3))
 
 
-def test_auto_where_neural_tangents_lacks_a_rule(capsys: pytest.CaptureFixture[str]) -> None:
+def test_auto_where_a_method_lacks_a_rule(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    lacking = "neural_tangents.structured_derivatives"
+    monkeypatch.setattr(costs, "seconds", lambda name, *_: {lacking: 1.0, "equinox.exact": 2.0}.get(name, 3.0))
     model = Recurrent(eqx.nn.GRUCell(4, 3, key=jax.random.key(0)))
     batched, params = equinox_networks.batched(model)
     assert_right(ntk(model, X1, X2, verbose=True), jax_expected(batched, params, X1, X2), "float32")
-    assert "ntk: equinox.exact" in capsys.readouterr().out
+    assert f"ntk: not {lacking}: " in capsys.readouterr().out
 
 
 # --- bad input ---
@@ -291,7 +361,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "NaN": (lambda: ntk(MODEL, X1, X2 * np.nan), "x2 holds NaN or infinite values"),
     "infinity": (lambda: ntk(MODULE, X1 * np.inf), "x1 holds NaN or infinite values"),
     "shapes": (lambda: ntk(MODULE, X1, X2[:, :2]), r"examples of one shape, got \(5, 4\) and \(3, 2\)"),
-    "a list": (lambda: ntk(MODEL, [[1.0]]), "x1 must be a JAX or NumPy array for this model, got list"),
+    "a list": (lambda: ntk(MODEL, [[1.0]]), "x1 must be a JAX or NumPy array for this model, got float"),
     "a tensor for JAX": (lambda: ntk(MODEL, torch.ones(3, 4)), "x1 must be a JAX or NumPy array .* got Tensor"),
     "a JAX array for torch": (lambda: ntk(MODULE, jnp.ones((3, 4))), "x1 must be a tensor or a NumPy array"),
     "other framework": (lambda: ntk(MODULE, X1, method="equinox.exact"), "works on jax, but the model is of torch"),
@@ -299,6 +369,21 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "limit": (lambda: ntk(MODEL, X1, method="neural_tangents.infinite"), "works on the shared networks only"),
     "batch_size": (lambda: ntk(MODEL, X1, batch_size=0), "batch_size must be a positive number"),
     "option": (lambda: ntk(MODEL, X1, method="equinox.exact", proj_dim=3), "equinox.exact has no option 'proj_dim'"),
+    "option of auto": (lambda: ntk(MODEL, X1, proj_dim=3), "method='auto' takes no options of a method, got proj_dim"),
+    "generator": (lambda: ntk(MODULE, (x for x in [X1])), "x1 is a generator, which can be read only once.*give one"),
+    "generator, JAX": (lambda: ntk(MODEL, X1, iter([X1])), "x2 is a list_iterator, which can be read only once"),
+    "no batch": (lambda: ntk(MODEL, []), "x1 holds no batch"),
+    "empty batch": (lambda: ntk(MODEL, [X1, X1[:0]]), "x1 has an empty batch"),
+    "unlike batches": (lambda: ntk(MODULE, [X1, X1[:, :2]]), r"examples of one shape, got \(4,\) and \(2,\)"),
+    "NaN in a batch": (lambda: ntk(MODULE, [X1, X1 * np.nan]), "x1 holds NaN"),
+    "shuffled": (lambda: ntk(f, Reread(X1, 2, shuffled=True), params=torch_params()), "change from one reading"),
+    "shuffled, JAX": (lambda: ntk(f, Reread(X1, 2, shuffled=True), params=jax_params()), "change from one reading"),
+    "memory_limit": (lambda: ntk(MODEL, X1, memory_limit=0), "memory_limit must be a positive number of bytes, got 0"),
+    "limit of a method": (lambda: ntk(MODEL, X1, method="neural_tangents.jacobian_contraction", memory_limit=9),
+                          "cannot plan for a memory_limit; give it a batch_size, or choose one of structured_jax"),
+    "nothing fits": (lambda: ntk(MODULE, X1, memory_limit=8), "no method fits: .* needs .* beyond the kernel"),
+    "no components": (lambda: ntk(MODEL, X1, method="equinox.monte_carlo", components=True),
+                      "does not give the kernel of each parameter; choose one of .*structured_jax, equinox.exact"),
     "two outputs": (lambda: ntk(lambda p, x: (x, x), X1, params=jax_params()), "must return one array, got tuple"),
     "not batched": (lambda: ntk(lambda p, x: f(p, x).sum(), X1, params=jax_params()), "one row for each example"),
     "not batched, torch": (lambda: ntk(lambda p, x: f(p, x).sum(), X1, params=torch_params()), "not batched"),

@@ -82,6 +82,33 @@ def test_expected_rules(name: str) -> None:
     assert {name: found[name] for name in small.rules} == small.rules
 
 
+@pytest.mark.parametrize(("name", "hidden"), [
+    ("weight_norm", {"v", "g", "c"}), ("custom_rules", {"a", "b"}), ("hidden_loop", {"a"}), ("nested_calls", {"c"})])
+def test_a_fallback_is_for_its_parameter_alone(name: str, hidden: set[str]) -> None:
+    small = NETWORKS[name]
+    params, x1, _ = small.draw(2, 2, "float32")
+    steps = Engine(small.f, params, x1, None, outputs="full").plan.steps
+    assert {step.parameter.name for step in steps if step.parameter.rule.startswith("fallback")} == hidden
+    products = [step for step in steps if step.parameter.products]
+    assert products
+    assert all("direct" not in step.ways for step in products)
+
+
+def test_parameters_cast_on_their_way() -> None:
+    """float32 parameters in a network that computes in float64: the kernel has their dtype."""
+    def f(p: Any, x: Any) -> Any:
+        wide = jax.tree.map(lambda leaf: leaf.astype("float64"), p)
+        return jnp.tanh(x @ wide["w"] + wide["b"]) @ wide["o"]
+
+    small = Small(f, {"w": (4, 3), "b": (3,), "o": (3, 2)}, (4,), rules={})
+    with precision("float64"):
+        params, x1, x2 = small.draw(3, 2, "float32")
+        expected = contracted(*jacobians(small, params, x1, x2))
+        engine = Engine(f, params, x1, x2, outputs="full")
+        assert [parameter.rule for parameter in engine.analysis.parameters] == ["bias", "dense", "dense"]
+        assert_kernel(engine(params, x1, x2), *expected, "full", "float32")
+
+
 @pytest.mark.parametrize("name", ["mlp", "conv2d", "tied_embedding"])
 def test_float32(name: str) -> None:
     with precision("float32"):
@@ -92,7 +119,7 @@ def test_float32(name: str) -> None:
 @pytest.mark.parametrize("limits", [{"batch_size": 2}, {"memory_limit": 4096}, {"batch_size": 3, "memory_limit": 1}],
                          ids=["batches", "memory", "both"])
 @pytest.mark.parametrize("outputs", OUTPUTS)
-def test_blocks_do_not_change_the_kernel(outputs: Any, limits: dict[str, int]) -> None:
+def test_blocks_do_not_change_the_kernel(outputs: Any, limits: dict[str, Any]) -> None:
     """5 and 3 examples in blocks that do not divide them, with x2 and without."""
     with precision("float64"):
         f, params, x1, x2, expected = all_kernels("mlp", "float64")
@@ -146,20 +173,25 @@ def test_parameters_are_arguments() -> None:
         assert not np.array_equal(before, after)
 
 
+KINDS = ("bias", "scale", "mix", "conv", "residual", "tied", "reshape", "norm", "twice", "scan", "remat", "halves")
+
+
 @st.composite
 def random_networks(draw: Any) -> tuple[Any, dict[str, tuple[int, ...]], tuple[int, ...]]:
     """A chain of layers on (T, C) activations: (f, shapes of the parameters, shape of an example)."""
     T, C = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     layers, shapes, start = [], {}, (T, C)
-    kinds = draw(st.lists(st.sampled_from(["bias", "scale", "mix", "conv", "residual", "tied", "reshape"]), max_size=3))
+    kinds = draw(st.lists(st.sampled_from(KINDS), max_size=3))
     for i, kind in enumerate(["dense", *kinds]):
         out = draw(st.integers(1, 3))
         shape = {"dense": (C, out), "bias": draw(st.sampled_from([(C,), (T, 1), (1,)])), "scale": (C,), "mix": (out, T),
-                 "conv": (2, C, out), "residual": (C, C), "tied": (C, C)}.get(kind)
+                 "conv": (2, C, out), "residual": (C, C), "tied": (C, C), "norm": (C,), "twice": (C, C),
+                 "scan": (2, C, C), "remat": (C, out), "halves": (C, 2 * out)}.get(kind)
         if shape is not None:
             shapes[f"p{i}"] = shape
         layers.append((kind, f"p{i}", draw(st.sampled_from([jnp.tanh, jax.nn.relu, jnp.sin, lambda h: h]))))
-        T, C = {"dense": (T, out), "mix": (out, C), "conv": (T, out), "reshape": (C, T)}.get(kind, (T, C))
+        T, C = {"dense": (T, out), "mix": (out, C), "conv": (T, out), "reshape": (C, T), "remat": (T, out),
+                "halves": (T, out)}.get(kind, (T, C))
 
     def f(p: Any, x: Any) -> Any:
         h = x
@@ -187,11 +219,22 @@ def apply_layer(kind: str, h: Any, w: Any) -> Any:
             return h + jnp.tanh(h @ w)
         case "tied":
             return jnp.tanh(h @ w) @ w.T
+        case "norm":
+            return h / jnp.sqrt((h**2).mean(-1, keepdims=True) + 0.1) * w
+        case "twice":
+            return jnp.tanh(h @ w) @ w
+        case "scan":
+            return jax.lax.scan(lambda h, layer: (jnp.sin(h @ layer), None), h, w)[0]
+        case "remat":
+            return jax.checkpoint(lambda h, w: jnp.tanh(h @ w))(h, w)
+        case "halves":
+            left, right = jnp.split(w, 2, axis=1)
+            return (h @ left) * jax.nn.sigmoid(h @ right)
         case _:
             return h.reshape(len(h), h.shape[2], h.shape[1])
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=16, deadline=None, derandomize=True)
 @given(random_networks(), st.sampled_from(OUTPUTS), st.booleans(), st.sampled_from([None, 2]))
 def test_random_networks(network: Any, outputs: Any, symmetric: bool, batch_size: int | None) -> None:
     small = Small(*network, rules={})

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from impls.structured import planner
 from impls.structured.explain import explain
 from impls.structured.planner import Parameter, Product, Task, cost, plan, possible_ways
 
@@ -78,6 +79,26 @@ def test_what_does_not_fit_is_computed_anew() -> None:
     assert not plan(task(n1=4096, outputs="trace"), parameters).recompute
     kept = tight.steps[0].bytes // 4096
     assert tight.block1 * kept <= 2**24
+
+
+def test_as_many_panels_are_kept_as_fit() -> None:
+    """Panels, what is kept of x1, and a pair of panels of the answer: each within its share of the limit."""
+    limit, parameters = 2**26, [Parameter("w", DENSE.size, "dense", (DENSE,))]
+    for outputs, n_outputs in (("trace", 1), ("full", 10)):
+        asked = task(n1=8192, n_outputs=n_outputs, outputs=outputs, memory_limit=limit, example_bytes=10_000)
+        chosen = plan(asked, parameters)
+        kept = chosen.steps[0].bytes // 8192
+        assert chosen.recompute
+        assert chosen.panel1 * (kept + 10_000) <= limit / 4
+        assert chosen.kept_panels * chosen.panel1 * kept <= limit / 4
+        assert chosen.panel1 * chosen.panel2 * asked.entries * 4 <= limit / 4
+    assert plan(task(n1=4096, outputs="trace"), parameters).kept_panels >= 4096
+
+
+def test_a_pass_is_bounded_without_a_limit() -> None:
+    chosen = plan(task(n1=100, example_bytes=planner.PASS_BYTES // 8), [Parameter("w", 1, "dense", (DENSE,))])
+    assert chosen.panel1 == 7
+    assert not chosen.recompute
 
 
 def test_memory_does_not_grow_with_n() -> None:

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from functools import cache, reduce
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference import Request, case, compare, expected
+from reference import InputError, Request, case, compare, expected
 from reference.case import DType, Outputs
 from reference.tolerances import tolerance
 
 torch = pytest.importorskip("torch", reason="the structured PyTorch engine needs PyTorch")
 
 from torch import Tensor, nn  # noqa: E402
+from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
 import impls  # noqa: E402
 from impls.arrays import to_numpy  # noqa: E402
+from impls.structured import torch_internals as internals  # noqa: E402
 from impls.structured.torch_engine import Engine  # noqa: E402
 from impls.structured_torch import METHODS  # noqa: E402
-from impls.torch_support import Forward, Params, module_function, precision  # noqa: E402
+from impls.torch_blocks import summed  # noqa: E402
+from impls.torch_support import Forward, Params, check_batched, module_function, precision  # noqa: E402
+from tests.structured_layers import LAYERS  # noqa: E402
 from tests.structured_modules import MODULES, Small  # noqa: E402
 
+NETWORKS = MODULES | LAYERS
 OUTPUTS: tuple[Outputs, ...] = ("full", "diagonal", "trace")
 N1, N2 = 5, 3
 
@@ -36,9 +44,9 @@ class Expected(NamedTuple):
     scale: Tensor
 
 
-def jacobian(module: nn.Module, x: Tensor) -> Tensor:
-    """(N, O, P), by one plain backward pass for each output of each example."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
+def jacobian(module: nn.Module, x: Tensor, part: str | None = None) -> Tensor:
+    """(N, O, P), by one plain backward pass for each output of each example; `part`: of one parameter."""
+    parameters = [p for name, p in module.named_parameters() if p.requires_grad and part in (None, name)]
     examples = []
     for example in x:
         outputs = module(example[None]).flatten().unbind()
@@ -47,10 +55,10 @@ def jacobian(module: nn.Module, x: Tensor) -> Tensor:
     return torch.stack(examples)
 
 
-def kernels(module: nn.Module, x1: Tensor, x2: Tensor) -> dict[bool, Expected]:
-    """By symmetry."""
+def kernels(module: nn.Module, x1: Tensor, x2: Tensor, part: str | None = None) -> dict[bool, Expected]:
+    """By symmetry; `part`: of one parameter."""
     with precision(torch.float64):
-        first, second = (jacobian(module, x) for x in (x1, x2))
+        first, second = (jacobian(module, x, part) for x in (x1, x2))
     norms1, norms2 = (j.norm(dim=2) for j in (first, second))
     return {
         symmetric: Expected(
@@ -62,7 +70,7 @@ def kernels(module: nn.Module, x1: Tensor, x2: Tensor) -> dict[bool, Expected]:
 
 @cache
 def expected_of(name: str) -> dict[bool, Expected]:
-    return kernels(*MODULES[name].draw(N1, N2, torch.float64))
+    return kernels(*NETWORKS[name].draw(N1, N2, torch.float64))
 
 
 def assert_kernel(kernel: Tensor, right: Expected, outputs: Outputs, dtype: DType) -> None:
@@ -86,22 +94,27 @@ def drawn(small: Small, dtype: DType, symmetric: bool) -> tuple[Forward, Params,
 
 
 @pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "x2"])
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_rule_in_float64(name: str, symmetric: bool) -> None:
-    f, params, x1, x2 = drawn(MODULES[name], "float64", symmetric)
+    f, params, x1, x2 = drawn(NETWORKS[name], "float64", symmetric)
     for outputs in OUTPUTS:
         kernel = Engine(f, params, x1, x2, outputs=outputs)(params, x1, x2)
         assert_kernel(kernel, expected_of(name)[symmetric], outputs, "float64")
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_expected_rules(name: str) -> None:
-    f, params, x1, _ = drawn(MODULES[name], "float64", True)
-    found = {
-        step.parameter.name: step.parameter.rule for step in Engine(f, params, x1, None, outputs="full").plan.steps
-    }
+    f, params, x1, _ = drawn(NETWORKS[name], "float64", True)
+    engine = Engine(f, params, x1, None, outputs="full")
+    engine.try_out(params, x1)
+    found = {step.parameter.name: step.parameter.rule.partition(":")[0] for step in engine.plan.steps}
+    rules = NETWORKS[name].rules
     assert set(found) == set(params)
-    assert {name: found[name].partition(":")[0] for name in MODULES[name].rules} == MODULES[name].rules
+    assert {name: found[name] for name in rules} == rules
+    if name in LAYERS and engine.factors is not None:  # else all fall back
+        assert {part for part, rule in found.items() if rule == "fallback"} == {
+            part for part, rule in rules.items() if rule == "fallback"
+        }
 
 
 @pytest.mark.parametrize("name", ["mlp", "convnet", "self_attention", "transformer", "lstm", "own_derivative"])
@@ -150,6 +163,85 @@ def test_parameters_may_change() -> None:
     other = {name: 2 * p for name, p in params.items()}
     assert torch.equal(engine(other, x1, None), Engine(f, other, x1, None, outputs="trace")(other, x1, None))
     assert torch.equal(engine(params, x1, None), first)
+
+
+@pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "x2"])
+@pytest.mark.parametrize("name", ["mlp", "tied", "transformer", "frozen_and_unused", "scaled_views", "own_derivative"])
+def test_components(name: str, symmetric: bool) -> None:
+    """Each is the kernel that one parameter has alone."""
+    f, params, x1, x2 = drawn(MODULES[name], "float64", symmetric)
+    for outputs in OUTPUTS:
+        parts = METHODS[0].components(f, params, x1, x2, Request(outputs=outputs, dtype="float64"))
+        assert list(parts) == list(params)
+        assert_kernel(summed(part.clone() for part in parts.values()), expected_of(name)[symmetric], outputs, "float64")
+    together = METHODS[0].components(f, params, x1, x2, Request(dtype="float64"))
+    module, first, second = MODULES[name].draw(N1, N2, torch.float64)
+    for part in params:
+        assert_kernel(together[part], kernels(module, first, second, part)[symmetric], "full", "float64")
+
+
+@pytest.mark.parametrize("name", ["mlp", "transformer"])
+@pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "x2"])
+@pytest.mark.parametrize("memory_limit", [None, 1, 20_000])
+def test_batches(name: str, symmetric: bool, memory_limit: int | None) -> None:
+    f, params, x1, x2 = drawn(MODULES[name], "float64", symmetric)
+    pairs = DataLoader(TensorDataset(x1, torch.zeros(N1)), batch_size=2)
+    tensors = None if x2 is None else x2.split(2)
+    for outputs in OUTPUTS:
+        request = Request(outputs=outputs, dtype="float64", options={"memory_limit": memory_limit})
+        kernel = METHODS[0].kernel_of_batches(f, params, pairs, tensors, request)
+        assert_kernel(kernel, expected_of(name)[symmetric], outputs, "float64")
+
+
+def test_batches_that_change() -> None:
+    f, params, x1, _ = drawn(MODULES["mlp"], "float64", True)
+    shuffled = DataLoader(TensorDataset(x1), batch_size=2, shuffle=True, generator=torch.Generator().manual_seed(0))
+    for batches, complaint in (
+        (shuffled, "shuffle"),
+        (iter([x1]), "once"),
+        ([], "no example"),
+        ([x1.numpy()], "must be a tensor"),
+    ):
+        with pytest.raises(InputError, match=complaint):
+            METHODS[0].kernel_of_batches(f, params, batches, None, Request(dtype="float64"))
+
+
+@pytest.mark.parametrize("name", ["mlp", "convnet", "transformer", "lstm", "adaptive_softmax", "bag_mean"])
+def test_examples_apart(name: str) -> None:
+    f, params, x1, _ = drawn(NETWORKS[name], "float32", True)
+    check_batched(f, params, x1)
+
+
+@pytest.mark.parametrize("influenced", [lambda x: x - x.mean(0), lambda x: x.sort(0, descending=True).values, lambda x: x.flip(0)])
+def test_examples_that_influence_each_other(influenced: Callable[[Tensor], Tensor]) -> None:
+    f, params, x1, _ = drawn(MODULES["mlp"], "float64", True)
+    with pytest.raises(InputError, match="influence each other"):
+        check_batched(lambda p, x: f(p, influenced(x)), params, x1)
+
+
+def test_internals_of_pytorch() -> None:
+    """Each means what the engine takes it to mean."""
+    aten = torch.ops.aten
+    assert internals.changes_arguments(aten.add_.Tensor)
+    assert not internals.changes_arguments(aten.add.Tensor)
+    assert internals.overload_name(aten.add.Tensor) == "Tensor"
+    assert isinstance(aten.add.Tensor, internals.OpOverload)
+    x = torch.zeros(3, requires_grad=True)
+    assert not internals.has_hooks(x)
+    x.register_hook(lambda gradient: gradient)
+    assert internals.has_hooks(x)
+    with internals.FakeTensorMode() as fake:
+        first, second = (fake.from_tensor(torch.zeros(4)) for _ in range(2))
+        assert internals.same_memory(first, first[1:])
+        assert not internals.same_memory(first, second)
+        with pytest.raises(internals.DataDependentOutputException):
+            first.sum().item()
+
+
+def test_no_other_module_reads_internals() -> None:
+    private = re.compile(r"torch\.(\w+\.)*_\w+|\._(cdata|schema|overloadname|backward_hooks)\b")
+    sources = Path(internals.__file__).parent.glob("torch_*.py")
+    assert [path.name for path in sources if private.search(path.read_text())] == ["torch_internals.py"]
 
 
 def test_nothing_is_left_changed() -> None:

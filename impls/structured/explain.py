@@ -22,7 +22,8 @@ def _row(step: Step) -> tuple[str, ...]:
 
 
 def _blocks(plan: Plan) -> str:
-    kept = f"passes over {plan.panel1} examples at a time"
-    passes = "passes made anew for each pair of blocks" if plan.recompute else kept
+    passes = f"passes over {plan.panel1} examples at a time"
+    if plan.recompute:
+        passes += f", made anew for each {plan.kept_panels * plan.panel1} of x1, whose results are kept"
     return (f"{plan.flops:.3g} flops after the passes through the network; {passes}; contracted in blocks of "
             f"{plan.block1} × {plan.block2} examples")

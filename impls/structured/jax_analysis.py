@@ -9,8 +9,8 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from jax.extend.core import jaxprs_in_params
 
+from impls.jax_support import jaxprs_in
 from impls.structured import planner
 from impls.structured.jax_products import Use, find_use
 from impls.structured.jax_trace import Program, Step, Value
@@ -111,7 +111,7 @@ def _loops(name: str, params: Mapping[str, Any]) -> bool:
     """Whether a loop of unknown length is run that has no derivative of its own: only forward mode passes it."""
     if name == "while" or name.startswith("custom"):
         return name == "while"
-    return any(_loops(eqn.primitive.name, eqn.params) for jaxpr in jaxprs_in_params(dict(params)) for eqn in jaxpr.eqns)
+    return any(_loops(eqn.primitive.name, eqn.params) for jaxpr in jaxprs_in(params) for eqn in jaxpr.eqns)
 
 
 def _visit(step: Step, views: list[tuple[View, ...] | None], shown: dict[Value, tuple[View, ...]],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,31 +12,39 @@ import numpy as np
 from impls.structured.jax_factors import Arrays, Term, carried_inputs
 from impls.structured.planner import Outputs, Product
 
+SUM = -1
+"""The key of the kernel that is no single parameter's."""
 
-def contract(terms: Sequence[Term], left: Arrays, right: Arrays, outputs: Outputs, dtype: Any) -> Any:
-    """The kernel of two blocks of examples: (N, M, O, O), (N, M, O) or (N, M)."""
-    total = None
+
+def contract(terms: Sequence[Term], left: Arrays, right: Arrays, outputs: Outputs, dtype: Any, *,
+             apart: bool) -> dict[int, Any]:
+    """The kernel of two blocks of examples, (N, M, O, O), (N, M, O) or (N, M); `apart`: that of each parameter."""
+    total: dict[int, Any] = {}
     for term in terms:
-        share = _term(term, left, right, outputs, dtype)
-        total = share if total is None else total + share
-    assert total is not None
-    return total.transpose(0, 2, 1, 3) if outputs == "full" else total
+        for owner, share in _shares(term, left, right, outputs, dtype, apart=apart):
+            key = owner if apart else SUM
+            total[key] = total[key] + share if key in total else share
+    return {key: kernel.transpose(0, 2, 1, 3) if outputs == "full" else kernel for key, kernel in total.items()}
 
 
-def _term(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: Any) -> Any:
-    """For "full" in the layout (N, O, M, O), in which the matrix products leave it."""
+def _shares(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: Any, *,
+            apart: bool) -> list[tuple[int, Any]]:
+    """By parameter; for "full" in the layout (N, O, M, O), in which the matrix products leave it."""
+    owner = SUM if term.owner is None else term.owner
     if term.way == "gradient":
-        return _inner(left[term.name], right[term.name], outputs)
+        return [(owner, _inner(left[term.name], right[term.name], outputs))]
     if term.way == "cross":
         pairs = [(left, right), (right, left)]
         first, second = (_cross(term, *pair, outputs, dtype) for pair in pairs)
-        return first + second.transpose({"full": (2, 3, 0, 1), "diagonal": (1, 0, 2), "trace": (1, 0)}[outputs])
+        swap = {"full": (2, 3, 0, 1), "diagonal": (1, 0, 2), "trace": (1, 0)}[outputs]
+        return [(owner, first + second.transpose(swap))]
     a, a2 = (_inflow(side[f"{term.name}.a"], term.product) for side in (left, right))
     if term.way == "top":
-        return _top(term, a, a2, outputs, dtype)
+        grams = _input_grams if outputs == "full" else _same_position_grams
+        return [(i, _top(term, gram, outputs, dtype)) for i, gram in grams(term, a, a2, dtype, apart=apart)]
     g, g2 = (_cotangent(side[f"{term.name}.g"], term.product) for side in (left, right))
-    gram = _input_gram(term, a, a2, dtype)
-    return _half(gram, g, g2) if term.way == "half" else _gram(gram, g, g2, outputs)
+    return [(i, _half(gram, g, g2) if term.way == "half" else _gram(gram, g, g2, outputs))
+            for i, gram in _input_grams(term, a, a2, dtype, apart=apart)]
 
 
 def _inflow(a: Any, product: Product) -> Any:
@@ -63,20 +71,38 @@ def _matmul(a: Any, b: Any) -> Any:
     return jax.lax.dot_general(a, b, (((1,), (1,)), ((), ())))
 
 
-def _input_gram(term: Term, a: Any, a2: Any, dtype: Any) -> Any:
-    """(S, N, T, M, T): a·a' at each pair of positions, with the carried biases."""
-    product, group = term.product, term.group
-    assert group is not None
+def _input_grams(term: Term, a: Any, a2: Any, dtype: Any, *, apart: bool) -> list[tuple[int, Any]]:
+    """(S, N, T, M, T): a·a' at each pair of positions, with the carried biases or for each of them apart."""
+    product = term.product
     if product.lookup:
-        return _equal(a[:, :, None, None], a2[None, None], dtype)[None]
-    if product.shared == product.positions == 1:
+        gram = _equal(a[:, :, None, None], a2[None, None], dtype)[None]
+    elif product.shared == product.positions == 1:
         gram = _matmul(a[:, 0, 0], a2[:, 0, 0])[None, :, None, :, None]
     else:
         gram = jnp.einsum("nsti,msui->sntmu", a, a2)
-    if not group.carried:
-        return gram
-    values = carried_inputs(group)
-    return gram + jnp.asarray((values.T @ values)[:, None, :], dtype)
+    return _with_carried(term, gram, lambda values: (values.T @ values)[:, None, :], apart=apart)
+
+
+def _same_position_grams(term: Term, a: Any, a2: Any, dtype: Any, *, apart: bool) -> list[tuple[int, Any]]:
+    """(N, M, S, T), likewise."""
+    if term.product.lookup:
+        return _with_carried(term, _equal(a[:, None, None], a2[None, :, None], dtype), lambda _: 0.0, apart=apart)
+    gram = jnp.einsum("nsti,msti->nmst", a, a2)
+    return _with_carried(term, gram, lambda values: (values**2).sum(0), apart=apart)
+
+
+def _with_carried(term: Term, gram: Any, of_values: Callable[[np.ndarray], Any], *,
+                  apart: bool) -> list[tuple[int, Any]]:
+    """The Gram of the inputs, and that of the inputs that stand for the carried biases, which are the same for all."""
+    assert term.group is not None
+    assert term.owner is not None
+    if not term.group.carried:
+        return [(term.owner, gram)]
+    values = carried_inputs(term.group)
+    if not apart:
+        return [(term.owner, gram + jnp.asarray(of_values(values), gram.dtype))]
+    biases = [jnp.broadcast_to(jnp.asarray(of_values(row[None]), gram.dtype), gram.shape) for row in values]
+    return [(term.owner, gram), *((bias, its) for (bias, _), its in zip(term.group.carried, biases, strict=True))]
 
 
 def _equal(rows: Any, rows2: Any, dtype: Any) -> Any:
@@ -101,7 +127,7 @@ def _half(gram: Any, g: Any, g2: Any) -> Any:
     return jnp.einsum("nostj,nmpstj->nomp", g, jnp.einsum("sntmu,mpsuj->nmpstj", gram, g2))
 
 
-def _top(term: Term, a: Any, a2: Any, outputs: Outputs, dtype: Any) -> Any:
+def _top(term: Term, gram: Any, outputs: Outputs, dtype: Any) -> Any:
     """With the identity for g, pairs of outputs (s, t, j), (s', u, k) meet only where s = s' and j = k."""
     product, group = term.product, term.group
     assert group is not None
@@ -111,25 +137,15 @@ def _top(term: Term, a: Any, a2: Any, outputs: Outputs, dtype: Any) -> Any:
     scale = group.top**2 * (use.view.scale**2 if product.lookup else 1.0)
     place = np.argsort(use.arrange(np.arange(S * T * J).reshape(use.y.shape)).ravel())  # of each output in (s, t, j)
     if outputs == "full":
-        gram = scale * _input_gram(term, a, a2, dtype).transpose(1, 0, 2, 3, 4)  # (N, S, T, M, T)
+        N, M = gram.shape[1], gram.shape[3]
         same = (jnp.eye(S, dtype=dtype)[:, None, None, None, :, None, None]
                 * jnp.eye(J, dtype=dtype)[:, None, None, None, :])
-        wide = gram[:, :, :, None, :, None, :, None] * same
-        wide = wide.reshape(len(a), S * T * J, len(a2), S * T * J)
+        wide = (scale * gram.transpose(1, 0, 2, 3, 4))[:, :, :, None, :, None, :, None] * same
+        wide = wide.reshape(N, S * T * J, M, S * T * J)
         return wide if (place == np.arange(len(place))).all() else wide[:, place][..., place]
-    gram = scale * _same_position_gram(term, a, a2, dtype)
     if outputs == "trace":
-        return J * gram.sum((2, 3))
-    return jnp.repeat(gram.reshape(len(a), len(a2), S * T), J, 2)[..., place]
-
-
-def _same_position_gram(term: Term, a: Any, a2: Any, dtype: Any) -> Any:
-    """(N, M, S, T)."""
-    assert term.group is not None
-    if term.product.lookup:
-        return _equal(a[:, None, None], a2[None, :, None], dtype)
-    gram = jnp.einsum("nsti,msti->nmst", a, a2)
-    return gram + jnp.asarray((carried_inputs(term.group)**2).sum(0), dtype) if term.group.carried else gram
+        return scale * J * gram.sum((2, 3))
+    return scale * jnp.repeat(gram.reshape(*gram.shape[:2], S * T), J, 2)[..., place]
 
 
 def _cross(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: Any) -> Any:

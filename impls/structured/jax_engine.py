@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -12,93 +12,111 @@ import numpy as np
 from impls.jax_support import Batched, flat_outputs
 from impls.structured import planner
 from impls.structured.jax_analysis import Analysis, analyse
-from impls.structured.jax_contract import contract
+from impls.structured.jax_contract import SUM, contract
 from impls.structured.jax_factors import Arrays, Factors
+from impls.structured.jax_panels import Kernels, Pieces, Slices, fill, write
 from impls.structured.jax_trace import Program, Value, trace
 
 
 class Engine:
     """The kernel of ``f(params, x)`` for parameters and examples of given shapes.
 
-    `params`: any pytree of floating-point arrays. `memory_limit`: bytes beyond the kernel itself, None for no limit.
+    `params`: any pytree of floating-point arrays; of x1 and x2 only shape and dtype are read. `memory_limit`: bytes
+    beyond the kernel itself, None for no limit. `apart`: that of each parameter by itself, for `components`.
     """
 
     def __init__(self, f: Batched, params: Any, x1: Any, x2: Any | None, *, outputs: planner.Outputs,
-                 batch_size: int | None = None, memory_limit: int | None = None) -> None:
+                 batch_size: int | None = None, memory_limit: int | None = None, apart: bool = False) -> None:
         leaves, self.structure = jax.tree.flatten(params)
         self.outputs: planner.Outputs = outputs
         self.dtype = jnp.result_type(*leaves)
-        program = trace(lambda some, x: flat_outputs(f(self.structure.unflatten(some), x[None]), 1)[0], leaves, x1[0])
-        names = [jax.tree_util.keystr(path, simple=True, separator=".")
-                 for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-        self.analysis = analyse(program, names)
-        task = planner.Task(len(x1), None if x2 is None else len(x2), program.n_outputs, outputs, self.dtype.itemsize,
-                            _example_bytes(program), batch_size, memory_limit)
+        program = trace(lambda some, x: flat_outputs(f(self.structure.unflatten(some), x[None]), 1)[0], leaves,
+                        jax.ShapeDtypeStruct(x1.shape[1:], x1.dtype))
+        self.apart = apart
+        self.names = [jax.tree_util.keystr(path, simple=True, separator=".")
+                      for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        self.analysis = analyse(program, self.names)
+        task = planner.Task(x1.shape[0], None if x2 is None else x2.shape[0], program.n_outputs, outputs,
+                            self.dtype.itemsize, _example_bytes(program), batch_size, memory_limit)
         self.plan = planner.plan(task, self.analysis.parameters)
-        self.factors = Factors(self.analysis, self.plan, self.dtype)
+        self.factors = Factors(self.analysis, self.plan, self.dtype, join=not apart)
         # Two functions: what XLA compiles as one it fuses as one, and computes a factor anew for every slice of it.
         self.passes, self.contraction = jax.jit(self._passes), jax.jit(self._contraction)
-        self.recomputed = jax.jit(self._recomputed)
 
     def __call__(self, params: Any, x1: Any, x2: Any | None) -> jax.Array:
         """The kernel, laid out as the request's outputs say."""
-        leaves = jax.tree.leaves(params)
+        return self._sum(self._kernels(params, x1, x2))
+
+    def of_batches(self, params: Any, batches1: Iterable[Any], batches2: Iterable[Any] | None) -> jax.Array:
+        """The same, of examples that come in batches; both are iterated over several times."""
+        rows, columns = Pieces(batches1, self.plan.panel1), None
+        if batches2 is not None:
+            columns = Pieces(batches2, self.plan.panel2)
+        return self._sum(fill(self, jax.tree.leaves(params), rows, columns) if self.factors.terms else {})
+
+    def components(self, params: Any, x1: Any, x2: Any | None) -> dict[str, jax.Array]:
+        """The kernel of each parameter by its name: its place in the pytree, as in ``layers.0.weight``."""
+        found = self._kernels(params, x1, x2)
+        return {name: found[i] if i in found else self._zeros() for i, name in enumerate(self.names)}
+
+    def empty(self) -> Kernels:
+        """What the kernels are written into."""
+        keys = [SUM]
+        if self.apart:
+            keys = [i for i, parameter in enumerate(self.analysis.parameters) if parameter.used]
+        return {key: jax.lax.empty(self._shape(), self.dtype) for key in keys}
+
+    def _kernels(self, params: Any, x1: Any, x2: Any | None) -> Kernels:
+        leaves, plan = jax.tree.leaves(params), self.plan
         if not self.factors.terms:
-            return jnp.zeros(self._shape(), self.dtype)
-        if self.plan.recompute:
-            return self.recomputed(leaves, x1, x2)
+            return {}
+        if plan.panel1 < len(x1) or (x2 is not None and plan.panel2 < len(x2)):
+            return fill(self, leaves, Slices(x1, plan.panel1), None if x2 is None else Slices(x2, plan.panel2))
         factors1 = self.passes(leaves, x1)
         return self.contraction(factors1, None if x2 is None else self.passes(leaves, x2))
 
+    def _sum(self, kernels: Kernels) -> jax.Array:
+        return kernels[SUM] if kernels else self._zeros()
+
     def _passes(self, leaves: list[Any], x: Any) -> Arrays:
-        arrays = _panels(lambda part: self._examples(leaves, part), x, self.plan.panel1)
+        arrays = jax.vmap(lambda example: self.factors(leaves, example))(x)
         # The backward pass has its cotangents as matrices of N·O rows: in any other shape XLA computes them once more.
         return {name: a.reshape(-1, *a.shape[2:]) if name.endswith(".g") else a for name, a in arrays.items()}
 
-    def _contraction(self, factors1: Arrays, factors2: Arrays | None) -> Any:
-        size1, size2, n_outputs = self.plan.block1, self.plan.block2, self.plan.task.n_outputs
+    def _contraction(self, factors1: Arrays, factors2: Arrays | None) -> Kernels:
+        n_outputs, symmetric = self.plan.task.n_outputs, factors2 is None
         left, right = ({name: a.reshape(-1, n_outputs, *a.shape[1:]) if name.endswith(".g") else a
                         for name, a in arrays.items()} for arrays in (factors1, factors2 or factors1))
-        return self._fill(lambda i, j: self._contract(_rows(left, i, size1), _rows(right, j, size2)), size1, size2)
+        n1, n2 = (len(next(iter(side.values()))) for side in (left, right))
+        size1, size2 = min(n1, self.plan.block1), min(n2, self.plan.block2)
+        return self._fill(lambda i, j: self._contract(_rows(left, i, size1), _rows(right, j, size2)),
+                          _starts(n1, size1, n2, size2, symmetric), self._shape(n1, n2), symmetric=symmetric)
 
-    def _recomputed(self, leaves: list[Any], x1: Any, x2: Any | None) -> Any:
-        """The passes made anew for each pair of blocks."""
-        plan, other = self.plan, x1 if x2 is None else x2
+    def _contract(self, left: Arrays, right: Arrays) -> Kernels:
+        return contract(self.factors.terms, left, right, self.outputs, self.dtype, apart=self.apart)
 
-        def block(i: Any, j: Any) -> Any:
-            left = self._examples(leaves, _rows(x1, i, plan.block1))
-            return self._contract(left, self._examples(leaves, _rows(other, j, plan.block2)))
-
-        return self._fill(block, plan.block1, plan.block2)
-
-    def _examples(self, leaves: list[Any], x: Any) -> Arrays:
-        return jax.vmap(lambda example: self.factors(leaves, example))(x)
-
-    def _contract(self, left: Arrays, right: Arrays) -> Any:
-        return contract(self.factors.terms, left, right, self.outputs, self.dtype)
-
-    def _shape(self) -> tuple[int, ...]:
+    def _shape(self, n1: int | None = None, n2: int | None = None) -> tuple[int, ...]:
+        """Of the kernel, or of a part of it."""
         task = self.plan.task
         outputs = {"full": (task.n_outputs,) * 2, "diagonal": (task.n_outputs,), "trace": ()}[self.outputs]
-        return (task.n1, task.n1 if task.n2 is None else task.n2, *outputs)
+        return (n1 or task.n1, n2 or task.n2 or task.n1, *outputs)
 
-    def _fill(self, block: Callable[[Any, Any], Any], size1: int, size2: int) -> Any:
-        """The kernel from its blocks; with x2 = x1 those of the upper triangle, each written to both places."""
-        shape, symmetric = self._shape(), self.plan.task.n2 is None
-        starts = _starts(shape[0], size1, shape[1], size2, symmetric)
+    def _zeros(self) -> jax.Array:
+        return jnp.zeros(self._shape(), self.dtype)
+
+    def _fill(self, block: Callable[[Any, Any], Kernels], starts: np.ndarray, shape: tuple[int, ...], *,
+              symmetric: bool) -> Kernels:
+        """The kernels from their blocks; with x2 = x1 those of the upper triangle, each written to both places."""
         if len(starts) == 1:
             return block(0, 0)
         table = jnp.asarray(starts)
-        rest = (np.int32(0),) * (len(shape) - 2)
-        swap = {"full": (1, 0, 3, 2), "diagonal": (1, 0, 2), "trace": (1, 0)}[self.outputs]
 
-        def body(k: Any, kernel: Any) -> Any:
+        def body(k: Any, kernels: Kernels) -> Kernels:
             i, j = table[k]
-            values = block(i, j)
-            kernel = jax.lax.dynamic_update_slice(kernel, values, (i, j, *rest))
-            return jax.lax.dynamic_update_slice(kernel, values.transpose(swap), (j, i, *rest)) if symmetric else kernel
+            return {key: write(kernels[key], values, i, j, mirrored=symmetric) for key, values in block(i, j).items()}
 
-        return jax.lax.fori_loop(0, len(starts), body, jnp.zeros(shape, self.dtype))
+        empty = {key: jax.lax.empty(shape, self.dtype) for key in jax.eval_shape(block, 0, 0)}
+        return jax.lax.fori_loop(0, len(starts), body, empty)
 
 
 def _starts(n1: int, size1: int, n2: int, size2: int, symmetric: bool) -> np.ndarray:
@@ -110,22 +128,6 @@ def _starts(n1: int, size1: int, n2: int, size2: int, symmetric: bool) -> np.nda
 def _rows(arrays: Any, start: Any, size: int) -> Any:
     """`size` examples from `start`, of each array."""
     return jax.tree.map(lambda a: a if len(a) == size else jax.lax.dynamic_slice_in_dim(a, start, size), arrays)
-
-
-def _panels(compute: Callable[[Any], Arrays], x: Any, size: int) -> Arrays:
-    """`compute` on at most `size` examples at a time."""
-    n = len(x)
-    if size >= n:
-        return compute(x)
-    starts = jnp.asarray([min(i, n - size) for i in range(0, n, size)], jnp.int32)
-    shapes = jax.eval_shape(compute, x[:size])
-    empty = jax.tree.map(lambda a: jnp.zeros((n, *a.shape[1:]), a.dtype), shapes)
-
-    def body(k: Any, filled: Arrays) -> Arrays:
-        part = compute(_rows(x, starts[k], size))
-        return jax.tree.map(lambda a, p: jax.lax.dynamic_update_slice_in_dim(a, p, starts[k], 0), filled, part)
-
-    return jax.lax.fori_loop(0, len(starts), body, empty)
 
 
 def _example_bytes(program: Program) -> int:

@@ -26,10 +26,14 @@ JOINED_SIZE = 1 << 11
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """One summand of the kernel: a product and its way, or joined gradients (`group` None)."""
+    """One summand of the kernel: a product and its way, or gradients (`group` None).
+
+    `owner`: the parameter that it belongs to, apart from the biases that its group carries; None where several do.
+    """
 
     name: str
     way: Way | Literal["cross"]
+    owner: int | None
     group: Group | None = None
     other: Group | None = None
     """For the way "cross": the second use of a tied parameter, as the transposed matrix."""
@@ -41,9 +45,12 @@ class Term:
 
 
 class Factors:
-    """The per-example pass for a plan. `terms` says what the arrays it returns mean."""
+    """The per-example pass for a plan. `terms` says what the arrays it returns mean.
 
-    def __init__(self, analysis: Analysis, plan: Plan, dtype: Any) -> None:
+    `join`: lay small gradients side by side, whosever they are.
+    """
+
+    def __init__(self, analysis: Analysis, plan: Plan, dtype: Any, *, join: bool = True) -> None:
         self.analysis, self.dtype = analysis, dtype
         self.ways = [step.ways for step in plan.steps]
         self.direct = [i for i, way in enumerate(self.ways) if way == ("direct",) and i not in analysis.forward]
@@ -53,22 +60,29 @@ class Factors:
             for k, (group, way) in enumerate(zip(groups, self.ways[i], strict=True))]
         tapped = [group for _, _, group, way in self.active if way != "top"]
         self.sites = list(dict.fromkeys(use.y for group in tapped for use in group.uses))
+        self.gradients = self._gradients()
+        self.joined = sorted(name for name, (_, size) in self.gradients.items() if join and size <= JOINED_SIZE)
         self.terms = self._terms()
 
     def _terms(self) -> list[Term]:
-        terms = [Term(f"{i}.{k}", way, group) for i, k, group, way in self.active if way != "gradient"]
+        terms = [Term(f"{i}.{k}", way, i, group) for i, k, group, way in self.active if way != "gradient"]
         for i, parameter in enumerate(self.analysis.parameters):
             if parameter.transposed and self.ways[i] != ("direct",):
                 first, second = self.analysis.groups[i]
-                terms.append(Term(f"{i}", "cross", first, second))
-        sizes = self._gradient_sizes()
-        if any(size <= JOINED_SIZE for size in sizes.values()):
-            terms.append(Term("joined", "gradient"))
-        return terms + [Term(name, "gradient") for name, size in sizes.items() if size > JOINED_SIZE]
+                terms.append(Term(f"{i}", "cross", i, first, second))
+        if self.joined:
+            terms.append(Term("joined", "gradient", None))
+        return terms + [Term(name, "gradient", owner) for name, (owner, _) in self.gradients.items()
+                        if name not in self.joined]
 
-    def _gradient_sizes(self) -> dict[str, int]:
-        sizes = {f"{i}.{k}": group.product.size for i, k, group, way in self.active if way == "gradient"}
-        return sizes | {f"{i}": self.analysis.parameters[i].size for i in (*self.direct, *self.forward)}
+    def _gradients(self) -> dict[str, tuple[int, int]]:
+        """The gradients that are kept as such: whose they are, and how many numbers for each output."""
+        found = {f"{i}": (i, self.analysis.parameters[i].size) for i in (*self.direct, *self.forward)}
+        for i, k, group, way in self.active:
+            if way == "gradient":
+                found[f"{i}.{k}"] = i, group.product.size
+                found |= {f"{i}.{k}.{bias}": (bias, self.analysis.parameters[bias].size) for bias, _ in group.carried}
+        return found
 
     def __call__(self, parameters: Sequence[Any], x: Any) -> Arrays:
         """For one example: name to array; ``a`` (S, T, I), ``g`` (O, S, T, J), without S = T = 1; gradients (O, …)."""
@@ -121,13 +135,12 @@ class Factors:
             name = f"{i}.{k}"
             a, g = self._inflow(group, inflows[name]), self._cotangent(group, way, cotangents)
             if way == "gradient":
-                flat[name] = _gradient(a, g, group)
+                flat |= {name: _gradient(a, g), **_carried_gradients(name, g, group)}
             if way != "gradient" or self.analysis.parameters[i].transposed:
                 arrays |= {f"{name}.a": _plain(a, group)} | ({} if g is None else {f"{name}.g": _plain(g, group)})
-        small = {name: d for name, d in flat.items() if self._gradient_sizes()[name] <= JOINED_SIZE}
-        if small:
-            arrays["joined"] = jnp.concatenate([small[name] for name in sorted(small)], 1)
-        return arrays | {name: d for name, d in flat.items() if name not in small}
+        if self.joined:
+            arrays["joined"] = jnp.concatenate([flat.pop(name) for name in self.joined], 1)
+        return arrays | flat
 
     def _inflow(self, group: Group, parts: list[Any]) -> Any:
         if group.product.lookup:
@@ -163,10 +176,17 @@ def carried_inputs(group: Group) -> np.ndarray:
     return np.array(rows).reshape(len(rows), sum(repeats))
 
 
-def _gradient(a: Any, g: Any, group: Group) -> Any:
-    """(O, S·J·(I + B)): Σ_t a[s,t,i] g[o,s,t,j], for the carried biases as well."""
-    if group.carried:
-        ones = jnp.asarray(carried_inputs(group).T, a.dtype)
-        a = jnp.concatenate([a, jnp.broadcast_to(ones, (a.shape[0], *ones.shape))], 2)
+def _gradient(a: Any, g: Any) -> Any:
+    """(O, S·J·I): Σ_t a[s,t,i] g[o,s,t,j]."""
     d = jnp.einsum("sti,ostj->osji", a, g)
     return d.reshape(d.shape[0], -1)
+
+
+def _carried_gradients(name: str, g: Any, group: Group) -> Arrays:
+    """(O, S·J) for each carried bias: Σ_t v[t] g[o,s,t,j], with v the inputs that stand for it."""
+    found: Arrays = {}
+    for (bias, _), v in zip(group.carried, carried_inputs(group), strict=True):
+        alike = bool((v == v[0]).all())
+        d = float(v[0]) * jnp.sum(g, 2) if alike else jnp.sum(g * jnp.asarray(v[:, None], g.dtype), 2)
+        found[f"{name}.{bias}"] = d.reshape(d.shape[0], -1)
+    return found

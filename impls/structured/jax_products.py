@@ -129,31 +129,30 @@ def _convolution(view: View, position: int, step: Step) -> Use | str:
     space = [y[axis] for axis in y_space]
 
     def inflow(h: Any) -> Any:
-        h = h.transpose(numbers.lhs_spec)
-        patches = _patches(h, window, space, params)
-        n = len(space)
-        patches = patches.reshape(h.shape[0], groups, view.shape[inn], *patches.shape[2:])
-        places, offsets = [3 + 2 * i for i in range(n)], [4 + 2 * i for i in range(n)]
-        return patches.transpose(1, 0, *places, 2, *offsets).reshape(groups, T, I)
+        batch, channel, *image = numbers.lhs_spec
+        patches = _patches(h.transpose(batch, *image, channel), window, space, groups, params)
+        return patches.reshape(T, groups, I).swapaxes(0, 1)
 
     def arrange(g: Any) -> Any:
         return g.transpose(y_channel, y_batch, *y_space).reshape(groups, J, T).swapaxes(1, 2)
 
     axes = view.core()[1]
-    roles = ((groups,), tuple(axes[a] for a in (inn, *window_axes)), (axes[out],))
+    roles = ((groups,), tuple(axes[a] for a in (*window_axes, inn)), (axes[out],))
     return Use("convolution", view, step, 0, roles, (groups, T, I, J), inflow, arrange)
 
 
-def _patches(h: Any, window: tuple[int, ...], space: list[int], params: Any) -> Any:
-    """(N, C, …) to (N, C, T1, K1, T2, K2, …): at [t, k] the input that kernel position k meets at output position t."""
-    pads = [(0, 0, 0), (0, 0, 0)]
-    pads += [(lo, hi, step - 1) for (lo, hi), step in zip(params["padding"], params["lhs_dilation"], strict=True)]
-    h = lax.pad(h, jnp.zeros((), h.dtype), pads)
-    for i, (size, places) in enumerate(zip(window, space, strict=True)):
-        stride, dilation, axis = params["window_strides"][i], params["rhs_dilation"][i], 2 + 2 * i
-        shifted = [lax.slice_in_dim(h, k * dilation, k * dilation + (places - 1) * stride + 1, stride, axis)
-                   for k in range(size)]
-        h = jnp.stack(shifted, axis + 1)
+def _patches(h: Any, window: tuple[int, ...], space: list[int], groups: int, params: Any) -> Any:
+    """(N, …, C) to (N, T…, groups, K… × C/groups): at [t, …, k] the input that kernel position k meets at position t.
+
+    Channels are last, so that what is copied lies together.
+    """
+    pads = [(lo, hi, step - 1) for (lo, hi), step in zip(params["padding"], params["lhs_dilation"], strict=True)]
+    h = lax.pad(h, jnp.zeros((), h.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+    h = h if groups == 1 else h.reshape(*h.shape[:-1], groups, h.shape[-1] // groups)
+    for i in reversed(range(len(window))):
+        stride, dilation = params["window_strides"][i], params["rhs_dilation"][i]
+        h = lax.concatenate([lax.slice_in_dim(h, first, first + (space[i] - 1) * stride + 1, stride, 1 + i)
+                             for first in range(0, window[i] * dilation, dilation)], h.ndim - 1)
     return h
 
 

@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var, primitives
 
+from impls import jax_support
+
 MAX_UNROLLED_STEPS = 4096
 """A scan that would become longer than this stays closed: compiling it would take longer than it saves."""
 
@@ -85,7 +87,7 @@ class Program:
 
 def bind(primitive: Primitive, params: Mapping[str, Any], values: Sequence[Any]) -> list[Any]:
     """Apply a primitive, as JAX's own interpreters do (docs: "Writing custom Jaxpr interpreters")."""
-    answer = primitive.bind(*values, **primitive.get_bind_params(dict(params)))
+    answer = jax_support.bind(primitive, params, values)
     return list(answer) if primitive.multiple_results else [answer]
 
 

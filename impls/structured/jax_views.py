@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -119,9 +120,31 @@ def scalar_factor(step: Step, position: int) -> float | None:
 
 def indices(view: View, parameter: Value, *, core: bool = False) -> np.ndarray:
     """Which entry of the parameter each entry of the view is; with `core`, before the last transpositions."""
+    array = np.arange(math.prod(parameter.shape), dtype=np.int32).reshape(parameter.shape)
+    for step in view.core()[0] if core else view.steps:
+        array = _rearrange(step, array)
+    return array
+
+
+def _rearrange(step: Step, array: np.ndarray) -> np.ndarray:
+    """In NumPy where that is quickly said: each operation that JAX runs by itself is compiled first."""
+    params, shape = step.params, step.outputs[0].shape
+    match step.name:
+        case "squeeze" | "expand_dims":
+            return array.reshape(shape)
+        case "reshape" if params["dimensions"] is None:
+            return array.reshape(shape)
+        case "transpose":
+            return array.transpose(params["permutation"])
+        case "rev":
+            return np.flip(array, params["dimensions"])
+        case "slice":
+            strides = params["strides"] or (1,) * array.ndim
+            return array[tuple(map(slice, params["start_indices"], params["limit_indices"], strides))]
+        case "broadcast_in_dim" if len(step.inputs) == 1:
+            axes = params["broadcast_dimensions"]
+            wide = [array.shape[axes.index(axis)] if axis in axes else 1 for axis in range(len(shape))]
+            return np.broadcast_to(array.reshape(wide), shape)
+    constants = [operand.value for operand in step.inputs if isinstance(operand, Constant)]
     with jax.ensure_compile_time_eval():
-        array = jnp.arange(int(np.prod(parameter.shape)), dtype=jnp.int32).reshape(parameter.shape)
-        for step in view.core()[0] if core else view.steps:
-            constants = [operand.value for operand in step.inputs if isinstance(operand, Constant)]
-            array = step(array, *constants)[0]
-        return np.asarray(array)
+        return np.asarray(step(jnp.asarray(array), *constants)[0])

@@ -32,6 +32,9 @@ BLOCK_ROWS = 160
 # What a block of the contraction may hold, in bytes, where no limit is given; it should stay in the caches.
 BLOCK_BYTES = 64 * 2**20
 
+# What one panel's passes may hold, in bytes, where no limit is given: more examples at once are hardly faster.
+PASS_BYTES = 2**30
+
 # Below this many flops the contraction of the whole kernel is not worth cutting in blocks for its symmetry.
 SYMMETRY_FLOPS = 1e8
 
@@ -135,7 +138,8 @@ class Step:
 class Plan:
     """The ways, and the blocks: `panel` examples pass through the network at once, `block` × `block` are contracted.
 
-    `recompute` means that the passes are made anew for each pair of panels, because their results do not all fit.
+    The results of `kept_panels` panels of x1 are kept at once, and x2 passes once for each such group; `recompute`
+    means that these are not all of them.
     """
 
     task: Task
@@ -145,6 +149,7 @@ class Plan:
     block1: int
     block2: int
     recompute: bool
+    kept_panels: int = 1
 
     @property
     def flops(self) -> int:
@@ -245,18 +250,19 @@ def _blocked(task: Task, steps: tuple[Step, ...]) -> Plan:
     held = task.itemsize * sum(cost(way, product, task).per_pair for step in steps
                                for way, product in zip(step.ways, step.parameter.products, strict=False))
     limit = task.memory_limit
-    pass_bytes = kept + task.example_bytes
     recompute = limit is not None and kept * task.examples > limit / 2
-    share = float("inf") if limit is None else limit / 4
-    panel = max(1, int(share / max(pass_bytes, 1)) if limit is not None else max(task.n1, n2))
+    share = float("inf") if limit is None else limit / 4  # for a panel's passes, kept panels, a pair of panels, a block
+    panel = max(1, int(min(PASS_BYTES, share) / max(kept + task.example_bytes, 1)))
+    if limit is not None:
+        panel = max(1, min(panel, int((share / 2 / task.itemsize / task.entries) ** 0.5)))
     panel = min(panel, task.batch_size or panel)
-    rows = _block_examples(task, steps)
     fits = max(1, int((min(BLOCK_BYTES, share) / max(held, 1)) ** 0.5))
-    block = min(rows, fits)
+    block = min(_block_examples(task, steps), fits)
     whole = Plan(task, steps, min(panel, task.n1), min(panel, n2), _even(task.n1, block), _even(n2, block), recompute)
     if not recompute:
-        return whole
-    return replace(whole, block1=min(whole.block1, whole.panel1), block2=min(whole.block2, whole.panel2))
+        return replace(whole, kept_panels=task.n1)  # more than there are
+    return replace(whole, block1=min(whole.block1, whole.panel1), block2=min(whole.block2, whole.panel2),
+                   kept_panels=max(1, int(share / max(kept * whole.panel1, 1))))
 
 
 def _block_examples(task: Task, steps: tuple[Step, ...]) -> int:

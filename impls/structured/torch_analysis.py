@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import combinations
 
 import torch
@@ -28,7 +29,7 @@ class Group:
     """Where y is the output up to its shape: what y is multiplied by on the way."""
     carried: tuple[tuple[int, tuple[float, ...]], ...] = ()
 
-    @property
+    @cached_property
     def product(self) -> planner.Product:
         S, _, I, J = self.uses[0].sizes
         T = sum(use.sizes[1] for use in self.uses)
@@ -50,16 +51,19 @@ class _Found:
     reasons: dict[int, str] = field(default_factory=dict)
 
 
-def analyse(program: Program, names: Sequence[str]) -> Analysis:
-    """Find a rule for each parameter; `names` are for people."""
+def analyse(
+    program: Program, names: Sequence[str], *, carry: bool = True, direct: Collection[str] = ()
+) -> Analysis:
+    """Find a rule for each parameter; `names` are for people. `carry`: products count the biases added to them.
+    `direct`: parameters whose products are better left to the framework's backward pass."""
     found, paths = _find(program), _Paths(program)
     groups: list[tuple[Group, ...]] = []
     for i in range(len(names)):
-        grouped = () if i in found.reasons else _grouped(found.uses[i], paths)
+        grouped = () if i in found.reasons or names[i] in direct else _grouped(found.uses[i], paths)
         if not _crossable(grouped):
             found.reasons[i], grouped = "enters several products that overlap in part", ()
         groups.append(grouped)
-    carriers = _carry_biases(groups, paths)
+    carriers = _carry_biases(groups, paths) if carry else {}
     parameters = tuple(_parameter(i, names, program, found, groups[i], carriers) for i in range(len(names)))
     return Analysis(program, parameters, tuple(groups))
 
@@ -69,7 +73,7 @@ def _find(program: Program) -> _Found:
     shown = {value: View(i, value.shape, value.shape) for i, value in enumerate(program.parameters)}
     for step in program.steps:
         views = [shown[value] for value in step.inputs if isinstance(value, Value) and value in shown]
-        if not views:
+        if not any(math.prod(view.shape) for view in views):
             continue
         first = step.inputs[0]
         answer = extend(views[0], step) if isinstance(first, Value) and first in shown else None
@@ -237,6 +241,8 @@ def _parameter(
     size = math.prod(program.parameters[i].shape)
     if i in found.reasons:
         return planner.Parameter(names[i], size, rule=f"fallback: {found.reasons[i]}")
+    if found.uses[i] and not groups and i not in carriers:  # `direct`
+        return planner.Parameter(names[i], size, found.uses[i][0].rule)
     if groups:
         products = tuple(group.product for group in groups)
         return planner.Parameter(names[i], size, groups[0].uses[0].rule, products, transposed=has_cross_terms(groups))

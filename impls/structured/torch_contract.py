@@ -7,7 +7,6 @@ the caches.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -187,6 +186,8 @@ def _input_gram(term: Term, a: Tensor, a2: Tensor) -> Tensor:
     gram = (rows @ columns.mT).view(S, n, T, len(a2), T)
     if not term.group.carried:
         return gram
+    if T == 1:
+        return gram.add_(sum(value**2 for (value,) in (values for _, values in term.group.carried)))
     values = carried_inputs(term.group, gram)
     return gram.add_((values.T @ values)[:, None])
 
@@ -220,22 +221,10 @@ def _half(gram: Tensor, g: Tensor, g2: Tensor) -> Tensor:
 
 def _top_gram(term: Term, left: Arrays, right: Arrays) -> Tensor | None:
     """(S, N, T, M, T), or None where the outputs come in another order than (s, t, j)."""
-    order, scale = _top_order(term)
+    order, scale = term.top_order
     if order is not None:
         return None
     return _input_gram(term, left[f"{term.name}.a"], right[f"{term.name}.a"]) * scale
-
-
-def _top_order(term: Term) -> tuple[Tensor | None, float]:
-    """Where each output is in (s, t, j), None where the order is the same; and the square of what y is multiplied
-    by."""
-    assert term.group is not None
-    assert term.group.top is not None
-    (use,) = term.group.uses
-    outputs = torch.arange(math.prod(use.y.shape))
-    place = use.arrange(outputs.reshape(use.y.shape)).flatten().argsort()
-    scale = term.group.top**2 * (use.scale**2 if term.product.lookup else 1.0)
-    return (None if bool((place == outputs).all()) else place), scale
 
 
 def _add_diagonal(kernel: Tensor, gram: Tensor, product: Product) -> None:
@@ -249,7 +238,7 @@ def _add_diagonal(kernel: Tensor, gram: Tensor, product: Product) -> None:
 def _top(term: Term, a: Tensor, a2: Tensor, outputs: Outputs) -> Tensor:
     """For the outputs in any order."""
     S, T, J = term.product.shared, term.product.positions, term.product.outputs
-    place, scale = _top_order(term)
+    place, scale = term.top_order
     if outputs == "full":
         wide = torch.zeros(S * T * J, len(a), S * T * J, len(a2), dtype=_dtype(term), device=a.device)
         _add_diagonal(wide, _input_gram(term, a, a2) * scale, term.product)

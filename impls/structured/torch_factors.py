@@ -6,8 +6,10 @@ taken directly has its tap on itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -32,6 +34,8 @@ class Term:
 
     name: str
     way: Way | Literal["cross"]
+    parameter: int | None = None
+    """None: of several."""
     group: Group | None = None
     other: Group | None = None
     """For the way "cross": the second use of a tied parameter, as the transposed matrix."""
@@ -41,16 +45,28 @@ class Term:
         assert self.group is not None
         return self.group.product
 
-    @property
+    @cached_property
     def in_rows(self) -> bool:
         """Whether it is a matrix product of rows, times a number for each pair of examples."""
         return self.way == "gradient" or (self.way == "gram" and self.product.shared == self.product.positions == 1)
+
+    @cached_property
+    def top_order(self) -> tuple[Tensor | None, float]:
+        """Where each output is in (s, t, j), None where the order is the same; and the square of what y is multiplied
+        by."""
+        assert self.group is not None
+        assert self.group.top is not None
+        (use,) = self.group.uses
+        outputs = torch.arange(math.prod(use.y.shape))
+        place = use.arrange(outputs.reshape(use.y.shape)).flatten().argsort()
+        scale = self.group.top**2 * (use.scale**2 if self.product.lookup else 1.0)
+        return (None if bool((place == outputs).all()) else place), scale
 
 
 class Factors:
     """The passes for a plan. `terms` says what the arrays that it returns mean."""
 
-    def __init__(self, analysis: Analysis, plan: Plan, dtype: torch.dtype) -> None:
+    def __init__(self, analysis: Analysis, plan: Plan, dtype: torch.dtype, *, joined: bool = True) -> None:
         self.analysis, self.dtype = analysis, dtype
         self.ways = [step.ways for step in plan.steps]
         self.direct = [i for i, way in enumerate(self.ways) if way == ("direct",)]
@@ -66,6 +82,7 @@ class Factors:
         self.uses = self._uses()
         self.sizes = {f"{i}.{k}": _gradient_size(group) for i, k, group, way in self.active if way == "gradient"}
         self.sizes |= {f"{i}": analysis.parameters[i].size for i in self.direct}
+        self.joined = [name for name, size in self.sizes.items() if joined and size <= JOINED_SIZE]
         self.batched: bool | None = None
         """Whether the backward passes of all outputs may be made as one; known after the first forward pass."""
         self.terms = self._terms()
@@ -79,14 +96,15 @@ class Factors:
         return uses
 
     def _terms(self) -> list[Term]:
-        terms = [Term(f"{i}.{k}", way, group) for i, k, group, way in self.active if way != "gradient"]
+        terms = [Term(f"{i}.{k}", way, i, group) for i, k, group, way in self.active if way != "gradient"]
         for i, parameter in enumerate(self.analysis.parameters):
             if parameter.transposed and i not in self.direct:
                 first, second = self.analysis.groups[i]
-                terms.append(Term(f"{i}", "cross", first, second))
-        if any(size <= JOINED_SIZE for size in self.sizes.values()):
+                terms.append(Term(f"{i}", "cross", i, first, second))
+        if self.joined:
             terms.append(Term("joined", "gradient"))
-        return terms + [Term(name, "gradient") for name, size in self.sizes.items() if size > JOINED_SIZE]
+        apart = [name for name in self.sizes if name not in self.joined]
+        return terms + [Term(name, "gradient", int(name.partition(".")[0])) for name in apart]
 
     def __call__(self, parameters: Sequence[Tensor], x: Tensor) -> Arrays:
         """For a batch of examples."""
@@ -113,7 +131,7 @@ class Factors:
         self, inflows: dict[str, list[Tensor]], at_sites: dict[Value, Tensor], at_parameters: dict[int, Tensor]
     ) -> Arrays:
         arrays: Arrays = {}
-        gradients = {f"{i}": d.to(self.dtype).flatten(2) for i, d in at_parameters.items()}
+        gradients = {f"{i}": d.to(self.dtype).reshape(*d.shape[:2], -1) for i, d in at_parameters.items()}
         for i, k, group, way in self.active:
             name = f"{i}.{k}"
             a = self._inflow(group, inflows.pop(name))
@@ -123,9 +141,8 @@ class Factors:
             arrays[f"{name}.a"] = a
             if way != "top":
                 arrays[f"{name}.g"] = self._cotangent(group, at_sites)
-        small = [name for name, size in self.sizes.items() if size <= JOINED_SIZE]
-        if small:
-            parts = [gradients.pop(name) for name in small]
+        if self.joined:
+            parts = [gradients.pop(name) for name in self.joined]
             arrays["joined"] = parts[0] if len(parts) == 1 else torch.cat(parts, 2)
         return arrays | gradients
 
@@ -193,10 +210,11 @@ def _cotangents(
     if not taps or not ends:
         return [tap.new_zeros(n_outputs, *tap.shape) for tap in taps]
     starts, cotangents = zip(*ends, strict=True)
-    if batched:
-        return torch.autograd.grad(
-            starts, taps, cotangents, is_grads_batched=True, allow_unused=True, materialize_grads=True
-        )
+    if batched:  # zeros made by PyTorch itself would lack the outputs' axis
+        rows = torch.autograd.grad(starts, taps, cotangents, is_grads_batched=True, allow_unused=True)
+        return [
+            tap.new_zeros(n_outputs, *tap.shape) if row is None else row for tap, row in zip(taps, rows, strict=True)
+        ]
     rows = [
         torch.autograd.grad(starts, taps, row, retain_graph=True, allow_unused=True, materialize_grads=True)
         for row in zip(*cotangents, strict=True)
@@ -255,13 +273,15 @@ def _gradient_size(group: Group) -> int:
 
 def _gradient(a: Tensor, g: Tensor, group: Group) -> Tensor:
     """(O, N, S·(I + B)·J): Σ_t a[s,t,i] g[o,s,t,j], for the carried biases as well."""
-    if group.carried:
-        ones = carried_inputs(group, a).T.expand(*a.shape[:2], -1, -1)
-        a = torch.cat([a, ones], 3)
+    values = carried_inputs(group, a)
     if a.shape[2] == 1:
+        if group.carried:
+            a = torch.cat([a, values.T.expand(*a.shape[:2], -1, -1)], 3)
         return (a.mT * g).flatten(2)
     (n_outputs, n, S, _, J), I = g.shape, a.shape[3]
-    gradient = g.new_empty(n_outputs, n * S, I, J)
+    gradient = g.new_empty(n_outputs, n * S, I + len(values), J)
     for each, cotangent in zip(gradient, g, strict=True):  # one output at a time: a is not copied for each of them
-        torch.bmm(a.flatten(0, 1).mT, cotangent.flatten(0, 1), out=each)
-    return gradient.view(n_outputs, n, S * I * J)
+        torch.bmm(a.flatten(0, 1).mT, cotangent.flatten(0, 1), out=each[:, :I])
+    if group.carried:
+        gradient[:, :, I:] = (g.mT @ values.T).mT.flatten(1, 2)
+    return gradient.view(n_outputs, n, -1)

@@ -39,6 +39,8 @@ class Use:
     inflow: Arrange
     arrange: Arrange
     sign: float = 1.0
+    overlapping: bool = False
+    """Whether `arrange` may take an entry of y several times, or never."""
 
     @property
     def y(self) -> Value:
@@ -51,7 +53,7 @@ class Use:
     @property
     def covers_y(self) -> bool:
         S, T, _, J = self.sizes
-        return math.prod(self.y.shape) == S * T * J
+        return not self.overlapping and math.prod(self.y.shape) == S * T * J
 
 
 def find_use(view: View, position: int, step: Step) -> Use | str:
@@ -120,8 +122,10 @@ def _convolution(view: View, position: int, step: Step) -> Use | str:
     """A convolution is a dense layer on its patches, in each group of channels; its positions are those of the
     output."""
     x, _, _, stride, padding, dilation, transposed, _, groups = step.args
-    if position != 1 or transposed:
-        return "enters a transposed convolution" if transposed else "is the image of a convolution"
+    if position != 1:
+        return "is the image of a convolution"
+    if transposed:
+        return _transposed_convolution(view, step)
     channels, inputs, *window = view.shape
     y = step.outputs[0].shape
     S, T, I, J = groups, math.prod(y) // channels, inputs * math.prod(window), channels // groups
@@ -132,14 +136,44 @@ def _convolution(view: View, position: int, step: Step) -> Use | str:
         patches = _patches(h, window, stride, padding, dilation)  # (N, C, places…, window…)
         patches = patches.unflatten(1, (groups, inputs))
         places, offsets = range(3, 3 + n), range(3 + n, 3 + 2 * n)
-        return patches.permute(1, 0, *places, 2, *offsets).reshape(S, T, I)
+        return patches.permute(1, 2, *offsets, 0, *places).reshape(S, I, T).mT
 
     def arrange(g: Tensor) -> Tensor:
-        return g.unflatten(1, (S, J)).permute(1, 0, *range(3, 3 + n), 2).reshape(S, T, J)
+        return _channels_first(g, S, J)
 
     axes = view.core()[1]
     roles = ((groups,), tuple(axes[1:]), (axes[0],))
     return Use("convolution", view, step, x, roles, (S, T, I, J), inflow, arrange)
+
+
+def _transposed_convolution(view: View, step: Step) -> Use:
+    """A dense layer at each input position, whose outputs are laid over each other: its g are patches of y's."""
+    x, _, _, stride, padding, dilation, _, _, groups = step.args
+    channels, outputs, *window = view.shape
+    places, n = x.shape[2:], len(window)
+    S, T, I, J = groups, math.prod(places), channels // groups, outputs * math.prod(window)
+    stride, padding, dilation = ([*p] * n if len(p) == 1 else [*p] for p in (stride, padding, dilation))
+
+    def arrange(g: Tensor) -> Tensor:
+        patches = _patches(g, window, stride, padding, dilation)
+        for axis, size in enumerate(places, 2):  # output_padding may make room for more
+            patches = patches.narrow(axis, 0, size)
+        patches = patches.unflatten(1, (S, outputs))
+        return patches.permute(1, 2, *range(3 + n, 3 + 2 * n), 0, *range(3, 3 + n)).reshape(S, J, T).mT
+
+    def inflow(h: Tensor) -> Tensor:
+        return _channels_first(h, S, I)
+
+    axes = view.core()[1]
+    roles = ((groups,), (axes[0],), tuple(axes[1:]))
+    return Use("convolution", view, step, x, roles, (S, T, I, J), inflow, arrange, overlapping=True)
+
+
+def _channels_first(image: Tensor, groups: int, channels: int) -> Tensor:
+    """(N, S·C, places…) to (S, N·T, C). The places stay together in memory, as they lie in an image: copying whole rows
+    is several times as fast as laying the channels side by side, and of one image nothing is copied."""
+    image = image.unflatten(1, (groups, channels))
+    return image.permute(1, 2, 0, *range(3, image.ndim)).reshape(groups, channels, -1).mT
 
 
 def _patches(

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch._ops import OpOverload
 
+from impls.structured.torch_internals import OpOverload
 from impls.structured.torch_program import Operand, Untraceable, Value
 
 aten = torch.ops.aten
@@ -108,6 +108,34 @@ def _batch_norm(
         mean,
         inverse,
     )
+
+
+def _batch_norm_without_statistics(
+    to: Writer, op: OpOverload, x: Operand, weight: Operand | None, bias: Operand | None, *rest: Any
+) -> Sequence[Operand] | None:
+    """Instance normalisation: the channels of all examples side by side; other operations of that name have
+    statistics."""
+    if op is not aten._native_batch_norm_legit.no_stats:
+        return None
+    return _group_norm(to, op, x, weight, bias, *rest)
+
+
+def _prelu(to: Writer, op: OpOverload, x: Operand, slope: Operand) -> Value:
+    negative = to.emit(aten.mul.Tensor, to.emit(aten.clamp_max.default, x, 0), slope)
+    return _sum(to, to.emit(aten.relu.default, x), negative)
+
+
+def _trilinear(
+    to: Writer, op: OpOverload, left: Operand, weight: Operand, right: Operand, *rest: Any
+) -> Value | None:
+    """As `torch.nn.functional.bilinear` calls it: y[n, k] = Σ_ij left[n, i] weight[k, i, j] right[n, j]."""
+    if [list(axes) for axes in rest[:4]] != [[1, 3], [0], [1, 2], [2, 3]]:
+        return None
+    column, row = to.emit(aten.unsqueeze.default, left, 2), to.emit(aten.unsqueeze.default, right, 1)
+    pairs = to.emit(aten.mul.Tensor, column, row)
+    flat = to.emit(aten.reshape.default, pairs, [pairs.shape[0], math.prod(pairs.shape[1:])])
+    matrix = to.emit(aten.reshape.default, weight, [weight.shape[0], math.prod(weight.shape[1:])])
+    return to.emit(aten.mm.default, flat, _t(to, op, matrix))
 
 
 def _rms_norm(
@@ -243,6 +271,8 @@ REWRITES: dict[str, Callable[..., Any]] = {
     "convolution": _convolution,
     "native_layer_norm": _layer_norm, "native_group_norm": _group_norm,
     "native_batch_norm": _batch_norm, "_native_batch_norm_legit_no_training": _batch_norm,
+    "_native_batch_norm_legit": _batch_norm_without_statistics,
+    "_prelu_kernel": _prelu, "_trilinear": _trilinear,
     "_fused_rms_norm": _rms_norm, "_weight_norm_interface": _weight_norm,
     "split": _split, "split_with_sizes": _split, "unsafe_split": _split, "unsafe_split_with_sizes": _split,
     "unbind": _unbind, "stack": _stack,

@@ -14,15 +14,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
-from torch._subclasses.fake_tensor import (
+from torch.func import functionalize
+
+from impls.structured.torch_internals import (
     DataDependentOutputException,
     FakeTensor,
     FakeTensorMode,
+    OpOverload,
+    TorchDispatchMode,
+    changes_arguments,
+    has_hooks,
+    overload_name,
+    same_memory,
 )
-from torch.func import functionalize
-from torch.utils._python_dispatch import TorchDispatchMode
-
 from impls.structured.torch_program import (
     Constant,
     Operand,
@@ -49,7 +53,8 @@ def trace(f: Forward, params: Params, example: Tensor) -> Program:
             return _trace(f, params, example, pure=True)
     except DataDependentOutputException as error:
         raise Untraceable(f"what it does depends on the numbers in a tensor ({error.func})") from error
-    except RuntimeError as error:  # PyTorch's own; on real tensors the function works, or says itself why it does not
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        # PyTorch's own, mostly; on real tensors the function works, or says itself why it does not
         raise Untraceable(
             f"it does not run without numbers ({type(error).__name__}: {str(error).splitlines()[0]})"
         ) from error
@@ -123,8 +128,9 @@ class Recorder(TorchDispatchMode):
         some = replaced(tuple(args), self.operand)
         named = {name: replaced(arg, self.operand) for name, arg in kwargs.items()}
         outs = func(*args, **kwargs)
-        changed = func._schema.is_mutable
-        pure = _pure(func) if changed else func
+        turned = RESHAPED_IN_PLACE.get(func)  # other axes for the same numbers
+        changed = turned is None and changes_arguments(func)
+        pure = turned or (_pure(func) if changed else func)
         values = rewritten(self, pure, some, named)
         values = self.record(pure, some, named, outs) if values is None else values
         if changed:
@@ -153,9 +159,11 @@ class Recorder(TorchDispatchMode):
         if known.stale:
             raise _StaleView("memory that is changed in place is read through another view")
         differentiated = tensor.requires_grad and torch.is_grad_enabled()
-        if differentiated and (known.hidden or tensor._backward_hooks):
+        if differentiated and (known.hidden or has_hooks(tensor)):
             raise Untraceable("a derivative of its own (torch.autograd.Function, or a hook)")
-        if isinstance(known.operand, Value) and known.operand.parameters and not differentiated:
+        if isinstance(known.operand, Value) and bool(known.operand.parameters) is not differentiated:
+            if differentiated:
+                raise Untraceable("a derivative that it takes itself, or TorchScript")
             return self._detached(known.operand)
         return known.operand
 
@@ -179,6 +187,8 @@ class Recorder(TorchDispatchMode):
             any(v.on_example for v in inputs),
         )
         tensors = (outs,) if isinstance(outs, Tensor) else tuple(outs)
+        if not all(isinstance(tensor, Tensor) for tensor in tensors):
+            raise Untraceable(f"{op} gives something else than tensors")
         values = tuple(
             Value(tuple(t.shape), t.dtype, parameters if t.is_floating_point() else frozenset(), on_example)
             for t in tensors
@@ -198,9 +208,18 @@ class Recorder(TorchDispatchMode):
                 self.known[id(tensor)] = _Known(tensor, value, hidden)
 
 
+RESHAPED_IN_PLACE: dict[OpOverload, OpOverload] = {
+    aten.t_.default: aten.t.default,
+    aten.transpose_.default: aten.transpose.int,
+    aten.squeeze_.default: aten.squeeze.default,
+    aten.squeeze_.dim: aten.squeeze.dim,
+    aten.unsqueeze_.default: aten.unsqueeze.default,
+}
+
+
 def _pure(op: OpOverload) -> OpOverload:
     """The operation that does the same without changing its first argument."""
-    name, overload = op.name().removeprefix("aten::").split(".")[0], op._overloadname
+    name, overload = op.name().removeprefix("aten::").split(".")[0], overload_name(op)
     packet = getattr(aten, name.removesuffix("_"), None)
     if not name.endswith("_") or packet is None or overload not in packet.overloads():
         raise Untraceable(f"{op} changes a tensor in place")
@@ -209,7 +228,7 @@ def _pure(op: OpOverload) -> OpOverload:
 
 def _overlap(left: Tensor, right: Tensor) -> bool:
     """Whether they may share a number: the stretches of memory that they lie in overlap."""
-    if left.untyped_storage()._cdata != right.untyped_storage()._cdata:
+    if not same_memory(left, right):
         return False
     return left.storage_offset() <= _last(right) and right.storage_offset() <= _last(left)
 

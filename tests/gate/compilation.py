@@ -16,7 +16,7 @@ from impls import Method
 
 # XLA's former code generator. A flag that XLA does not know ends the process, so only for versions that were tried.
 _XLA_FLAG = "--xla_cpu_use_fusion_emitters=false"
-_TRIED_ON = "0.10."
+_TRIED_ON = ("0.8.", "0.9.", "0.10.")
 
 
 def set_xla_flag() -> None:

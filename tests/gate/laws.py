@@ -12,124 +12,18 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, get_args
 
 import numpy as np
 
-from impls import Method, unsupported
+from impls import Method
 from impls.protocol import Kind
-from reference import (
-    Case,
-    Expected,
-    Layered,
-    Request,
-    check_form,
-    float64_expected,
-    normalised,
-    round_to_float32,
-    structural_fault,
-    tolerance,
-)
-from reference.case import Device
-from reference.compare import compare
+from reference import Case, Expected, Layered, compare, normalised, round_to_float32, structural_fault, tolerance
 from tests.gate import changed_cases as changed
-from tests.gate.checks import moved, prepare, uneven_batch_size
-from tests.gate.random_networks import FAMILIES, Family, RandomNetwork, smooth
+from tests.gate.checks import moved, uneven_batch_size
+from tests.gate.random_networks import FAMILIES, Family, smooth
 from tests.gate.state import global_state
-from tests.gate.test_independence import FEW_PROJECTIONS
-
-
-class NotHeld(Exception):
-    """The law is not asked here; the message says why."""
-
-
-class Malformed(Exception):
-    """The kernel that the laws start from has another type, dtype or shape, or is not finite."""
-
-
-@dataclass
-class Subject:
-    """A method on one random network, with the kernels that several laws read."""
-
-    method: Method
-    random: RandomNetwork
-    device: Device = "cpu"
-    thorough: bool = True
-    """Whether a law takes as many kernels as it may, and not as few as it can."""
-
-    @cached_property
-    def case(self) -> Case:
-        return self.random.case()
-
-    @cached_property
-    def request(self) -> Request:
-        options = FEW_PROJECTIONS if self.method.kind == "stochastic" else {}
-        return Request(outputs="full", dtype="float64", device=self.device, seed=1, options=options)
-
-    @cached_property
-    def compute_whole(self) -> Callable[[], np.ndarray]:
-        return prepare(self.method, self.case, self.request)
-
-    @cached_property
-    def whole(self) -> np.ndarray:
-        """K(U), (N, N, O, O), of N = N1 + N2 examples. Raises `Malformed`."""
-        kernel = self.compute_whole()
-        if (malformed := check_form(kernel, self.truth, outputs="full", dtype="float64")) is not None:
-            raise Malformed(malformed.reason)
-        return kernel
-
-    @cached_property
-    def truth(self) -> Expected:
-        return tape(self.case)
-
-    @property
-    def first(self) -> np.ndarray:
-        return np.arange(self.random.n1)
-
-    @property
-    def second(self) -> np.ndarray:
-        return np.arange(self.random.n1, self.random.n1 + self.random.n2)
-
-    @cached_property
-    def shuffled(self) -> np.ndarray:
-        """All the examples in another order, none where it was."""
-        return np.roll(np.arange(len(self.case.x1)), 1)
-
-    def kernel(self, case: Case, **changes: Any) -> np.ndarray:
-        """That of `case`, asked for with these changes. Raises `NotHeld` where the method does not support it."""
-        request = replace(self.request, **changes)
-        if (reason := unsupported(self.method, case, request)) is not None:
-            raise NotHeld(reason)
-        return prepare(self.method, case, request)()
-
-    def fault(self, kernel: np.ndarray, due: Expected, **changes: Any) -> str:
-        """Why `kernel` is not `due`, what follows from K(U); held to as exact kernels are."""
-        request = replace(self.request, **changes)
-        if (malformed := check_form(kernel, due, outputs=request.outputs, dtype=request.dtype)) is not None:
-            return malformed.reason
-        analytic = self.method.kind == "limit" and getattr(self.case.network, "activation", "") == "relu"
-        limit = tolerance(request.dtype, "closed_form" if analytic else "exact")
-        errors = normalised(kernel.astype(np.float64) - due.outputs(request.outputs), due.scale(request.outputs))
-        worst = tuple(int(i) for i in np.unravel_index(np.argmax(errors), errors.shape))
-        return "" if errors[worst] <= limit else (
-            f"error {errors[worst]:.3g} > {limit:.3g} at {worst}: {kernel[worst]:.9g} where "
-            f"{due.outputs(request.outputs)[worst]:.9g} is due; {int((errors > limit).sum())} of {errors.size} "
-            "entries are wrong")
-
-
-def part(full: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Expected:
-    """Rows and columns of a kernel with x2 = x1."""
-    return Expected(full[np.ix_(rows, columns)], full[rows, rows], full[columns, columns], "the method's own kernel")
-
-
-def every(full: np.ndarray) -> Expected:
-    return part(full, np.arange(len(full)), np.arange(len(full)))
-
-
-def tape(case: Case) -> Expected:
-    return float64_expected(case, range(len(case.x1)), range(len(case.x1 if case.x2 is None else case.x2)))
-
+from tests.gate.subject import Malformed, NotHeld, Subject, every, part, tape
 
 Check = Callable[[Subject], str]
 

@@ -228,8 +228,8 @@ class Builder:
         return Dense(self.name(), width, self.draw(st.booleans()))
 
     def dense(self, shape: Shape) -> Layer:
-        square = len(shape) > 1 or self.draw(st.booleans())
-        *_, width = shape
+        *rest, width = shape
+        square = bool(rest) or self.draw(st.booleans())
         return self.dense_of(width if square else self.number(3, 5))
 
     def again(self, shape: Shape) -> Layer:

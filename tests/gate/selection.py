@@ -8,8 +8,9 @@ from typing import Any, get_args
 
 import pytest
 
-from impls import Method, RegistryError, framework, load, load_object, names
+from impls import Method, MethodNotInstalled, RegistryError, framework, load, load_object, names
 from impls.protocol import Framework
+from impls.registry import OPTIONAL
 from reference.case import Device
 
 
@@ -20,6 +21,8 @@ class Selection:
     frameworks: tuple[str, ...]
     device: Device
     impl: Method | None = None
+    require_all: bool = False
+    """Whether methods of optional packages, too, have to be installed."""
     failures: dict[str, Exception] = field(default_factory=dict)
     """Methods that were asked for and cannot be loaded; complete once `methods` has been read."""
     under_test: tuple[str, str | None] | None = None
@@ -33,7 +36,8 @@ class Selection:
         if unknown := set(frameworks) - set(get_args(Framework)):
             raise pytest.UsageError(f"--frameworks: unknown {', '.join(sorted(unknown))}; "
                                     f"known are {', '.join(get_args(Framework))}")
-        return cls(frameworks, option.device, None if option.impl is None else _load_impl(option.impl))
+        return cls(frameworks, option.device, None if option.impl is None else _load_impl(option.impl),
+                   option.require_all)
 
     @cached_property
     def names(self) -> list[str]:
@@ -52,6 +56,10 @@ class Selection:
             except Exception as error:  # whatever it is, test_installed raises it again
                 self.failures[name] = error
         return loaded
+
+    def may_be_missing(self, name: str) -> bool:
+        """Whether the method is of an optional package that is not there, and was not asked for."""
+        return not self.require_all and name in OPTIONAL and isinstance(self.failures.get(name), MethodNotInstalled)
 
     def _asked_for(self, name: str) -> bool:
         try:

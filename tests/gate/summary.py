@@ -1,5 +1,7 @@
 """What the gate ran, counted; a method or a case that ran nothing fails it.
 
+A kernel that is known to be wrong, and was, is counted apart (`tests.gate.known_wrong`).
+
 A *check* compares one kernel with the truth (`test_kernel`); it is what a method and a case are held to. Counted in
 the controller from the reports, so that it holds under pytest-xdist too, and over what was selected: `-k`, `-m` and
 node ids narrow it.
@@ -13,10 +15,11 @@ from dataclasses import dataclass, field
 import pytest
 from _pytest.terminal import TerminalReporter
 
+from impls.registry import OPTIONAL
 from tests.gate.selection import Selection
 
 Outcome = str
-""""passed", "skipped" or "failed"."""
+""""passed", "skipped", "failed", or "known" where it failed as it was expected to."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,22 @@ class GateSummary:
     """Per method, over the gate's other tests."""
     cases: defaultdict[str, Counter[Outcome]] = field(default_factory=lambda: defaultdict(Counter))
     reasons: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """Per method, why checks were skipped or failed as expected."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Optional methods that are not installed, and what they lack."""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         tag = Tag.of(report)
         if tag is None or (report.when != "call" and report.passed):
             return
-        (self.checks if tag.is_check else self.others)[tag.method][report.outcome] += 1
+        outcome = "known" if report.skipped and hasattr(report, "wasxfail") else report.outcome
+        (self.checks if tag.is_check else self.others)[tag.method][outcome] += 1
         if tag.is_check and tag.case is not None:
-            self.cases[tag.case][report.outcome] += 1
+            self.cases[tag.case][outcome] += 1
         if tag.is_check and report.skipped:
             self.reasons[tag.method][_skip_reason(report)] += 1
+        if report.skipped and "test_installed" in report.nodeid:
+            self.missing[tag.method] = _skip_reason(report)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self.empty() and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
@@ -73,7 +82,8 @@ class GateSummary:
 
     def _all_methods_ran(self) -> bool:
         """Whether cases are held to account: one method alone may well support but some of them."""
-        return self.selection.impl is None and set(self.checks) == set(self.selection.names)
+        due = set(self.selection.names) - (OPTIONAL - set(self.checks))
+        return self.selection.impl is None and set(self.checks) == due
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         if not (self.checks or self.others):
@@ -81,6 +91,8 @@ class GateSummary:
         terminalreporter.section("gate: checks of kernels, and other tests, per method")
         for line in self._table():
             terminalreporter.write_line(line)
+        for method, reason in sorted(self.missing.items()):
+            terminalreporter.write_line(f"NOT INSTALLED: {method}: {reason.removeprefix('skipped: ')}", yellow=True)
         for sentence in self.empty():
             terminalreporter.write_line(f"GATE FAILED: {sentence}", red=True)
 
@@ -93,12 +105,12 @@ class GateSummary:
                 f"{counts['passed']:14} {counts['skipped']:7} {counts['failed']:6}"
                 for counts in (self.checks.get(method, Counter()), self.others.get(method, Counter()))))
             reasons = self.reasons.get(method, Counter())
-            lines += [f"{'':{width}}    {n} skipped: {reason}" for reason, n in sorted(reasons.items())]
+            lines += [f"{'':{width}}    {n} {reason}" for reason, n in sorted(reasons.items())]
         return lines
 
 
 def _ran(counts: Counter[Outcome]) -> bool:
-    return bool(counts["passed"] or counts["failed"])
+    return bool(counts["passed"] or counts["failed"] or counts["known"])
 
 
 def _count(n: int, singular: str, plural: str) -> str:
@@ -106,5 +118,8 @@ def _count(n: int, singular: str, plural: str) -> str:
 
 
 def _skip_reason(report: pytest.TestReport) -> str:
+    """With what came of it: "skipped: …", or "known to be wrong: …"."""
+    if (expected := getattr(report, "wasxfail", None)) is not None:
+        return f"known to be wrong: {expected.removeprefix('reason: ')}"
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    return reason.removeprefix("Skipped: ")
+    return f"skipped: {reason.removeprefix('Skipped: ')}"

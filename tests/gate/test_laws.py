@@ -21,9 +21,11 @@ from hypothesis.errors import Unsatisfiable
 
 from impls import Method, unsupported
 from reference import seed_of
-from tests.gate.laws import Subject, judge, laws_of
+from tests.gate.known_wrong import known_reason
+from tests.gate.laws import judge, laws_of
 from tests.gate.random_networks import FAMILIES, SEEDED, Family, RandomNetwork, random_networks, smooth
 from tests.gate.selection import Selection
+from tests.gate.subject import Subject
 
 EXAMPLES = 3
 FURTHER = 40
@@ -36,7 +38,7 @@ UNSUPPORTED = 30
 def test_laws(method: Method, family: Family, selection: Selection, request: pytest.FixtureRequest) -> None:
     """Prints (`pytest -rP` shows it) on how many networks each law was asked."""
     option = request.config.option
-    long, jax = option.laws_examples is not None, method.framework == "jax"
+    long, jax = bool(option.laws_examples), method.framework == "jax"
     n_examples = option.laws_examples or (1 if jax else EXAMPLES)
     held: Counter[str] = Counter()
     refused: list[str] = []
@@ -52,7 +54,8 @@ def test_laws(method: Method, family: Family, selection: Selection, request: pyt
         if not laws:
             return
         on = Subject(method, random, selection.device, thorough=long or not jax)
-        if (reason := unsupported(method, on.case, on.request)) is not None:
+        reason = unsupported(method, on.case, on.request) or known_reason(method.name, on.case)
+        if reason is not None:
             refused.append(reason)
             if not held and len(refused) == UNSUPPORTED:
                 pytest.skip(reason)

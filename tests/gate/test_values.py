@@ -6,10 +6,10 @@ import numpy as np
 
 from impls import Method
 from reference import Comparison, compare, expected
-from reference.statistics import compare_stochastic
-from tests.gate.checks import GATE_PROJ_DIM, Check, checks, prepare, skip_unsupported
+from tests.gate.checks import Check, prepare, skip_unsupported
 from tests.gate.limit import compare_limit
 from tests.gate.selection import Selection
+from tests.gate.stochastic import Shares, judge_entries
 
 
 def test_kernel(check: Check, selection: Selection) -> None:
@@ -30,14 +30,7 @@ def judge(kernel: np.ndarray, check: Check, method: Method, selection: Selection
     request = check.request(method, selection.device)
     if method.kind == "limit":
         return compare_limit(kernel, check.case, request)
-    form = {"outputs": check.outputs, "dtype": check.dtype, "symmetric": check.case.symmetric}
     if method.kind == "stochastic":
-        return compare_stochastic(kernel, expected(check.case), proj_dim=GATE_PROJ_DIM,
-                                  n_checks=n_stochastic(selection), **form)
-    return compare(kernel, expected(check.case), **form)
-
-
-def n_stochastic(selection: Selection) -> int:
-    """How many random estimates a whole run compares; its false alarms are shared out among them."""
-    return sum(len(checks(method.name, method.kind)) for method in selection.methods.values()
-               if method.kind == "stochastic")
+        return judge_entries(kernel, check, Shares.of(list(selection.methods.values())))
+    return compare(kernel, expected(check.case), outputs=check.outputs, dtype=check.dtype,
+                   symmetric=check.case.symmetric)

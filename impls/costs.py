@@ -1,0 +1,223 @@
+"""What a kernel costs by each method: operations and bytes from facts about the network, and seconds at given rates.
+
+Each method's time is a sum of terms (`Work`), each an amount of work over a measured rate, with a factor. The amounts
+follow table 1 of Novak et al. 2022 (arXiv 2206.08720); the factors say how far from the measured rate a framework
+stays on such work. They were fitted, by bounded least squares of relative errors, to the cases of
+`bench.auto_cases` that are there for it (``python -m bench.auto_regret --fit``), on one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, replace
+
+from impls.calibration import Rates
+from impls.protocol import Framework
+from impls.structured import planner
+from impls.structured.planner import Plan
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Of a network with its examples and a request. The plan's task has N1, N2, O and the outputs asked for."""
+
+    framework: Framework
+    plan: Plan
+    n_params: int
+    matmul_flops: float | int
+    """Of matrix products, in one forward pass of one example."""
+    convolution_flops: float | int
+    operations: int
+    """That a forward pass consists of."""
+    per_example: bool = False
+    """Whether the structured engine can only go through the examples one by one."""
+
+    @property
+    def n1(self) -> int:
+        return self.plan.task.n1
+
+    @property
+    def n2(self) -> int:
+        return self.plan.task.n1 if self.plan.task.n2 is None else self.plan.task.n2
+
+    @property
+    def itemsize(self) -> int:
+        return self.plan.task.itemsize
+
+    @property
+    def n_outputs(self) -> int:
+        return self.plan.task.n_outputs
+
+    @property
+    def activation_bytes(self) -> float:
+        """Of one example in one pass."""
+        return self.plan.task.example_bytes / (1 + self.n_outputs)
+
+    @property
+    def jacobian_bytes(self) -> int:
+        """Of one example."""
+        return self.n_outputs * self.n_params * self.itemsize
+
+    @property
+    def kernel_bytes(self) -> int:
+        return self.n1 * self.n2 * self.plan.task.entries * self.itemsize
+
+
+@dataclass(frozen=True)
+class Work:
+    """Amounts of work, or their factors, or the seconds for each."""
+
+    calls: float | int = 0.0
+    """1: what is done once."""
+    dispatches: float | int = 0.0
+    """Operations started, each on its own."""
+    matmul: float | int = 0.0
+    """Operations in the products of the passes through the network …"""
+    convolution: float | int = 0.0
+    """… and in its convolutions."""
+    activations: float | int = 0.0
+    """Bytes of activations and cotangents written."""
+    jacobians: float | int = 0.0
+    """Bytes of gradients written."""
+    contraction: float | int = 0.0
+    """Operations in the contraction."""
+    moved: float | int = 0.0
+    """Bytes moved by it."""
+
+
+def work(method: str, facts: Facts) -> Work:
+    """The amounts for all examples at once. Raises `KeyError` for a method without a model."""
+    return _WORK[method](facts)
+
+
+def seconds(method: str, facts: Facts, rates: Rates) -> float:
+    """The predicted time of one kernel, after tracing and compilation."""
+    return total(method, terms(work(method, facts), rates))
+
+
+def total(method: str, parts: Iterable[float]) -> float:
+    """Seconds, from those of each kind of work at the machine's rates (`terms`)."""
+    return sum((factor * part for factor, part in zip(astuple(FACTORS[method]), parts, strict=True)), 0.0)
+
+
+def terms(amounts: Work, rates: Rates) -> tuple[float, ...]:
+    """The seconds of each kind of work at the measured rates."""
+    per_second = (1 / rates.dispatch_s, 1 / rates.dispatch_s, rates.matmul_flops, rates.convolution_flops, rates.bytes,
+                  rates.bytes, rates.matmul_flops, rates.bytes)
+    return tuple(amount / rate for amount, rate in zip(astuple(amounts), per_second, strict=True))
+
+
+def held_bytes(method: str, facts: Facts, batch_size: int | None) -> float:
+    """What is held beyond the kernel, for blocks of that many examples; the structured engines' as planned."""
+    n1, n2, O = facts.n1, facts.n2, facts.n_outputs
+    if method in STRUCTURED:
+        return planned_bytes(facts.plan)
+    b1, b2 = (min(n, batch_size or n) for n in (n1, n2))
+    blocks = b1 if facts.plan.task.n2 is None and batch_size is None else b1 + b2
+    passes = (1 + O) * facts.activation_bytes
+    block_of_kernel = b1 * b2 * facts.plan.task.entries * facts.itemsize
+    if method.endswith("ntk_vector_products"):
+        pulled_back = facts.jacobian_bytes * b1 * (b2 if method.startswith("neural_tangents") else 1)
+        return float(pulled_back + b1 * b2 * O * 2 * facts.activation_bytes + block_of_kernel)
+    if method == "neural_tangents.structured_derivatives":
+        return float(blocks * passes * 2 + 2 * b1 * b2 * O * O * facts.itemsize)
+    # The Jacobians twice: as they come, and in the layout of the product.
+    return float(blocks * (facts.jacobian_bytes * 2 + passes) + block_of_kernel)
+
+
+def planned_bytes(plan: Plan) -> float:
+    """Factors of all examples or of some panels, the passes of one panel, and a block of the contraction."""
+    task = plan.task
+    kept = sum(step.bytes for step in plan.steps)
+    panel, block = max(plan.panel1, plan.panel2), 0
+    if plan.recompute:
+        kept *= min(task.examples, plan.kept_panels * plan.panel1 + plan.panel2) / task.examples
+        block = plan.panel1 * plan.panel2 * task.entries * task.itemsize
+    held = sum(planner.cost(way, product, task).per_pair for step in plan.steps
+               for way, product in zip(step.ways, step.parameter.products, strict=False))
+    return float(kept + panel * task.example_bytes + block + plan.block1 * plan.block2 * held * task.itemsize)
+
+
+def _structured(facts: Facts) -> Work:
+    task = facts.plan.task
+    passes = task.examples * (2 + task.n_outputs)
+    moved = sum(planner.cost(way, product, task).moved for step in facts.plan.steps
+                for way, product in zip(step.ways, step.parameter.products, strict=False))
+    kept = sum(step.bytes for step in facts.plan.steps)
+    started = facts.operations * (task.examples * task.n_outputs if facts.per_example else 1)
+    contracted = sum(1 for step in facts.plan.steps if step.ways)
+    return Work(1, started + 2 * contracted, passes * facts.matmul_flops, passes * facts.convolution_flops,
+                passes * facts.activation_bytes, kept, facts.plan.flops, moved * task.itemsize + _written(facts))
+
+
+def _pairs_of_uses(facts: Facts) -> Work:
+    """As the structured engine's, but each two uses of a parameter are contracted apart: recurrent networks."""
+    uses = facts.operations / max(1, sum(1 for step in facts.plan.steps if step.parameter.used))
+    return replace(_structured(facts), dispatches=facts.operations * uses)
+
+
+def _written(facts: Facts) -> float:
+    """Bytes of the kernel, read and written a few times over by sums and changes of layout."""
+    return 4.0 * facts.kernel_bytes
+
+
+def _jacobians(facts: Facts) -> Work:
+    task = facts.plan.task
+    passes = task.examples * (1 + 2 * task.n_outputs)
+    jacobians = task.examples * facts.jacobian_bytes
+    return Work(1, facts.operations + len(facts.plan.steps), passes * facts.matmul_flops,
+                passes * facts.convolution_flops, passes * facts.activation_bytes, jacobians, _inner_products(facts),
+                _written(facts))
+
+
+def _inner_products(facts: Facts) -> float:
+    return 2.0 * facts.n1 * facts.n2 * facts.plan.task.products * facts.n_params
+
+
+def _vector_products(facts: Facts) -> Work:
+    passes = facts.n1 * facts.n_outputs * (2 + 2 * facts.n2)
+    return Work(1, facts.operations, passes * facts.matmul_flops, passes * facts.convolution_flops,
+                passes * facts.activation_bytes, facts.n1 * facts.jacobian_bytes, 0, _written(facts))
+
+
+def _loop(facts: Facts) -> Work:
+    task, batch = facts.plan.task, _jacobians(facts)
+    return Work(1, facts.operations * task.examples * task.n_outputs, batch.matmul, batch.convolution,
+                batch.activations, batch.jacobians, batch.contraction, batch.moved)
+
+
+STRUCTURED = ("structured_jax", "structured_torch")
+
+_WORK = {
+    "structured_jax": _structured,
+    "neural_tangents.jacobian_contraction": _jacobians,
+    "neural_tangents.ntk_vector_products": _vector_products,
+    "neural_tangents.structured_derivatives": _pairs_of_uses,
+    "equinox.exact": _jacobians,
+    "structured_torch": _structured,
+    "torch_func.jacobian_contraction": _jacobians,
+    "torch_func.ntk_vector_products": _vector_products,
+    "torch_autograd.per_example": _loop,
+}
+
+# By the method's name; behind each, by how much its predictions are off on the cases that it was fitted to.
+FACTORS: Mapping[str, Work] = {
+    "structured_jax": Work(1.84, 0.227, 1.63, 2.51, 4.21, 1.79e-17, 1.71, 1.42),
+    # 1.18 × in the median, 2.43 × at worst
+    "neural_tangents.jacobian_contraction": Work(2.63e-19, 0.187, 15.5, 4.75, 7.2e-13, 8.38, 2.31, 1.04e-20),
+    # 1.22 × in the median, 4.96 × at worst
+    "neural_tangents.ntk_vector_products": Work(7.98e-10, 0.205, 2.13, 2.77, 0.873, 2.01e-11, 1e+29, 2.32),
+    # 1.38 × in the median, 4.98 × at worst
+    "neural_tangents.structured_derivatives": Work(6.45e-20, 0.0645, 3.03, 5.73, 4.21, 1.85e-17, 1.71, 3.57),
+    # 1.27 × in the median, 4.16 × at worst
+    "equinox.exact": Work(24.2, 0.088, 28.2, 4.43, 2.32, 1.33e-13, 1.68, 2.48e-19),
+    # 1.26 × in the median, 6.66 × at worst
+    "structured_torch": Work(440, 58.9, 0.969, 9.58, 32.1, 3.06e-10, 6.64e-13, 6.81),
+    # 1.16 × in the median, 1.99 × at worst
+    "torch_func.jacobian_contraction": Work(656, 38.6, 2.49e-16, 4.79, 1.61e-17, 21.4, 1.18, 2.12e-13),
+    # 1.19 × in the median, 1.89 × at worst
+    "torch_func.ntk_vector_products": Work(665, 41.3, 1.3, 1.6, 3.73, 34.6, 1e+29, 1.37e-08),
+    # 1.23 × in the median, 2.19 × at worst
+    "torch_autograd.per_example": Work(790, 5.15, 4.83e-09, 13.6, 8.27e-09, 58.2, 1.55, 402),
+    # 1.16 × in the median, 2.16 × at worst
+}

@@ -1,0 +1,33 @@
+"""What `impls.costs` needs to know of a PyTorch network: the structured engine's plan, and a forward pass counted."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from impls.costs import Facts
+from impls.own_batches import OwnBatches
+from impls.structured.torch_engine import Engine
+from impls.torch_support import Forward, Params, precision
+from reference import Request
+
+OPERATIONS_PER_PARAMETER = 3
+"""Where a network cannot be written down; two layers of a weight and a bias are some twelve operations."""
+
+
+def stand_in(batches: OwnBatches) -> Tensor:
+    """Of the shape of all examples together; no memory stands behind it."""
+    return next(iter(batches))[:1].expand(len(batches), *batches.shape)
+
+
+def facts(engine: Engine, f: Forward, params: Params, x1: Tensor, request: Request) -> Facts:
+    """Of the batched f with examples like those of x1; `engine` was made for it."""
+    with torch.no_grad(), precision(request.dtype), FlopCounterMode(display=False) as counter:
+        f(params, x1[:1])
+    counts = {str(operation): flops for operation, flops in counter.get_flop_counts().get("Global", {}).items()}
+    convolution = sum(flops for operation, flops in counts.items() if "conv" in operation)
+    program = None if engine.factors is None else engine.factors.analysis.program
+    operations = OPERATIONS_PER_PARAMETER * len(params) if program is None else len(program.steps)
+    return Facts("torch", engine.plan, sum(p.numel() for p in params.values()), sum(counts.values()) - convolution,
+                 convolution, operations, per_example=program is None)

@@ -1,0 +1,60 @@
+"""``python -m bench explain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("jax", reason="the JAX half is not installed")
+pytest.importorskip("torch", reason="the PyTorch half is not installed")
+pytest.importorskip("tyro", reason="the command line is not installed")
+
+from bench.cli import USAGE, main
+from impls import calibration
+from impls.calibration import Rates
+
+
+@pytest.fixture(autouse=True)
+def known_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "rates", lambda *_: Rates(1e11, 1e11, 1e10, 1e-6))
+
+
+def test_cases(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "--cases", "transformer", "--symmetric", "--outputs", "trace"]) == 0
+    out = capsys.readouterr().out
+    assert "transformer, structured_jax, trace, float32, 2 × 2 examples, x2 = x1" in out
+    assert "transformer, structured_torch, trace" in out
+    for text in ("block0.attention.in_proj_weight", "2.body.1.attention.in_proj_weight", "embedding", "flops",
+                 "chosen: the fastest that fits", "torch_func.jacobian_contraction", "equinox.exact"):
+        assert text in out
+
+
+def test_one_engine_and_a_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "--cases", "mlp_wide", "--methods", "structured_torch", "--memory-limit", "0.02"]) == 0
+    out = capsys.readouterr().out
+    assert "structured_jax" not in out
+    assert "4 × 2 examples\n" in out
+    assert "planned for 0.02 MiB" in out
+
+
+def test_a_model(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("import torch\ndef make():\n    return torch.nn.Linear(5, 3)\n")
+    np.save(tmp_path / "x.npy", np.ones((4, 5), "float32"))
+    assert main(["explain", "--model", f"{tmp_path / 'net.py'}:make", "--input", str(tmp_path / "x.npy")]) == 0
+    out = capsys.readouterr().out
+    assert "structured_jax, full, float32, 4 × 4 examples, x2 = x1\nunsupported: the model is a torch.nn.Module" in out
+    assert "weight" in out
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ([], "explain needs --cases NAME …, or --model"),
+    (["--cases", "transfomer"], "unknown case 'transfomer'; did you mean transformer"),
+    (["--cases", "linear", "--methods", "equinox.exact"], "unknown structured method 'equinox.exact'"),
+    (["--cases", "linear", "--model", "net.py:make"], "--cases or --model, not both"),
+    (["--cases", "linear", "--memory-limit", "0"], "--memory-limit must be positive"),
+])
+def test_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", *arguments]) == USAGE
+    assert message in capsys.readouterr().err

@@ -1,0 +1,45 @@
+"""What pyproject.toml claims of frameworks is what `nox -s tests_versions` proves: nothing beyond either end."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def proved() -> dict[str, dict[str, str]]:
+    """The table of the noxfile, read without nox, which the tests do not need."""
+    for statement in ast.parse((ROOT / "noxfile.py").read_text()).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "VERSIONS":
+            return ast.literal_eval(statement.value)
+    raise AssertionError("noxfile.py has no VERSIONS")
+
+
+def claimed(framework: str) -> tuple[list[int], list[int]]:
+    """(first, first no longer claimed) of ``framework>=…,<…``."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (claim,) = [one for one in extras[framework] if one.startswith(f"{framework}>=")]
+    first, _, end = claim.removeprefix(f"{framework}>=").partition(",<")
+    return numbers(first), numbers(end)
+
+
+def numbers(version: str) -> list[int]:
+    return [int(number) for number in version.split(".")]
+
+
+@pytest.mark.parametrize("framework", ["jax", "torch"])
+def test_claims_end_where_the_proofs_do(framework: str) -> None:
+    first, end = claimed(framework)
+    lowest, newest = (numbers(proved()[name][framework]) for name in ("lowest", "newest"))
+    assert lowest == [*first, 0], "the first release that is claimed is the lowest that is proved"
+    assert newest[:2] == [end[0], end[1] - 1], "the claim ends with the minor release of the newest that is proved"
+
+
+def test_the_newest_is_what_ci_runs() -> None:
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    newest = proved()["newest"]
+    assert {name: pins[name] for name in newest} == newest
