@@ -212,7 +212,9 @@ def test_examples_apart(name: str) -> None:
     check_batched(f, params, x1)
 
 
-@pytest.mark.parametrize("influenced", [lambda x: x - x.mean(0), lambda x: x.sort(0, descending=True).values, lambda x: x.flip(0)])
+@pytest.mark.parametrize(
+    "influenced", [lambda x: x - x.mean(0), lambda x: x.sort(0, descending=True).values, lambda x: x.flip(0)]
+)
 def test_examples_that_influence_each_other(influenced: Callable[[Tensor], Tensor]) -> None:
     f, params, x1, _ = drawn(MODULES["mlp"], "float64", True)
     with pytest.raises(InputError, match="influence each other"):
