@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
+from torch.utils.checkpoint import checkpoint
 
 from tests.structured_modules import Function, Small, parameter
 
@@ -142,7 +143,7 @@ LAYERS = {
                                      *_image_head(16)), (2, 3, 3), {"1.weight": "scale"}),
     "instance_norm_running": Small(_sequence(lambda: nn.Conv1d(2, 4, 2), lambda: nn.InstanceNorm1d(
         4, affine=True, track_running_stats=True), *_image_head(8)), (2, 3)),
-    "layer_norm_of_two_axes": Small(_sequence(_linear(4, 4), lambda: nn.LayerNorm((3, 4)), *_image_head(12)), (3, 4)),
+    "layer_norm_of_two_axes": Small(_sequence(_linear(4, 4), lambda: nn.LayerNorm([3, 4]), *_image_head(12)), (3, 4)),
     "rms_norm": Small(_sequence(_linear(4, 6), lambda: nn.RMSNorm(6, eps=1e-3), nn.GLU, _linear(3, 2)), (4,)),
     "batch_norm": Small(_sequence(_linear(3, 4), lambda: nn.BatchNorm1d(4, affine=False), nn.Mish, _linear(4, 2)),
                         (3,)),
@@ -184,7 +185,7 @@ LAYERS = {
     # odd functions
     "written_to": Small(_function(_written_to, l=_linear(3, 3)), (3,), {"l.weight": "dense"}),
     "masked": Small(_function(_masked, l=_linear(3, 3)), (3,)),
-    "checkpointed": Small(_function(lambda m, x: m.out(torch.utils.checkpoint.checkpoint(
+    "checkpointed": Small(_function(lambda m, x: m.out(checkpoint(
         m.l, x, use_reentrant=False).tanh()), l=_linear(3, 4), out=_linear(4, 2)), (3,), {"l.weight": "dense"}),
     "derivative": Small(_function(_derivative, l=_linear(3, 4), out=_linear(4, 1)), (3,), {"l.weight": "fallback"}),
     "derivative_by_func": Small(_function(lambda m, x: torch.vmap(torch.func.grad(lambda e: m.l(e).tanh().sum()))(x),

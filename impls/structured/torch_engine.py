@@ -203,13 +203,3 @@ def _example_bytes(program: Program) -> int:
     """Roughly what one example needs: its activations, and as many cotangents for each output."""
     values: Iterator[Value] = (value for step in program.steps for value in step.outputs if value.on_example)
     return (1 + program.n_outputs) * sum(math.prod(value.shape) * value.dtype.itemsize for value in values)
-
-
-def _keep_memory() -> None:
-    """Let the C library keep what is freed between calls (glibc: up to twice the largest block freed so far, at most
-    64 MiB).
-
-    It would return the cotangents' memory to the system after each call, and ask for it anew, page by page: a tenth
-    of the time for an MLP of width 1024. The block here is never written to, so no memory stands behind it.
-    """
-    torch.empty(32 * 2**20 - 2**16, dtype=torch.uint8)
