@@ -176,7 +176,8 @@ def built(case: Case, request: Request) -> Built:
         module = _converted(case.network.model, dtype, where)
     else:
         module = build(case, dtype, where)
-    f, params = module_function(module)
+    # Not `module` itself: functional_call leaves a submodule of two names without its parameters (seen: PyTorch 2.13).
+    f, params = module_function(copy.deepcopy(module, {id(p): p for p in module.parameters()}))
     x1 = _examples(case.x1, dtype, where)
     x2 = None if case.x2 is None else _examples(case.x2, dtype, where)
     check_batched(f, params, x1)
@@ -230,11 +231,14 @@ def check_reached(f: Forward, params: Params, x: Tensor) -> None:
 
 
 def check_batched(f: Forward, params: Params, x: Tensor) -> None:
-    """Raise `InputError` unless f maps N examples to N outputs that depend on `params`; it is called for N = 1, 2."""
+    """Raise `InputError` unless f maps N examples to N outputs that depend on `params`, each on one example only.
+
+    f is called for one example, for the first and the last, and for the first one twice.
+    """
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
     with torch.enable_grad(), precision(dtype_of(params)):
-        outputs = [f(leaves, x[:1]), f(leaves, x[[0, -1]])]
-    for n, y in zip((1, 2), outputs, strict=True):
+        outputs = [f(leaves, x[:1]), f(leaves, x[[0, -1]]), f(leaves, x[[0, 0]])]
+    for n, y in zip((1, 2, 2), outputs, strict=True):
         _check_output(y, n)
     if outputs[0].shape[1:] != outputs[1].shape[1:]:
         raise InputError(f"the model is not batched: its outputs for one and for two examples are of shapes "
@@ -242,6 +246,20 @@ def check_batched(f: Forward, params: Params, x: Tensor) -> None:
     if not outputs[0].requires_grad:
         raise InputError("the model's output does not depend on its trainable parameters: is it detached, converted to "
                          "integers, or computed under torch.no_grad() or torch.inference_mode()?")
+    _check_apart(outputs[1][0].detach(), outputs[2][0].detach())
+
+
+def _check_apart(y: Tensor, other: Tensor) -> None:
+    """Raise `InputError` where the first example's outputs differ by what the second example is.
+
+    Batches of one shape are computed by the same operations, so they mostly agree to the last bit; half of the digits
+    are asked for, as a model may shorten its batch to the longest example, say.
+    """
+    distance, scale = (y - other).abs().max(), torch.maximum(y.abs().max(), other.abs().max())
+    if distance > torch.finfo(y.dtype).eps ** 0.5 * scale:
+        raise InputError("the model's examples influence each other: its outputs for the first example change with the "
+                         "second one of the batch (is there a mean over the batch?), so that it has no kernel of pairs "
+                         "of examples; or they are drawn at random")
 
 
 def one_example(f: Forward) -> Forward:

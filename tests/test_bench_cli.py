@@ -118,6 +118,11 @@ def wide_torch_model():
     import torch
     return torch.nn.Linear(7, 2)
 
+def torch_function():
+    import torch
+    params = {"0.weight": torch.randn(3, 5), "1.weight": torch.randn(5, 2)}
+    return lambda params, x: torch.tanh(x @ params["0.weight"]) @ params["1.weight"], params
+
 def equinox_model():
     import equinox, jax
     return equinox.nn.MLP(3, 2, 4, 1, key=jax.random.key(0))
@@ -323,6 +328,8 @@ def _wait_for_rows(out: Path, n: int, running: subprocess.Popen[str]) -> None:
     (("--methods", "torch_func.jacobian_contractoin"), ("unknown method", "torch_func.jacobian_contraction")),
     (("--profile", "fixtures", "--cases", "mlp_rellu"), ("unknown case", "mlp_relu")),
     (("--profile", "fixtures", "--widths", "8"), ("--widths",)),
+    (("--profile", "engines", "--batch", "8"), ("profile engines has cases of its own", "--batch")),
+    (("--profile", "engines", "--outputs", "trace"), ("one kind of kernel", "--outputs")),
     (("--threads", "9999"), ("--threads 9999", "cores")),
     (("--replicates", "0"), ("--replicates", "positive")),
     (("--time-limit", "nan"), ("--time-limit", "positive")),
@@ -415,6 +422,7 @@ def test_inputs_that_do_not_fit_a_network(files: Path, tmp_path: Path) -> None:
     ("network", "explicit_mlp", True),
     ("case", "torch_func.jacobian_contraction", False),
     ("torch_model", "torch_func.jacobian_contraction", True),
+    ("torch_function", "torch_func.jacobian_contraction", True),
     ("equinox_model", "equinox.exact", True),
 ])
 def test_own_model(files: Path, tmp_path: Path, function: str, method: str, given: bool) -> None:

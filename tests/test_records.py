@@ -22,6 +22,12 @@ RECORD: dict[str, Any] = json.loads(PATH.read_text())  # made by `nox -s false_a
 REMEDY = "make it anew with `nox -s false_alarms`"
 
 
+def part(name: str) -> dict[str, Any]:
+    if name not in RECORD:
+        pytest.skip(f"the part {name!r} of {PATH.name} is still to be made: {REMEDY} (-- --parts {name})")
+    return RECORD[name]
+
+
 def test_the_record_is_of_this_code() -> None:
     assert RECORD["source"] == source_digest(), f"the statistics have changed since {PATH.name} was made: {REMEDY}"
 
@@ -40,7 +46,7 @@ def test_false_alarms_are_as_rare_as_promised() -> None:
 
 
 def test_power_is_as_great_as_promised() -> None:
-    for name, found in RECORD["power"].items():
+    for name, found in part("power").items():
         assert found["least power"] >= POWER, name
         assert found["Rademacher margin"] >= 1, name
 
@@ -50,8 +56,8 @@ def test_slopes_were_far_from_the_edge() -> None:
 
 
 def test_installed_methods_gave_no_alarm() -> None:
-    assert RECORD["methods"]
-    for name, found in RECORD["methods"].items():
+    assert part("methods")
+    for name, found in part("methods").items():
         assert found["estimates"] >= 1000, name
         assert not any(found["alarms by kind"].values()), name
 

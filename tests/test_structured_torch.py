@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache, reduce
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +28,7 @@ from impls.structured import torch_internals as internals  # noqa: E402
 from impls.structured.torch_engine import Engine  # noqa: E402
 from impls.structured_torch import METHODS  # noqa: E402
 from impls.torch_blocks import summed  # noqa: E402
-from impls.torch_support import Forward, Params, module_function, precision  # noqa: E402
+from impls.torch_support import Forward, Params, check_batched, module_function, precision  # noqa: E402
 from tests.structured_layers import LAYERS  # noqa: E402
 from tests.structured_modules import MODULES, Small  # noqa: E402
 
@@ -203,6 +204,19 @@ def test_batches_that_change() -> None:
     ):
         with pytest.raises(InputError, match=complaint):
             METHODS[0].kernel_of_batches(f, params, batches, None, Request(dtype="float64"))
+
+
+@pytest.mark.parametrize("name", ["mlp", "convnet", "transformer", "lstm", "adaptive_softmax", "bag_mean"])
+def test_examples_apart(name: str) -> None:
+    f, params, x1, _ = drawn(NETWORKS[name], "float32", True)
+    check_batched(f, params, x1)
+
+
+@pytest.mark.parametrize("influenced", [lambda x: x - x.mean(0), lambda x: x.sort(0, descending=True).values, lambda x: x.flip(0)])
+def test_examples_that_influence_each_other(influenced: Callable[[Tensor], Tensor]) -> None:
+    f, params, x1, _ = drawn(MODULES["mlp"], "float64", True)
+    with pytest.raises(InputError, match="influence each other"):
+        check_batched(lambda p, x: f(p, influenced(x)), params, x1)
 
 
 def test_internals_of_pytorch() -> None:

@@ -20,7 +20,7 @@ def _slope(name: str, function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> P
         a, slope = right(z)
         return a, function(z, a, slope)
 
-    return entry(explicit_mlp.ACTIVATIONS, name, wrong)  # type: ignore[arg-type]
+    return entry(explicit_mlp.ACTIVATIONS, name, wrong)
 
 
 def _shares(change: Callable[..., Tensor]) -> Patch:

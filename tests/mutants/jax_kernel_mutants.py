@@ -75,7 +75,7 @@ def _constants_counted(base: Method, case: Case, request: Request) -> Callable[[
         return base.prepare(case, request)
     with jax_support.precision(request.dtype):
         constants = jax_support.place(dict(case.constants), request)
-    network_of = f.func  # f is a Partial of the constants
+    network_of = getattr(f, "func")  # noqa: B009  (f is a Partial of the constants)
 
     def all_arrays(arrays: Any, x: jax.Array) -> jax.Array:
         return network_of(arrays, {name: arrays[name] for name in params}, x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -55,7 +55,7 @@ class Mutant:
 
 
 # Right methods that are not in the registry, by name.
-OTHER_BASES: dict[str, Method] = {CORRECT.name: CORRECT, RIGHT.name: RIGHT}
+OTHER_BASES: dict[str, Any] = {CORRECT.name: CORRECT, RIGHT.name: RIGHT}
 
 
 def base_method(name: str) -> Method:
@@ -213,7 +213,7 @@ def attribute(owner: Any, name: str, value: Any) -> Patch:
     return patch
 
 
-def entry(table: MutableMapping[Any, Any], key: Any, value: Any) -> Patch:
+def entry(table: Any, key: Any, value: Any) -> Patch:
     """Another value for ``table[key]``."""
 
     @contextmanager

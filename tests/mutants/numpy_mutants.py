@@ -154,6 +154,10 @@ def _planted(method: Method, item: str, what: str, case: str | None = "mlp_gelu"
     return Mutant(f"planted.{name}", item, "MLP", what, base, lambda _: method, case, **options)
 
 
+def _options(options: Any) -> dict[str, Any]:
+    return options
+
+
 IN_REQUESTS = {"case": None, "check": "test_blocks_then_other_parameters"}
 
 MUTANTS = (
@@ -217,7 +221,7 @@ MUTANTS = (
         (stochastic.NOT_DIVIDED, "14", "the sketch is not divided by its dimension", {}),
         (stochastic.ONE_KEY_FOR_ALL, "20", "one seed for all repeats", {"check": "test_seed"}),
         (stochastic.OTHER_PROJECTIONS_FOR_X2, "11", "other projections for x2", {"symmetric": True}))),
-    *(_mutant(name, item, what, _drawing(compute), base=RANDOM_BASE, **options)
+    *(_mutant(name, item, what, _drawing(compute), base=RANDOM_BASE, **_options(options))
       for name, item, what, compute, options in (
         ("projections_repeat", "20", "the projections repeat after 64", _one_block_of_keys, {"symmetric": True}),
         ("projections_with_both_signs", "", "each projection with both signs: half as many as asked for",

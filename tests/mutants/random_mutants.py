@@ -19,7 +19,8 @@ from tests.mutants.mutant import Mutant, Patch, after, attribute, entry, patched
 
 def _compiled_anew() -> Patch:
     """JAX keeps what it compiled by the function, so that this one has to be another."""
-    right = equinox_monte_carlo._estimate.__wrapped__
+    compiled: Any = equinox_monte_carlo._estimate
+    right = compiled.__wrapped__
 
     @eqx.filter_jit
     def estimate(*arguments: Any) -> jax.Array:

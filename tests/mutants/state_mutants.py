@@ -20,6 +20,9 @@ from tests.mutants.mutant import Mutant, wrapped
 BASES = {"torch": "torch_func.jacobian_contraction", "jax": "equinox.exact", "numpy": "planted.correct"}
 
 
+ON_CPU: Any = torch.backends.mkldnn  # its type stubs lack most of it
+
+
 def _leaving(change: Callable[[], Any], in_prepare: bool = False) -> Callable[[Method], Method]:
     """The change is made by the call, or by `prepare`, and stays; the kernel itself is right."""
     def preparing(base: Method, case: Case, request: Request) -> Callable[[], Array]:
@@ -48,7 +51,7 @@ def _jax_config(name: str, value: Any) -> Callable[[], None]:
 
 
 def _conv_in_bfloat16() -> None:
-    torch.backends.mkldnn.conv.fp32_precision = "bf16"  # type: ignore[attr-defined]
+    ON_CPU.conv.fp32_precision = "bf16"
 
 
 @contextmanager
@@ -81,8 +84,7 @@ CHANGED_IN_TORCH: tuple[tuple[Callable[[Any], Any], Callable[[], Any]], ...] = (
     (torch.random.set_rng_state, torch.random.get_rng_state),
     (torch.backends.cuda.enable_flash_sdp, torch.backends.cuda.flash_sdp_enabled),
     (torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled),
-    (lambda value: setattr(torch.backends.mkldnn.conv, "fp32_precision", value),
-     lambda: torch.backends.mkldnn.conv.fp32_precision),  # type: ignore[attr-defined]
+    (lambda value: setattr(ON_CPU.conv, "fp32_precision", value), lambda: ON_CPU.conv.fp32_precision),
 )
 
 

@@ -155,16 +155,6 @@ def _first_piece(left: Tensor, right: Tensor) -> Tensor:
     return left[..., :torch_blocks.PIECE] @ right[..., :torch_blocks.PIECE].transpose(1, 2)
 
 
-def _whole_blocks(n: int, batch_size: int | None) -> list[slice]:
-    """All of one size; the last one begins too early, and is taken for one that does not."""
-    right = _slices(n, batch_size)
-    return [slice(max(part.start - (right[0].stop - right[0].start) + part.stop - part.start, 0), part.stop)
-            for part in right]
-
-
-_slices = torch_blocks._slices
-
-
 def _mutant(name: str, item: str, architecture: str, what: str, make: Callable[[Method], Method], case: str | None,
             base: str = CONTRACTION, **options: Any) -> Mutant:
     return Mutant(f"torch.{name}", item, architecture, what, base, make, case, **options)
@@ -210,8 +200,6 @@ MUTANTS = (
     _mutant("later_parameters_dropped", "12", "MLP", "of the pieces in which parameters are added up, the first one",
             patched(attribute(torch_blocks, "_product", _first_piece)), None,
             check="test_more_parameters_and_outputs"),
-    _mutant("padded_block", "12", "ConvNet", "the last block is filled up with the example before it",
-            patched(attribute(torch_blocks, "_slices", _whole_blocks)), "conv_stride", check="test_batch_size"),
     _mutant("cosine", "15", "MLP", "each parameter's gradient is normalised first", patched(_contraction(_normalised)),
             "mlp_tanh_ntk"),
     _mutant("cosine_of_all", "15", "ConvNet", "each gradient is normalised first",

@@ -202,15 +202,15 @@ MUTANTS = (
     _mutant("ntk_bias_scale", "17", "MLP", "the biases are not scaled by b_std in the NTK parameterization",
             attribute(torch_networks, "bias_scale", lambda network: 1.0), "mlp_tanh_ntk"),
     _mutant("tanh_gelu", "17", "MLP", "GELU in its tanh approximation",
-            entry(torch_networks.ACTIVATIONS, "gelu", lambda: nn.GELU("tanh")), "mlp_gelu"),  # type: ignore[arg-type]
+            entry(torch_networks.ACTIVATIONS, "gelu", lambda: nn.GELU("tanh")), "mlp_gelu"),
     _mutant("tanh_gelu_in_float32", "17", "transformer", "GELU in its tanh approximation, seen in float32 too",
-            entry(torch_networks.ACTIVATIONS, "gelu", lambda: nn.GELU("tanh")),  # type: ignore[arg-type]
+            entry(torch_networks.ACTIVATIONS, "gelu", lambda: nn.GELU("tanh")),
             "transformer", symmetric=True, dtype="float32"),
     _mutant("relu6", "", "MLP", "ReLU6 for ReLU",
             entry(torch_networks.ACTIVATIONS, "relu", lambda: nn.ReLU6()), None,
-            check="test_as_many_examples_in_x2"),  # type: ignore[arg-type]
+            check="test_as_many_examples_in_x2"),
     _mutant("leaky_relu", "17", "MLP", "ReLU with a slope of 1e-6 below 0",
-            entry(torch_networks.ACTIVATIONS, "relu", lambda: nn.LeakyReLU(1e-6)),  # type: ignore[arg-type]
+            entry(torch_networks.ACTIVATIONS, "relu", lambda: nn.LeakyReLU(1e-6)),
             "mlp_relu"),
     _mutant("batch_norm_training", "19", "residual ConvNet", "BatchNorm normalises with the statistics of the batch",
             _forward(layers.BatchNorm, _training_norm), "residual_batch_norm", LOOP),

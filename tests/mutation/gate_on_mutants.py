@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import pytest
 
-from impls import load
+from impls import Method, load
+from reference.cases import names
 from tests.mutants import explicit_mutants, layerwise_mutants, numpy_mutants
 from tests.mutants.hold import GateTest, death, gate_tests, outcome
-from tests.mutants.mutant import Mutant
-from tests.planted.correct import CORRECT
-from tests.planted.stochastic import RIGHT
+from tests.mutants.mutant import Mutant, base_method
 
 MUTANTS = (*numpy_mutants.MUTANTS, *explicit_mutants.MUTANTS, *layerwise_mutants.MUTANTS)
+DENSE_CASES = tuple(name for name in names() if name.startswith(("mlp", "linear")))
 FEW_CASES = ("linear", "mlp_gelu", "mlp_tanh_ntk", "residual_batch_norm", "transformer", None)
 
 
@@ -29,15 +29,21 @@ def test_it_dies_where_expected(mutant: Mutant) -> None:
     assert (None if died.error is None else type(died.error)) is mutant.raises
 
 
-@pytest.mark.parametrize("test", [test for method in (CORRECT, RIGHT) for test in gate_tests(method)
-                                  if test.case in FEW_CASES], ids=lambda test: f"{test.name}-{test.where}")
+def quick_tests(method: Method, cases: tuple[str | None, ...]) -> list[GateTest]:
+    """Without those on random networks, which take seconds, and on a user's model, which these methods do not take."""
+    return [test for test in gate_tests(method)
+            if test.case in cases and not test.name.startswith(("test_laws", "test_a_model"))]
+
+
+@pytest.mark.parametrize("test", [test for name in ("planted.correct", "planted.right_projections")
+                                  for test in quick_tests(base_method(name), FEW_CASES)],
+                         ids=lambda test: f"{test.name}-{test.where}")
 def test_the_right_pass(test: GateTest) -> None:
     method = test.arguments["selection"].impl
     assert outcome(test, method) == "passed"
 
 
-@pytest.mark.parametrize("test", [test for test in gate_tests(load("explicit_mlp"))
-                                  if test.case is None or test.case.startswith(("mlp", "linear"))],
+@pytest.mark.parametrize("test", quick_tests(load("explicit_mlp"), (None, *DENSE_CASES)),
                          ids=lambda test: f"{test.name}-{test.where}")
 def test_the_closed_form(test: GateTest) -> None:
     assert outcome(test, load("explicit_mlp")) == "passed"
