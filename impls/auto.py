@@ -19,8 +19,8 @@ from impls.runtime import free_memory
 from reference import Case, InputError, Request
 
 # Another method has to be predicted this many times faster than the structured engine, whose predictions are the
-# surest: off by 1.1 to 1.2 × in the median and 2.2 × at worst on the cases of `bench.auto_cases`, the others' by up to
-# 7 ×.
+# surest: off by 1.16 × in the median on the cases that they were fitted to, the others' by up to 1.43 ×
+# (`costs.FACTORS`).
 MARGIN = 1.1
 
 # Of the memory that is free, what may be used: predictions are not exact, and others allocate too.

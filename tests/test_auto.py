@@ -16,7 +16,7 @@ pytest.importorskip("equinox", reason="the JAX half is not installed")
 pytest.importorskip("torch", reason="the PyTorch half is not installed")
 
 import impls
-from impls import MethodNotInstalled, auto, calibration, costs, ntk
+from impls import MethodNotInstalled, auto, calibration, costs, ntk, registry
 from impls.calibration import Rates
 from impls.costs import FACTORS, Facts
 from impls.protocol import Framework
@@ -176,8 +176,8 @@ def test_free_memory_is_the_limit_where_none_is_given(monkeypatch: pytest.Monkey
 
 def test_the_methods_stay_unloaded_until_one_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
-    original = impls.registry.load
-    monkeypatch.setattr(impls.registry, "load", lambda name: (loaded.append(name), original(name))[1])
+    original = registry.load
+    monkeypatch.setattr(registry, "load", lambda name: (loaded.append(name), original(name))[1])
     monkeypatch.setattr(calibration, "rates", lambda *_: RATES)
     auto.candidates(own(mlp(), "jax"), Request(), None)
     assert set(loaded) == {"structured_jax"}
