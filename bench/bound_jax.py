@@ -25,16 +25,17 @@ class Bound:
     def prepare(self, case: Case, request: Request) -> Callable[[], jax.Array]:
         f, params, x1, x2 = functional(case, request)
         gemms = products(METHODS[0].engine(f, params, x1, x2, request).plan)
-        shapes = {shape for g in gemms for shape in ((g.batch, g.m, g.k), (g.batch, g.k, g.n))}
+        names = {name for gemm in gemms for name in gemm.operands}
         with precision(request.dtype):
-            arrays = {shape: jnp.ones(shape, request.dtype, device=device(request.device)) for shape in shapes}
+            arrays = {name: jnp.ones(name[2:], request.dtype, device=device(request.device)) for name in names}
         multiply = jax.jit(jnp.matmul)
 
         def run() -> jax.Array:
             last = x1
             with precision(request.dtype):
-                for g in gemms:
-                    last = jax.block_until_ready(multiply(arrays[g.batch, g.m, g.k], arrays[g.batch, g.k, g.n]))
+                for gemm in gemms:
+                    left, right = gemm.operands
+                    last = jax.block_until_ready(multiply(arrays[left], arrays[right]))
             return last
 
         return run

@@ -25,14 +25,15 @@ class Bound:
     def prepare(self, case: Case, request: Request) -> Callable[[], Tensor]:
         f, params, x1, x2 = functional(case, request)
         gemms = products(METHODS[0].engine(f, params, x1, x2, request).plan)
-        shapes = {shape for g in gemms for shape in ((g.batch, g.m, g.k), (g.batch, g.k, g.n))}
-        arrays = {shape: torch.ones(shape, dtype=DTYPES[request.dtype], device=x1.device) for shape in shapes}
+        names = {name for gemm in gemms for name in gemm.operands}
+        arrays = {name: torch.ones(name[2:], dtype=DTYPES[request.dtype], device=x1.device) for name in names}
 
         def run() -> Tensor:
             last = x1
             with torch.no_grad(), precision(request.dtype):
-                for g in gemms:
-                    last = torch.matmul(arrays[g.batch, g.m, g.k], arrays[g.batch, g.k, g.n])
+                for gemm in gemms:
+                    left, right = gemm.operands
+                    last = torch.matmul(arrays[left], arrays[right])
             return last
 
         return run

@@ -15,7 +15,7 @@ from itertools import pairwise
 from impls.structured.planner import Plan, Product, Step, Task, Way
 
 LARGEST = 1 << 20
-"""Numbers in one matrix: what is larger is made by several calls, each of which finds its operands in the caches."""
+"""Numbers in one matrix: what is larger is made by several calls on the same operands, which stay in the caches."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,13 @@ class Gemm:
     k: int
     n: int
     batch: int = 1
+    place: int = 0
+    """Which product this is a piece of: each has operands of its own, as each layer has its own weight."""
+
+    @property
+    def operands(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Names of the two: the place and the shape."""
+        return (self.place, 0, self.batch, self.m, self.k), (self.place, 1, self.batch, self.k, self.n)
 
     @property
     def flops(self) -> int:
@@ -35,7 +42,7 @@ class Gemm:
 def products(plan: Plan) -> list[Gemm]:
     """All of them, in pieces of which none has a matrix of more than `LARGEST` numbers (where m and batch allow)."""
     whole = [*_passes(plan), *(gemm for step in plan.steps for gemm in _contraction(step, plan.task))]
-    return [piece for gemm in whole for piece in _pieces(gemm)]
+    return [piece for place, gemm in enumerate(whole) for piece in _pieces(gemm, place)]
 
 
 def _passes(plan: Plan) -> Iterator[Gemm]:
@@ -87,10 +94,10 @@ def _inner(n1: int, n2: int, size: int, task: Task) -> Gemm:
     return Gemm(n1, size, n2, O) if task.outputs == "diagonal" else Gemm(n1, O * size, n2)
 
 
-def _pieces(gemm: Gemm) -> Iterator[Gemm]:
+def _pieces(gemm: Gemm, place: int) -> Iterator[Gemm]:
     widest = max(gemm.k, gemm.n)
     rows = max(1, min(gemm.m, LARGEST // widest))
     batch = max(1, min(gemm.batch, LARGEST // max(rows * widest, gemm.k * gemm.n)))
     for start, stop in pairwise([*range(0, gemm.batch, batch), gemm.batch]):
         for top, bottom in pairwise([*range(0, gemm.m, rows), gemm.m]):
-            yield Gemm(bottom - top, gemm.k, gemm.n, stop - start)
+            yield Gemm(bottom - top, gemm.k, gemm.n, stop - start, place)
