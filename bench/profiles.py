@@ -54,7 +54,7 @@ PROFILES = {
     "fixtures": Profile("the small shared cases, each against its proved kernel: minutes", widths=(), channels=(),
                         n_outputs=(), batch=(), outputs=("full",), dtypes=("float32",), replicates=1, steady_s=0.2,
                         time_limit_s=60, fixtures=True),
-    "engines": Profile("the structured engines beside all other exact methods and the matrix-product bound, in turn: "
+    "engines": Profile("the structured engines beside the other exact methods and the matrix-product bound, in turn: "
                        "half an hour", widths=(), channels=(), n_outputs=(), batch=(), outputs=("full",),
                        dtypes=("float32",), replicates=5, steady_s=0.5, time_limit_s=30, engines=True),
 }
