@@ -23,7 +23,8 @@ class Estimator:
     def __init__(self, f: Batched, params: Any, *, outputs: Outputs, proj_dim: int, distribution: str,
                  batch_size: int | None) -> None:
         leaves, self.structure = jax.tree.flatten(params)
-        self.f, self.outputs, self.batch_size = f, outputs, batch_size
+        self.f, self.batch_size = f, batch_size
+        self.outputs: Outputs = outputs
         self.draw = DRAWS[distribution]
         self.layout: Layout = layout(proj_dim, [leaf.shape for leaf in leaves])
         # Blocks of one size are compiled once.

@@ -26,7 +26,8 @@ class Estimator:
 
     def __init__(self, f: Forward, params: Params, *, outputs: Outputs, proj_dim: int, distribution: str,
                  batch_size: int | None) -> None:
-        self.f, self.outputs, self.batch_size = f, outputs, batch_size
+        self.f, self.batch_size = f, batch_size
+        self.outputs: Outputs = outputs
         self.draw: Callable[..., Tensor] = torch.randn if distribution == "gaussian" else _signs
         self.layout: Layout = layout(proj_dim, [tuple(p.shape) for p in params.values()])
 

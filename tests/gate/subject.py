@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from impls import Method, unsupported
+from impls import Array, Method, unsupported
+from impls.arrays import to_numpy
 from reference import Case, Expected, Request, check_form, float64_expected, normalised, tolerance
 from reference.case import Device
 from tests.gate.checks import prepare
@@ -80,6 +82,15 @@ class Subject:
             raise NotHeld(reason)
         return prepare(self.method, case, request)()
 
+    def components(self) -> tuple[dict[str, np.ndarray], list[str]]:
+        """The share of each parameter in K(U), and the names that are due: the case's, or those of its framework."""
+        method: Any = self.method
+        if not hasattr(method, "kernel"):  # the method knows no functions, only cases
+            return _arrays(method.components(self.case, self.request)), list(self.case.params)
+        support = importlib.import_module(f"impls.{method.framework}_support")
+        f, params, x1, x2 = support.functional(self.case, self.request)
+        return _arrays(method.components(f, params, x1, x2, self.request)), list(params)
+
     def fault(self, kernel: np.ndarray, due: Expected, **changes: Any) -> str:
         """Why `kernel` is not `due`, what follows from K(U); held to as exact kernels are."""
         request = replace(self.request, **changes)
@@ -93,6 +104,10 @@ class Subject:
             f"error {errors[worst]:.3g} > {limit:.3g} at {worst}: {kernel[worst]:.9g} where "
             f"{due.outputs(request.outputs)[worst]:.9g} is due; {int((errors > limit).sum())} of {errors.size} "
             "entries are wrong")
+
+
+def _arrays(shares: Mapping[str, Array]) -> dict[str, np.ndarray]:
+    return {name: to_numpy(share) for name, share in shares.items()}
 
 
 def part(full: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Expected:
