@@ -38,7 +38,7 @@ def broken(method: Method, random: RandomNetwork) -> dict[str, str]:
 @pytest.mark.parametrize(("name", "random", "laws"), [
     ("VALUE", NTK, {"value", "other parameters"}),
     ("SYMMETRY", NTK, {"symmetry and positivity", "other parameters"}),
-    ("POSITIVITY", SINGULAR, {"symmetry and positivity", "value", "other parameters", "sum over parameters"}),
+    ("POSITIVITY", SINGULAR, {"symmetry and positivity", "value", "other parameters", "sum over parameters", "blocks"}),
     ("FIRST_EXAMPLE", NTK, {"permuted examples", "value", "other parameters", "blocks"}),
     ("X2_GIVEN", NTK, {"blocks"}),
     ("MORE_ROWS", NTK, {"transposition"}),
@@ -57,6 +57,8 @@ def broken(method: Method, random: RandomNetwork) -> dict[str, str]:
     ("COMPONENTS", NTK, {"sum of components"}),
     ("STALE", NTK, {"other parameters", "permuted outputs"}),
     ("TIRED", NTK, {"repetition"}),
+    ("TIRED_IN_THE_FOURTH", NTK, {"repetition"}),
+    ("SHARED_EXAMPLE", NTK, {"blocks"}),
     ("RESEEDS", NTK, {"untouched state"}),
     ("OTHER_SEED_FOR_OUTPUTS", NTK, {"diagonal", "trace"}),
     ("OTHER_SEED_FOR_BLOCKS", NTK, {"batch size"}),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import unittest
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -10,6 +12,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from hypothesis.errors import UnsatisfiedAssumption
 
 from impls import Method, unsupported
 from impls.arrays import to_numpy
@@ -87,6 +90,21 @@ def skip_unsupported(method: Method, case: Case, request: Request) -> None:
         pytest.skip(reason)
 
 
+END_A_TEST = (unittest.SkipTest, pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, SystemExit,
+              UnsatisfiedAssumption)
+"""What pytest and hypothesis take for anything but a failure, or for the end of the run: not a method's to raise."""
+
+
+@contextmanager
+def ends_no_test() -> Iterator[None]:
+    try:
+        yield
+    except END_A_TEST as error:
+        # no AssertionError, which is expected of those methods that are known to be wrong
+        raise RuntimeError(f"the method raised {type(error).__name__}: {error}; what it cannot do it says in "
+                           "`unsupported`") from error
+
+
 def prepare(method: Method, case: Case, request: Request) -> Callable[[], np.ndarray]:
     """As `method.prepare`, on a copy of the case, which the callable sees unchanged; it gives NumPy arrays.
 
@@ -94,11 +112,13 @@ def prepare(method: Method, case: Case, request: Request) -> Callable[[], np.nda
     it had been computed.
     """
     own = copied(case)
-    compute = method.prepare(own, request)
+    with ends_no_test():
+        compute = method.prepare(own, request)
     earlier: list[Any] = []  # what is alive keeps its memory
 
     def checked() -> np.ndarray:
-        given = compute()
+        with ends_no_test():
+            given = compute()
         kernel = to_numpy(given)
         assert_unchanged(own, case)
         assert address(given) not in map(address, earlier), "a second call gave the memory of an earlier one's kernel"
@@ -117,11 +137,22 @@ def address(array: Any) -> int:
 
 
 def copied(case: Case) -> Case:
-    def copies(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {name: array.copy() for name, array in arrays.items()}
+    """With arrays of its own, in the same order in memory."""
+    return with_arrays(case, lambda array: array.copy(order="K"))
 
-    return replace(case, params=copies(case.params), constants=copies(case.constants), x1=case.x1.copy(),
-                   x2=None if case.x2 is None else case.x2.copy())
+
+def in_fortran_order(case: Case) -> Case:
+    """The same case, as data that were transposed have it: the first axis varies first."""
+    return with_arrays(case, np.asfortranarray)
+
+
+def with_arrays(case: Case, change: Callable[[np.ndarray], np.ndarray]) -> Case:
+    """Parameters, constants and inputs, each changed."""
+    def changed(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: change(array) for name, array in arrays.items()}
+
+    return replace(case, params=changed(case.params), constants=changed(case.constants), x1=change(case.x1),
+                   x2=None if case.x2 is None else change(case.x2))
 
 
 def assert_unchanged(case: Case, original: Case) -> None:

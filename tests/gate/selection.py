@@ -76,5 +76,5 @@ def _load_impl(spec: str) -> Method:
         return load_object(spec)
     except RegistryError as error:
         raise pytest.UsageError(str(error)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # SystemExit: a script without a guard for its main part
         raise pytest.UsageError(f"--impl {spec!r}: importing it raised {type(error).__name__}: {error}") from error

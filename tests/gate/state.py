@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import locale
 import logging
 import os
+import signal
 import sys
 import warnings
 from itertools import product
@@ -31,13 +33,31 @@ def global_state() -> dict[str, Any]:
         "gc.isenabled()": gc.isenabled(),
         "sys.getrecursionlimit()": sys.getrecursionlimit(),
         "warnings.filters": [str(part) for part in warnings.filters if part[2].__module__ == "builtins"],
+        "gc.get_threshold()": gc.get_threshold(),
+        "sys.excepthook": id(sys.excepthook),
+        "sys.getswitchinterval()": sys.getswitchinterval(),
+        "sys.path": list(sys.path),
+        "sys.stdout, sys.stderr": (id(sys.stdout), id(sys.stderr)),
         "logging.root.level": logging.root.level,
+        "logging.root.handlers": [id(handler) for handler in logging.root.handlers],
+        "locale.setlocale()": locale.setlocale(locale.LC_ALL),
+        "os.umask()": _umask(),
+        "signal.getsignal()": {number: id(signal.getsignal(number)) for number in signal.valid_signals()},
+        "CPUs of this process": os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None,
+        "denormal numbers": float(np.ldexp(1.0, [-1074])[0] * np.ones(1)[0]),  # 0 where they are flushed
     }
     if (jax := sys.modules.get("jax")) is not None:
         state |= {f"jax.config.{name}": getattr(jax.config, name, value) for name, value in jax.config.values.items()}
     if (torch := sys.modules.get("torch")) is not None:
         state |= _torch_state(torch)
     return state
+
+
+def _umask() -> int:
+    """It can be read only by being set."""
+    current = os.umask(0o077)
+    os.umask(current)
+    return current
 
 
 def _torch_state(torch: Any) -> dict[str, Any]:

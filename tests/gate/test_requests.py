@@ -1,7 +1,8 @@
 """What the other tests ask for in one way only, asked for in the others, on one case for each method.
 
 Blocks of all sizes with each kind of outputs and dtype, other parameters likewise, as many examples in x2 as in x1,
-some of them large, units that are exactly 0, and more parameters and outputs.
+some of them large, in another order in memory, units that are exactly 0, more parameters and outputs, and the arrays of
+one network in another.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from impls import Method, unsupported
 from reference import (
     MLP,
     Case,
+    Layered,
     Request,
     check_form,
     compare,
@@ -27,12 +29,13 @@ from reference import (
     tolerance,
 )
 from reference.case import DType, Outputs
-from tests.gate.checks import cases_for, moved, prepare, skip_unsupported
+from reference.layers import Dense, FourierFeatures
+from tests.gate.checks import cases_for, in_fortran_order, moved, prepare, skip_unsupported
 from tests.gate.selection import Selection
 from tests.gate.test_independence import plain_request, tape_value
 
-N_MANY = 9
-"""Examples in x1 and in x2: more than in any stored case, and than a block of 8."""
+N_MANY = 35
+"""Examples in x1 and in x2: more than in any stored case, and than a block of 32, and a multiple of no power of 2."""
 
 MORE = MLP((140, 120, 33), "tanh")
 """16,800 parameters in the first layer, and 33 outputs: beyond blocks of 2¹⁴ and of 32."""
@@ -44,10 +47,14 @@ LARGE = 16.0
 HALF_AT_0 = tuple(f"neural_tangents.{name}" for name in (
     "jacobian_contraction", "ntk_vector_products", "structured_derivatives", "auto"))
 
-# Blocks of one example, blocks with a smaller last one, and a block that is larger than x1 and x2.
-SIZES = (1, 2, 1000)
-REQUESTS = [(outputs, dtype, SIZES[(i + j) % 3], (i + j) % 2 == 1)
+SATURATING = 256.0
+"""Factor of every third example in `with_same_parameters`: exp of some unit's input is beyond the largest float32."""
+
+# Each kind of outputs and dtype with blocks of one example or of two, a smaller last one or not, and once with a block
+# that is larger than x1 and x2.
+REQUESTS = [(outputs, dtype, 1 + (i + j) % 2, (i + j) % 2 == 1)
             for (i, outputs), (j, dtype) in product(enumerate(get_args(Outputs)), enumerate(get_args(DType)))]
+REQUESTS.append(("diagonal", "float64", 1000, False))
 
 
 @pytest.mark.parametrize(("outputs", "dtype", "batch_size", "symmetric"), REQUESTS)
@@ -66,7 +73,7 @@ def test_blocks_then_other_parameters(method: Method, outputs: Outputs, dtype: D
 def test_as_many_examples_in_x2(method: Method, selection: Selection) -> None:
     """x2 of the shape of x1 is not x1. Where there is no exact truth, K(x1, x2)[n, m, a, b] = K(x2, x1)[m, n, b, a]."""
     request = plain_request(method, selection)
-    case = with_many_examples(some_case(method, request))
+    case = in_fortran_order(with_many_examples(some_case(method, request), N_MANY))
     own = None
     if method.kind != "exact":
         assert case.x2 is not None
@@ -96,6 +103,26 @@ def test_more_parameters_and_outputs(exact_method: Method, selection: Selection)
     assert not reason, f"widths {MORE.widths}: {reason}"
 
 
+@pytest.mark.parametrize("what", ["activation", "constants"])
+def test_same_parameters_in_another_network(exact_method: Method, what: str, selection: Selection) -> None:
+    """After one network, another with the same parameters and inputs has its own kernel."""
+    request = replace(plain_request(exact_method, selection), dtype="float32")
+    for case in with_same_parameters(what):
+        skip_unsupported(exact_method, case, request)
+        reason = fault(None, prepare(exact_method, case, request)(), case, request)
+        assert not reason, f"{case.network}: {reason}"
+
+
+def with_same_parameters(what: str) -> tuple[Case, Case]:
+    """Two networks, the first of activations that saturate; or two values of what is not trained."""
+    if what == "constants":
+        case = random_case(what, Layered((2,), (FourierFeatures("features", 3, std=2.0), Dense("head", 3))), 2, 1)
+        return case, replace(case, constants={name: array / 2 for name, array in case.constants.items()})
+    case = random_case(what, MLP((3, 5, 4, 3), "gelu"), 4, 1)
+    case.x1[::3] *= SATURATING
+    return case, replace(case, network=MLP((3, 5, 4, 3), "tanh"))
+
+
 def with_units_at_0() -> Case:
     """An example of zeros, and biases of 0 for some units of the first layer."""
     case = random_case("units at 0", MLP((3, 5, 3), "relu"), 3, 2)
@@ -114,9 +141,9 @@ def some_case(method: Method, request: Request) -> Case:
     pytest.skip(f"{method.name} supports no case with batch_size={request.batch_size}")
 
 
-def with_many_examples(case: Case) -> Case:
+def with_many_examples(case: Case, n: int) -> Case:
     rng = np.random.default_rng(seed_of(f"many examples of {case.name}"))
-    x1, x2 = (round_to_float32(rng.standard_normal((N_MANY, *case.x1.shape[1:]))) for _ in range(2))
+    x1, x2 = (round_to_float32(rng.standard_normal((n, *case.x1.shape[1:]))) for _ in range(2))
     x1[::3] *= LARGE
     x2[::3] *= LARGE
     return replace(case, x1=x1, x2=x2)

@@ -19,11 +19,12 @@ from tests.gate.test_independence import plain_request, tape_value
 from tests.gate.test_requests import some_case, with_many_examples
 
 PROJ_DIM = 256
+N = 9
 
 
 def test_spread(stochastic_method: Method, selection: Selection) -> None:
     request = replace(plain_request(stochastic_method, selection), options={"proj_dim": PROJ_DIM})
-    case = with_many_examples(some_case(stochastic_method, request)).with_symmetry()
+    case = with_many_examples(some_case(stochastic_method, request), N).with_symmetry()
     ratio = spread(prepare(stochastic_method, case, request)(), tape_value(case).full)
     assert ratio <= LARGEST_SPREAD, (
         f"the square of the deviation is {ratio:.3g} times what {PROJ_DIM} independent projections give, "

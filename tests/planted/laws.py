@@ -165,18 +165,20 @@ def RESEEDS(case: Case, request: Request) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Tired:
-    """What is prepared is right once."""
+    """What is prepared is right so many times."""
 
     name: str = "planted.TIRED"
+    n_right: int = 1
     framework: Framework = "numpy"
     kind: Kind = "exact"
 
     def prepare(self, case: Case, request: Request) -> Callable[[], np.ndarray]:
         kernels = iter(range(10**6))
-        return lambda: off_where(next(kernels) > 0, case, request)
+        return lambda: off_where(next(kernels) >= self.n_right, case, request)
 
 
 TIRED: Method = Tired()
+TIRED_IN_THE_FOURTH: Method = Tired("planted.TIRED_IN_THE_FOURTH", 3)
 
 
 @dataclass(frozen=True)
@@ -254,3 +256,13 @@ RIGHT_LIMIT: Method = Limit("planted.right_limit")
 LIMIT_OF_X2: Method = Limit("planted.LIMIT_OF_X2", lambda case, _: 1.0 if case.symmetric else SLIGHTLY)
 LIMIT_OF_LARGE_INPUTS: Method = Limit("planted.LIMIT_OF_LARGE_INPUTS",
                                       lambda case, _: SLIGHTLY if getattr(case.network, "b_std", 0) > 1.9 else 1.0)
+
+
+@planted
+def SHARED_EXAMPLE(case: Case, request: Request) -> np.ndarray:
+    """Where an example of x2 is one of x1."""
+    kernel = full_kernel(case)
+    if case.x2 is not None:
+        same = [[np.array_equal(first, second) for second in case.x2] for first in case.x1]
+        kernel[np.array(same)] *= SLIGHTLY
+    return select_outputs(kernel, request.outputs).astype(request.dtype)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import unittest
 from collections.abc import Callable
 
 import numpy as np
 
 from reference import Case, Request, select_outputs
+from tests.gate.checks import with_arrays
 from tests.planted.correct import full_kernel, second_inputs
 from tests.planted.exact import planted
 
@@ -65,3 +67,60 @@ def STALE_IN_FLOAT32(case: Case, request: Request) -> np.ndarray:
     key = (case.name, case.symmetric, len(case.x1))
     kernel = _kernels.setdefault(key, full_kernel(case)) if request.dtype == "float32" else full_kernel(case)
     return select_outputs(kernel, request.outputs).astype(request.dtype)
+
+
+@planted
+def MORE_THAN_32_EXAMPLES(case: Case, request: Request) -> np.ndarray:
+    return wrong_where(lambda case, _: len(case.x1) > 32, case, request)
+
+
+@planted
+def BLOCKED_TRACE_IN_FLOAT32(case: Case, request: Request) -> np.ndarray:
+    """In several blocks only."""
+    def so(case: Case, request: Request) -> bool:
+        several = request.batch_size is not None and request.batch_size < len(case.x1)
+        return several and (request.outputs, request.dtype) == ("trace", "float32")
+
+    return wrong_where(so, case, request)
+
+
+@planted
+def MEMORY_READ_IN_C_ORDER(case: Case, request: Request) -> np.ndarray:
+    """The bytes of each array are taken in the order in which they lie."""
+    read = with_arrays(case, lambda array: np.frombuffer(array.tobytes("A"), array.dtype).reshape(array.shape))
+    return select_outputs(full_kernel(read), request.outputs).astype(request.dtype)
+
+
+@planted
+def EXP_OVERFLOWS(case: Case, request: Request) -> np.ndarray:
+    """GELU and tanh by way of exp(z), for large z infinite."""
+    kernel = full_kernel(case)
+    saturating = getattr(case.network, "activation", "") in ("gelu", "tanh")
+    if saturating and np.abs(case.x1).max() > np.log(np.finfo(request.dtype).max):
+        kernel[0] = np.nan
+    return select_outputs(kernel, request.outputs).astype(request.dtype)
+
+
+def kept(case: Case, request: Request, *key: object) -> np.ndarray:
+    """The first kernel of these parameters, these inputs and this key, for ever after."""
+    arrays = {**case.params, "x1": case.x1, "x2": second_inputs(case)}
+    whole = (key, case.symmetric, *((name, array.tobytes()) for name, array in arrays.items()))
+    kernel = _kernels[whole] if whole in _kernels else _kernels.setdefault(whole, full_kernel(case))
+    return select_outputs(kernel, request.outputs).astype(request.dtype)
+
+
+@planted
+def STALE_CONSTANTS(case: Case, request: Request) -> np.ndarray:
+    return kept(case, request, case.network)
+
+
+@planted
+def STALE_NETWORK(case: Case, request: Request) -> np.ndarray:
+    return kept(case, request, *(array.tobytes() for array in case.constants.values()))
+
+
+@planted
+def SKIPS_HARD_CASES(case: Case, request: Request) -> np.ndarray:
+    if case.network.n_outputs > 30:
+        raise unittest.SkipTest("hard")
+    return wrong_where(lambda *_: False, case, request)
