@@ -140,18 +140,18 @@ def _jax_workloads(device: Device, dtype: DType) -> tuple[Callable[[], Any], ...
     import jax.numpy as jnp
     import numpy as np
 
-    from impls import jax_support
+    from impls import jax_support, xla
 
     where = jax_support.device(device)
 
     def ready(compute: Callable[..., Any], *shapes: tuple[int, ...]) -> Callable[[], None]:
         with jax_support.precision(dtype):
             arrays = [jax.device_put(np.ones(shape, dtype), where) for shape in shapes]
-        compiled = jax.jit(compute)
+        program = xla.compiled(compute)
 
         def run() -> None:
             with jax_support.precision(dtype):
-                compiled(*arrays).block_until_ready()
+                program(*arrays).block_until_ready()
         return run
 
     def convolve(x: Any, w: Any) -> Any:

@@ -22,6 +22,7 @@ from impls.jax_contraction import Jacobian, contract, contract_each
 from impls.jax_support import Batched, flat_outputs, precision, unsupported_network
 from impls.options import check_options
 from impls.protocol import Framework, Kind
+from impls.xla import compiled
 from reference import Case, Request
 
 
@@ -55,7 +56,7 @@ class Exact:
                            part=partial(_jacobian, f, params))
 
 
-@eqx.filter_jit
+@partial(compiled, jit=eqx.filter_jit)
 def _jacobian(f: Batched, params: Any, x: jax.Array) -> Jacobian:
     """∂f/∂θ for each example on its own, (N, O, …) for each parameter."""
 
@@ -68,7 +69,7 @@ def _jacobian(f: Batched, params: Any, x: jax.Array) -> Jacobian:
     return jax.vmap(derivative(one), in_axes=(None, 0))(params, x)
 
 
-_contract = jax.jit(contract, static_argnames="outputs")
-_contract_each = jax.jit(contract_each, static_argnames="outputs")
+_contract = compiled(contract, static_argnames="outputs")
+_contract_each = compiled(contract_each, static_argnames="outputs")
 
 METHODS = (Exact(),)

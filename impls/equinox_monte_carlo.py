@@ -24,6 +24,7 @@ from impls.jax_contraction import contract
 from impls.jax_support import Batched, flat_outputs, precision, unsupported_network
 from impls.options import check_options
 from impls.protocol import Framework, Kind
+from impls.xla import compiled
 from reference import Case, InputError, Request
 from reference.case import Outputs
 
@@ -71,7 +72,7 @@ class MonteCarlo:
         return proj_dim, distribution
 
 
-@eqx.filter_jit
+@partial(compiled, jit=eqx.filter_jit)
 def _estimate(f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, key: jax.Array, proj_dim: int,
               distribution: str, batch_size: int | None, outputs: Outputs) -> jax.Array:
     draw = partial(_draw, params, key, DISTRIBUTIONS[distribution])

@@ -21,19 +21,19 @@ Params = Mapping[str, jax.Array]
 
 def forward(network: Network, constants: Params) -> Callable[[Params, jax.Array], jax.Array]:
     """The network as ``f(params, x)``; raises `TypeError` for a description that is not of the reference."""
-    if isinstance(network, Layered):
-        return Partial(_layered_function(network), constants)  # the constants are arguments, not compiled in
-    if isinstance(network, MLP):
-        return lambda params, x: _dense_layers(network, params, x, network.n_layers)
-    if isinstance(network, ConvNet):
-        return lambda params, x: _conv_net(network, params, x)
-    raise TypeError(f"plain JAX builds MLP, ConvNet and Layered, got {type(network).__name__}")
+    return Partial(forward_of(network), constants)  # the constants are arguments, not compiled in
 
 
 @cache
-def _layered_function(network: Layered) -> Callable[[Params, Params, jax.Array], jax.Array]:
-    """One function for each network, so that it is compiled once for its shapes."""
-    return lambda constants, params, x: through(network.layers, {**constants, **params}, x)
+def forward_of(network: Network) -> Callable[[Params, Params, jax.Array], jax.Array]:
+    """``f(constants, params, x)``: one function for each network, so that it is compiled once for its shapes."""
+    if isinstance(network, Layered):
+        return lambda constants, params, x: through(network.layers, {**constants, **params}, x)
+    if isinstance(network, MLP):
+        return lambda constants, params, x: _dense_layers(network, params, x, network.n_layers)
+    if isinstance(network, ConvNet):
+        return lambda constants, params, x: _conv_net(network, params, x)
+    raise TypeError(f"plain JAX builds MLP, ConvNet and Layered, got {type(network).__name__}")
 
 
 def _conv_net(network: ConvNet, params: Params, x: jax.Array) -> jax.Array:

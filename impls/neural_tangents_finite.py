@@ -31,6 +31,7 @@ from impls.jax_support import (
 from impls.neural_tangents_compat import load
 from impls.options import check_options
 from impls.protocol import Framework, Kind
+from impls.xla import compiled
 from reference import MLP, Case, ConvNet, Request
 from reference.case import Outputs
 
@@ -81,7 +82,7 @@ class Finite:
                 for i, (name, leaf) in enumerate(zip(leaf_names(params), jax.tree.leaves(params), strict=True))}
 
 
-@partial(jax.jit, static_argnames=("static", "implementation", "outputs"))
+@partial(compiled, static_argnames=("static", "implementation", "outputs"))
 def _block(arrays: list[Any], params: Any, x1: jax.Array, x2: jax.Array | None, *, static: Any, implementation: Any,
            outputs: Outputs) -> jax.Array:
     f = _join(arrays, static)

@@ -21,6 +21,7 @@ from impls.jax_blocks import blocked
 from impls.jax_support import precision
 from impls.options import check_options
 from impls.protocol import Framework, Kind
+from impls.xla import compiled
 from reference import MLP, Case, ConvNet, Layered, Request
 
 
@@ -53,7 +54,7 @@ class Infinite:
         check_options(self.name, request, {})
         _, _, kernel_fn = stax_networks.layers(network)
 
-        @jax.jit
+        @compiled
         def block(x1: jax.Array, x2: jax.Array | None) -> jax.Array:
             return _with_outputs(kernel_fn(x1, x2, "ntk"), network.n_outputs, request)
 

@@ -8,6 +8,7 @@ after it has its inputs permuted. The parameters are the reference's own in anot
 from __future__ import annotations
 
 import math
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -56,8 +57,9 @@ def _place(tree: Any, request: Request) -> Any:
         return place(tree, request)
 
 
+@cache
 def layers(network: MLP | ConvNet) -> Layer:
-    """The network as stax's triple (init_fn, apply_fn, kernel_fn)."""
+    """The network as stax's triple (init_fn, apply_fn, kernel_fn): one for each, compiled once for its shapes."""
     convolutional = _conv_layers(network) if isinstance(network, ConvNet) else []
     return stax.serial(*convolutional, *_dense_layers(network))
 

@@ -19,7 +19,7 @@ from impls.protocol import Framework, Kind
 from impls.structured.explain import explain
 from impls.structured.jax_batches import Batches
 from impls.structured.jax_engine import Engine
-from impls.structured.jax_kept import kept_engine
+from impls.structured.jax_kept import kept
 from reference import Case, Request
 
 OPTIONS = {"memory_limit": None, "explain": False}
@@ -81,8 +81,8 @@ class Structured:
         """What `kernel` runs; to be kept by those who need kernels of one network at many parameters."""
         options = check_options(self.name, request, OPTIONS)
         with precision(request.dtype):
-            engine = kept_engine(f, params, x1, x2, outputs=request.outputs, batch_size=request.batch_size,
-                                 memory_limit=options["memory_limit"], apart=apart)
+            engine = kept(Engine, f, params, x1, x2, outputs=request.outputs, batch_size=request.batch_size,
+                          memory_limit=options["memory_limit"], apart=apart)
         if options["explain"]:
             print(explain(engine.plan))
         return engine

@@ -16,6 +16,7 @@ import jax
 
 from impls.jax_support import Batched, functional, precision, unsupported_network
 from impls.protocol import Framework, Kind
+from impls.structured.jax_kept import kept
 from impls.structured.jax_monte_carlo import Estimator
 from impls.structured.projections import options
 from reference import Case, Request
@@ -53,8 +54,8 @@ class MonteCarlo:
 
     def _estimator(self, f: Batched, params: Any, request: Request) -> Estimator:
         proj_dim, distribution = options(self.name, request)
-        return Estimator(f, params, outputs=request.outputs, proj_dim=proj_dim, distribution=distribution,
-                         batch_size=request.batch_size)
+        return kept(Estimator, f, params, outputs=request.outputs, proj_dim=proj_dim, distribution=distribution,
+                    batch_size=request.batch_size)
 
 
 METHODS = (MonteCarlo(),)

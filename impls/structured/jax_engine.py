@@ -16,6 +16,7 @@ from impls.structured.jax_contract import SUM, contract
 from impls.structured.jax_factors import Arrays, Factors
 from impls.structured.jax_panels import Kernels, Pieces, Slices, fill, write
 from impls.structured.jax_trace import Program, Value, trace
+from impls.xla import compiled
 
 
 class Engine:
@@ -41,7 +42,7 @@ class Engine:
         self.plan = planner.plan(task, self.analysis.parameters)
         self.factors = Factors(self.analysis, self.plan, self.dtype, join=not apart)
         # Two functions: what XLA compiles as one it fuses as one, and computes a factor anew for every slice of it.
-        self.passes, self.contraction = jax.jit(self._passes), jax.jit(self._contraction)
+        self.passes, self.contraction = compiled(self._passes), compiled(self._contraction)
 
     def __call__(self, params: Any, x1: Any, x2: Any | None) -> jax.Array:
         """The kernel, laid out as the request's outputs say."""

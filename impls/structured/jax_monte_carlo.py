@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from impls.jax_contraction import contract
 from impls.jax_support import Batched, flat_outputs
 from impls.structured.projections import Layout, layout, matrix
+from impls.xla import compiled
 from reference.case import Outputs
 
 DRAWS = {"gaussian": jax.random.normal, "rademacher": jax.random.rademacher}
@@ -28,7 +29,7 @@ class Estimator:
         self.draw = DRAWS[distribution]
         self.layout: Layout = layout(proj_dim, [leaf.shape for leaf in leaves])
         # Blocks of one size are compiled once.
-        self.push, self.contract = jax.jit(self._push), jax.jit(self._contract)
+        self.push, self.contract = compiled(self._push), compiled(self._contract)
 
     def __call__(self, params: Any, x1: jax.Array, x2: jax.Array | None, seed: int) -> jax.Array:
         """The same seed means the same directions, for any examples."""

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from impls.xla import compiled
+
 if TYPE_CHECKING:
     from impls.structured.jax_engine import Engine
 
@@ -76,7 +78,7 @@ def fill(engine: Engine, leaves: list[Any], rows: Panels, columns: Panels | None
     return kernels
 
 
-@partial(jax.jit, donate_argnums=0, static_argnames="mirrored")
+@partial(compiled, donate_argnums=0, static_argnames="mirrored")
 def _write(kernels: Kernels, block: Kernels, i: Any, j: Any, *, mirrored: bool) -> Kernels:
     return {key: write(kernels[key], values, i, j, mirrored=mirrored) for key, values in block.items()}
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,30 +14,20 @@ from jax import lax
 
 from impls import equinox_layers, equinox_networks, jax_layers, jax_networks, stax_networks
 from reference import layers
-from tests.mutants.mutant import Mutant, Patch, attribute, described_as, entry, layer, patched, together
+from tests.mutants.mutant import Mutant, Patch, attribute, described_as, entry, layer, patched
 
 NT, NT_PRODUCTS, NT_STRUCTURED, ENGINE, EQUINOX = (
     "neural_tangents.jacobian_contraction", "neural_tangents.ntk_vector_products",
     "neural_tangents.structured_derivatives", "structured_jax", "equinox.exact")
 
 
-@contextmanager
-def _traced_anew() -> Iterator[None]:
-    """The function of a network is kept, and with it what JAX compiled: neither may outlive the patch."""
-    jax_networks._layered_function.cache_clear()
-    try:
-        yield
-    finally:
-        jax_networks._layered_function.cache_clear()
-
-
 def _plain(kind: type, apply: Callable[..., jax.Array]) -> Patch:
     """``apply(original, layer, arrays, x)`` for one kind of layer in plain JAX."""
-    return lambda: together((layer(jax_layers.apply, kind, apply), _traced_anew))
+    return layer(jax_layers.apply, kind, apply)
 
 
 def _plain_described(kind: type, **changes: Any) -> Patch:
-    return lambda: together((described_as(jax_layers.apply, kind, lambda one: replace(one, **changes)), _traced_anew))
+    return described_as(jax_layers.apply, kind, lambda one: replace(one, **changes))
 
 
 def _equinox(kind: type, build: Callable[..., Any]) -> Patch:
@@ -52,7 +41,7 @@ def _equinox_described(kind: type, **changes: Any) -> Patch:
 
 def _activation(name: str, function: Callable[[jax.Array], jax.Array]) -> Patch:
     """In both builds, and in those of MLP and ConvNet."""
-    return lambda: together((entry(jax_layers.ACTIVATIONS, name, function), _traced_anew))
+    return entry(jax_layers.ACTIVATIONS, name, function)
 
 
 def _with_slope(function: Callable[[jax.Array], jax.Array],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -110,7 +111,7 @@ class Patched:
         return unsupported(self.base, case, request)
 
     def prepare(self, case: Case, request: Request) -> Callable[[], Array]:
-        with self.patch():
+        with _built_anew(), self.patch():
             compute = self.base.prepare(case, request)
 
         def patched() -> Array:
@@ -120,8 +121,24 @@ class Patched:
         return patched
 
     def kernel(self, *args: Any) -> Array:
-        with self.patch():
+        with _built_anew(), self.patch():
             return self.base.kernel(*args)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _built_anew() -> Iterator[None]:
+    """The functions of JAX's networks are kept, and with them what was compiled: neither may outlive a patch."""
+    kept = [getattr(sys.modules[module], name) for module, name in KEPT_BUILDS if module in sys.modules]
+    for build in kept:
+        build.cache_clear()
+    try:
+        yield
+    finally:
+        for build in kept:
+            build.cache_clear()
+
+
+KEPT_BUILDS = (("impls.jax_networks", "forward_of"), ("impls.stax_networks", "layers"))
 
 
 @dataclass(frozen=True)
