@@ -88,7 +88,10 @@ class _Watch:
         deadline = time.monotonic() + self._limits.time_s
         inside = _ps(self._process.pid)
         while True:
-            if wait([self._receiver], timeout=POLL_S):
+            ready = wait([self._receiver, self._process.sentinel], timeout=POLL_S)
+            if ready:
+                if not self._receiver.poll():  # dead without a word; a child of its own may hold the pipe open
+                    return self._died()
                 try:
                     message = self._receiver.recv()
                 except (EOFError, OSError):  # the other end is gone, perhaps in the middle of a message
@@ -144,8 +147,15 @@ def _end(process: BaseProcess) -> None:
 
 
 def _with_log(outcome: Outcome, log: Path) -> Outcome:
-    text = printable(log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:]) if log.exists() else ""
+    text = printable(_tail(log)) if log.exists() else ""
     return Outcome(outcome.status, outcome.reason, outcome.answer, outcome.measured, text)
+
+
+def _tail(log: Path) -> str:
+    """Its last characters; a log may be larger than the memory."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 4 * _LOG_TAIL))  # a character of UTF-8 has at most 4 bytes
+        return file.read(4 * _LOG_TAIL).decode("utf-8", errors="replace")[-_LOG_TAIL:]
 
 
 def _server_variables(modules: Sequence[str], threads: int, device: str) -> dict[str, str]:

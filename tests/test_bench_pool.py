@@ -49,6 +49,12 @@ def leave_a_child(send):
     child = os.fork()
     if child == 0: time.sleep(60); os._exit(0)
     return child
+def die_and_leave_a_child(send):
+    if os.fork() == 0: time.sleep(60)
+    os._exit(4)
+def flood(send):
+    for _ in range(20): os.write(2, b"\\xff" * MIB)
+    raise ValueError("that was all \u2603")
 def is_alive(send, pid):
     for _ in range(100):
         try: state = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0]
@@ -86,7 +92,8 @@ if __name__ == "__main__":
     }
     if "torch" in frameworks: runs["torch_threads"] = (limits, torch_threads)
     if "jax" in frameworks: runs["xla_threads"] = (limits, xla_threads)
-    runs |= {task.__name__: (limits, task) for task in (speak_oddly, be_mute, leave_a_child)}
+    runs |= {task.__name__: (limits, task) for task in (speak_oddly, be_mute, leave_a_child, die_and_leave_a_child,
+                                                            flood)}
     before = dict(os.environ)
     outcomes = {name: dataclasses.asdict(pool.run(*run)) for name, run in runs.items()}
     outcomes["child"] = dataclasses.asdict(pool.run(limits, is_alive, outcomes["leave_a_child"]["answer"]))
@@ -161,6 +168,16 @@ def test_a_message_that_cannot_be_written_or_had_is_reported_all_the_same(outcom
 def test_what_a_task_started_ends_with_it(outcomes: dict[str, dict[str, Any]]) -> None:
     assert outcomes["leave_a_child"]["status"] == "ok"
     assert outcomes["child"]["answer"] is False
+
+
+def test_a_death_is_seen_though_a_child_holds_the_pipe(outcomes: dict[str, dict[str, Any]]) -> None:
+    dead = outcomes["die_and_leave_a_child"]
+    assert (dead["status"], dead["reason"]) == ("crash", "the process ended with exit code 4, in phase: start")
+
+
+def test_of_much_output_the_end_is_kept(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert len(outcomes["flood"]["stderr"]) <= 8000
+    assert "that was all ☃" in outcomes["flood"]["stderr"]
 
 
 def test_unusable_input_is_refused(outcomes: dict[str, dict[str, Any]]) -> None:

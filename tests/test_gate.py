@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 from tests.gate.checks import checks
 from tests.gate.known_wrong import KnownWrong
 from tests.gate.selection import Selection
+from tests.gate.state import global_state
 from tests.gate.summary import GateSummary
 
 pytest_plugins = ["pytester"]
@@ -139,6 +143,51 @@ def test_an_impl_that_raises_on_import_is_a_usage_error(pytester: pytest.Pyteste
     result = pytester.runpytest_inprocess(GATE, "--impl", "broken.py:METHOD")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--impl *ZeroDivisionError*"])
+
+
+def test_an_impl_that_exits_on_import_is_a_usage_error(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(script="raise SystemExit(0)")
+    result = pytester.runpytest_inprocess(GATE, "--impl", "script.py:METHOD")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--impl *SystemExit*"])
+
+
+@pytest.mark.parametrize("raised", ["pytest.skip('no')", "pytest.xfail('no')", "pytest.exit('no', returncode=0)",
+                                    "hypothesis.assume(False)"])
+def test_a_method_can_end_no_test(pytester: pytest.Pytester, raised: str) -> None:
+    """Nor the run."""
+    pytester.makepyfile(ends=(
+        "import hypothesis, pytest\n"
+        "from tests.planted.correct import Correct\n\n"
+        "class Ends(Correct):\n"
+        "    name = 'ends'\n"
+        "    def prepare(self, case, request):\n"
+        f"        {raised}\n\n"
+        "ENDS = Ends()\n"))
+    result = pytester.runpytest_inprocess(GATE, "--impl", "ends.py:ENDS", "-p", "no:cacheprovider", "-k",
+                                          "mlp_gelu and test_kernel and trace")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(failed=4)
+    result.stdout.fnmatch_lines(["E *what it cannot do it says in `unsupported`"])
+
+
+@pytest.mark.parametrize("change", [
+    "signal.signal(signal.SIGUSR1, signal.SIG_IGN)", "os.umask(0o027)", "sys.path.insert(0, 'elsewhere')",
+    "gc.set_threshold(7)", "setattr(sys, 'excepthook', print)", "logging.root.addHandler(logging.NullHandler())"])
+def test_global_state_is_more_than_settings(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(logging.root, "handlers", list(logging.root.handlers))
+    handler, threshold, mask = signal.getsignal(signal.SIGUSR1), gc.get_threshold(), os.umask(0o022)
+    before = global_state()
+    try:
+        exec(change)
+        after = global_state()
+    finally:
+        signal.signal(signal.SIGUSR1, handler)
+        gc.set_threshold(*threshold)
+        os.umask(mask)
+    assert len([name for name in before if before[name] != after[name]]) == 1
 
 
 def test_an_unknown_framework_is_a_usage_error(pytester: pytest.Pytester) -> None:

@@ -30,6 +30,7 @@ def test_a_right_method_passes(pytester: pytest.Pytester) -> None:
     ("EXP_OVERFLOWS", "*activation='gelu'*: * entries are not finite*"),
     ("STALE_CONSTANTS", "*Layered*: error *"),
     ("STALE_NETWORK", "*activation='tanh'*: error *"),
+    ("STALE_X2", "*activation='tanh'*: error *"),
     ("SKIPS_HARD_CASES", "*the method raised SkipTest: hard; what it cannot do it says in `unsupported`"),
 ])
 def test_a_mistake_in_some_requests_fails(pytester: pytest.Pytester, name: str, reason: str) -> None:

@@ -105,22 +105,24 @@ def test_more_parameters_and_outputs(exact_method: Method, selection: Selection)
 
 @pytest.mark.parametrize("what", ["activation", "constants"])
 def test_same_parameters_in_another_network(exact_method: Method, what: str, selection: Selection) -> None:
-    """After one network, another with the same parameters and inputs has its own kernel."""
+    """After one network, another with the same parameters and inputs has its own kernel; and then for another x2."""
     request = replace(plain_request(exact_method, selection), dtype="float32")
     for case in with_same_parameters(what):
         skip_unsupported(exact_method, case, request)
         reason = fault(None, prepare(exact_method, case, request)(), case, request)
-        assert not reason, f"{case.network}: {reason}"
+        assert not reason, f"{case.network}, x2 = {case.x2}: {reason}"
 
 
-def with_same_parameters(what: str) -> tuple[Case, Case]:
-    """Two networks, the first of activations that saturate; or two values of what is not trained."""
+def with_same_parameters(what: str) -> tuple[Case, ...]:
+    """Two networks, whose activations saturate, and another x2; or two values of what is not trained."""
     if what == "constants":
         case = random_case(what, Layered((2,), (FourierFeatures("features", 3, std=2.0), Dense("head", 3))), 2, 1)
         return case, replace(case, constants={name: array / 2 for name, array in case.constants.items()})
     case = random_case(what, MLP((3, 5, 4, 3), "gelu"), 4, 1)
     case.x1[::3] *= SATURATING
-    return case, replace(case, network=MLP((3, 5, 4, 3), "tanh"))
+    other = replace(case, network=MLP((3, 5, 4, 3), "tanh"))
+    assert other.x2 is not None
+    return case, other, replace(other, x2=-other.x2)
 
 
 def with_units_at_0() -> Case:
