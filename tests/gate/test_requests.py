@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from impls import Method, unsupported
+from impls.arrays import to_numpy
 from reference import (
     MLP,
     Case,
@@ -105,24 +106,33 @@ def test_more_parameters_and_outputs(exact_method: Method, selection: Selection)
 
 @pytest.mark.parametrize("what", ["activation", "constants"])
 def test_same_parameters_in_another_network(exact_method: Method, what: str, selection: Selection) -> None:
-    """After one network, another with the same parameters and inputs has its own kernel; and then for another x2."""
+    """After one network, another with the same parameters and inputs has its own kernel."""
     request = replace(plain_request(exact_method, selection), dtype="float32")
     for case in with_same_parameters(what):
         skip_unsupported(exact_method, case, request)
         reason = fault(None, prepare(exact_method, case, request)(), case, request)
-        assert not reason, f"{case.network}, x2 = {case.x2}: {reason}"
+        assert not reason, f"{case.network}: {reason}"
 
 
-def with_same_parameters(what: str) -> tuple[Case, ...]:
-    """Two networks, whose activations saturate, and another x2; or two values of what is not trained."""
+def test_x2_changed_in_place(exact_method: Method, selection: Selection) -> None:
+    """The same arrays may hold other values when a kernel is prepared anew."""
+    request, case = plain_request(exact_method, selection), random_case("x2 in place", MLP((3, 4, 2), "tanh"), 2, 1)
+    assert case.x2 is not None
+    skip_unsupported(exact_method, case, request)
+    for what in ("at first", "after it"):
+        reason = fault(None, to_numpy(exact_method.prepare(case, request)()), case, request)
+        assert not reason, f"x2 is changed in place, {what}: {reason}"
+        case.x2[...] *= -1
+
+
+def with_same_parameters(what: str) -> tuple[Case, Case]:
+    """Two networks, whose activations saturate; or two values of what is not trained."""
     if what == "constants":
         case = random_case(what, Layered((2,), (FourierFeatures("features", 3, std=2.0), Dense("head", 3))), 2, 1)
         return case, replace(case, constants={name: array / 2 for name, array in case.constants.items()})
     case = random_case(what, MLP((3, 5, 4, 3), "gelu"), 4, 1)
     case.x1[::3] *= SATURATING
-    other = replace(case, network=MLP((3, 5, 4, 3), "tanh"))
-    assert other.x2 is not None
-    return case, other, replace(other, x2=-other.x2)
+    return case, replace(case, network=MLP((3, 5, 4, 3), "tanh"))
 
 
 def with_units_at_0() -> Case:
