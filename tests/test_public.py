@@ -147,8 +147,8 @@ def test_memory_limit_blocks_methods_that_hold_jacobians(capsys: pytest.CaptureF
 
 
 def test_memory_limit_and_explain_reach_the_structured_engines(capsys: pytest.CaptureFixture[str]) -> None:
-    for params in (torch_params(), jax_params()):
-        kernel = ntk(f, X1, X2, params=params, memory_limit=20_000, explain=True)
+    for method, params in (("structured_torch", torch_params()), ("structured_jax", jax_params())):
+        kernel = ntk(f, X1, X2, params=params, method=method, memory_limit=20_000, explain=True)
         assert_right(kernel, numpy_expected(), "float32")
         out = capsys.readouterr().out
         assert out.startswith("parameter")

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from impls import torch_layers, torch_networks
 from impls.torch_layers import Function
-from reference import layers
+from reference import InputError, layers
 from tests.mutants.mutant import Mutant, Patch, attribute, described_as, entry, layer, patched, together
 
 CONTRACTION, LOOP, ENGINE = "torch_func.jacobian_contraction", "torch_autograd.per_example", "structured_torch"
@@ -213,7 +213,7 @@ MUTANTS = (
             entry(torch_networks.ACTIVATIONS, "relu", lambda: nn.LeakyReLU(1e-6)),
             "mlp_relu"),
     _mutant("batch_norm_training", "19", "residual ConvNet", "BatchNorm normalises with the statistics of the batch",
-            _forward(layers.BatchNorm, _training_norm), "residual_batch_norm", LOOP),
+            _forward(layers.BatchNorm, _training_norm), "residual_batch_norm", LOOP, raises=InputError),
     _mutant("batch_norm_eps", "", "residual ConvNet", "the ε of BatchNorm is 1e-3, as elsewhere",
             _described(layers.BatchNorm, eps=1e-3), "residual_batch_norm"),
     _mutant("layer_norm_eps", "", "transformer", "the ε of LayerNorm is 1e-6, as elsewhere",
