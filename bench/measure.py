@@ -18,7 +18,7 @@ from bench.record import Cell
 from bench.worker import Send
 from impls import Array, Method, MethodNotInstalled
 from impls.arrays import block_until_ready, to_numpy
-from impls.protocol import Framework
+from impls.protocol import Framework, Kind
 from impls.runtime import device_memory, set_threads, wake
 from reference import Case, Request
 
@@ -83,7 +83,7 @@ def measure(send: Send, job: Job) -> dict[str, Any]:
     gc.collect()
     gc.freeze()  # what is there now is kept for good: collecting between the calls stays quick
     peak = Peak(method.framework, job.cell.device)
-    kernel, fault = _time(send, lambda: method.prepare(case, request), job.steady_s, _least_seconds(case, job))
+    kernel, fault = _time(send, lambda: method.prepare(case, request), job.steady_s, _least_seconds(case, job, method.kind))
     if method.kind == bounds.KIND:
         return {"status": "ok", "checked_against": "nothing: it computes the products of a kernel, and no kernel"}
     send("check", {"peak_bytes": peak.bytes(), "kernel_bytes": kernel.nbytes})
@@ -103,8 +103,9 @@ def request_of(cell: Cell) -> Request:
                    batch_size=cell.batch_size, options=cell.options)
 
 
-def _least_seconds(case: Case, job: Job) -> float:
-    return least_seconds(case, job.cell.threads) if job.cell.device == "cpu" else 0.0
+def _least_seconds(case: Case, job: Job, kind: Kind) -> float:
+    """A limit is of no finite network: nothing passes through one."""
+    return 0.0 if kind == "limit" or job.cell.device != "cpu" else least_seconds(case, job.cell.threads)
 
 
 def _time(send: Send, prepare: Callable[[], Callable[[], Array]], steady_s: float,

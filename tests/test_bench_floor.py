@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import pytest
 
 from bench import measure, memory
 from bench.floor import FLOPS_PER_SECOND, least_seconds
+from bench.record import Cell
+from impls.protocol import Kind
 from reference import MLP, Case, case
 from reference.case import random_case
 
@@ -23,6 +26,12 @@ WIDE = random_case("floor", MLP((100, 200, 3)), 4, 5)
 def test_least_seconds_is_the_forward_pass_without_the_last_layer() -> None:
     assert least_seconds(WIDE, threads=2) == 2 * (4 + 5) * 100 * 200 / (2 * FLOPS_PER_SECOND)
     assert least_seconds(case("transformer"), threads=1) == 0
+
+
+@pytest.mark.parametrize(("kind", "least"), [("exact", least_seconds(WIDE, 1)), ("limit", 0.0)])
+def test_a_limit_passes_through_no_network(kind: Kind, least: float) -> None:
+    job: Any = SimpleNamespace(cell=Cell("method", "case", threads=1))
+    assert measure._least_seconds(WIDE, job, kind) == least
 
 
 class Clock:
