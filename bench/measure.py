@@ -83,7 +83,8 @@ def measure(send: Send, job: Job) -> dict[str, Any]:
     gc.collect()
     gc.freeze()  # what is there now is kept for good: collecting between the calls stays quick
     peak = Peak(method.framework, job.cell.device)
-    kernel, fault = _time(send, lambda: method.prepare(case, request), job.steady_s, _least_seconds(case, job, method.kind))
+    least_s = _least_seconds(case, job, method.kind)
+    kernel, fault = _time(send, lambda: method.prepare(case, request), job.steady_s, least_s)
     if method.kind == bounds.KIND:
         return {"status": "ok", "checked_against": "nothing: it computes the products of a kernel, and no kernel"}
     send("check", {"peak_bytes": peak.bytes(), "kernel_bytes": kernel.nbytes})
