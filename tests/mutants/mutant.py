@@ -64,40 +64,10 @@ def base_method(name: str) -> Method:
 
 
 @dataclass(frozen=True)
-class Renamed:
-    """The gate's requests depend on the name of the method, so that a mutant needs one of its own."""
-
-    method: Method
-    name: str
-
-    @property
-    def framework(self) -> Framework:
-        return self.method.framework
-
-    @property
-    def kind(self) -> Kind:
-        return self.method.kind
-
-    def unsupported(self, case: Case, request: Request) -> str | None:
-        return unsupported(self.method, case, request)
-
-    def prepare(self, case: Case, request: Request) -> Callable[[], Array]:
-        return self.method.prepare(case, request)
-
-    def __getattr__(self, attribute: str) -> Any:
-        """`kernel`, where the method has it."""
-        if attribute != "kernel":
-            raise AttributeError(attribute)
-        return self.method.kernel  # type: ignore[attr-defined]
-
-
-@dataclass(frozen=True)
-class Patched:
-    """`base`, prepared and called while something in its modules is exchanged for something wrong."""
+class Around:
+    """A method around another one: of its framework and kind, and it supports what that one does."""
 
     base: Method
-    patch: Patch
-    name: str = "patched"
 
     @property
     def framework(self) -> Framework:
@@ -109,6 +79,30 @@ class Patched:
 
     def unsupported(self, case: Case, request: Request) -> str | None:
         return unsupported(self.base, case, request)
+
+
+@dataclass(frozen=True)
+class Renamed(Around):
+    """The gate's requests depend on the name of the method, so that a mutant needs one of its own."""
+
+    name: str
+
+    def prepare(self, case: Case, request: Request) -> Callable[[], Array]:
+        return self.base.prepare(case, request)
+
+    def __getattr__(self, attribute: str) -> Any:
+        """`kernel`, where the method has it."""
+        if attribute != "kernel":
+            raise AttributeError(attribute)
+        return self.base.kernel  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Patched(Around):
+    """`base`, prepared and called while something in its modules is exchanged for something wrong."""
+
+    patch: Patch
+    name: str = "patched"
 
     def prepare(self, case: Case, request: Request) -> Callable[[], Array]:
         with _built_anew(), self.patch():
@@ -142,23 +136,11 @@ KEPT_BUILDS = (("impls.jax_networks", "forward_of"), ("impls.stax_networks", "la
 
 
 @dataclass(frozen=True)
-class Wrapped:
+class Wrapped(Around):
     """A method whose `prepare` is a function of the base's, of the case and of the request."""
 
-    base: Method
     preparing: Callable[[Method, Case, Request], Callable[[], Array]]
     name: str = "wrapped"
-
-    @property
-    def framework(self) -> Framework:
-        return self.base.framework
-
-    @property
-    def kind(self) -> Kind:
-        return self.base.kind
-
-    def unsupported(self, case: Case, request: Request) -> str | None:
-        return unsupported(self.base, case, request)
 
     def prepare(self, case: Case, request: Request) -> Callable[[], Array]:
         return self.preparing(self.base, case, request)

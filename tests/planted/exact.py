@@ -127,15 +127,20 @@ def NOT_FINITE(case: Case, request: Request) -> np.ndarray:
     return kernel
 
 
-@planted
-def BARELY_ASYMMETRIC(case: Case, request: Request) -> np.ndarray:
-    """Each entry within the tolerance, and yet not symmetric."""
+def asymmetric(case: Case, request: Request, share: float) -> np.ndarray:
+    """Not symmetric, each entry off by that share of the tolerance."""
     kernel = full_kernel(case)
     if case.symmetric and len(case.x1) > 1:
         scale = np.sqrt(kernel[0, 0, 0, 0] * kernel[1, 1, 0, 0])
-        kernel[0, 1, 0, 0] += 0.9 * tolerance(request.dtype) * scale
-        kernel[1, 0, 0, 0] -= 0.9 * tolerance(request.dtype) * scale
+        kernel[0, 1, 0, 0] += share * tolerance(request.dtype) * scale
+        kernel[1, 0, 0, 0] -= share * tolerance(request.dtype) * scale
     return select_outputs(kernel, request.outputs).astype(request.dtype)
+
+
+@planted
+def BARELY_ASYMMETRIC(case: Case, request: Request) -> np.ndarray:
+    """Each entry within the tolerance, and yet not symmetric."""
+    return asymmetric(case, request, 0.9)
 
 
 @planted

@@ -14,9 +14,8 @@ import numpy as np
 from impls import Method
 from impls.protocol import Framework, Kind
 from reference import MLP, Case, Layered, Request, seed_of, select_outputs
-from reference.tolerances import tolerance
 from tests.planted.correct import full_kernel, jacobians, product, second_inputs
-from tests.planted.exact import planted
+from tests.planted.exact import asymmetric, planted
 from tests.planted.stochastic import Projections
 
 SLIGHTLY = 1 + 1e-6
@@ -35,12 +34,7 @@ def VALUE(case: Case, request: Request) -> np.ndarray:
 @planted
 def SYMMETRY(case: Case, request: Request) -> np.ndarray:
     """Each entry within the tolerance."""
-    kernel = full_kernel(case)
-    if case.symmetric and len(case.x1) > 1:
-        scale = np.sqrt(kernel[0, 0, 0, 0] * kernel[1, 1, 0, 0])
-        kernel[0, 1, 0, 0] += 0.6 * tolerance(request.dtype) * scale
-        kernel[1, 0, 0, 0] -= 0.6 * tolerance(request.dtype) * scale
-    return select_outputs(kernel, request.outputs).astype(request.dtype)
+    return asymmetric(case, request, 0.6)
 
 
 @planted
