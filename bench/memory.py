@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -31,11 +32,10 @@ def of_children(pid: int | None) -> int:
 
 def _children(pid: int | None) -> list[int]:
     found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += map(int, path.read_text().split())
-        except OSError:  # the thread is over
-            continue
+    with suppress(OSError):  # the process is over: its folder may go at any moment, between two steps of glob as well
+        for path in Path(f"/proc/{pid}/task").glob("*/children"):
+            with suppress(OSError):  # the thread is over
+                found += map(int, path.read_text().split())
     return found
 
 

@@ -6,14 +6,16 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 import psutil
@@ -53,7 +55,8 @@ class Pool:
         self._threads = threads
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([preload.__name__])
-        with _environment(_server_variables(modules, threads, device)):
+        resource_tracker.ensure_running()  # first, as it unblocks SIGINT when it has started
+        with _environment(_server_variables(modules, threads, device)), _sigint_blocked():
             forkserver.ensure_running()
 
     def run(self, limits: Limits, task: Callable[..., Any], *arguments: Any) -> Outcome:
@@ -65,7 +68,8 @@ class Pool:
             process = self._context.Process(target=serve, args=inside, daemon=True)
             kills = memory.kills_by_kernel()
             try:
-                process.start()
+                with _sigint_put_off():
+                    process.start()
                 sender.close()
                 outcome = _Watch(process, receiver, limits, kills).outcome()
             finally:
@@ -133,6 +137,35 @@ class _Watch:
         peak = self._measured.get("peak_bytes")
         return self._measured if not peak or not self._children else self._measured | {
             "peak_bytes": peak + self._children}
+
+
+@contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """What is started inside inherits it: Ctrl-C, which reaches the whole group, is the parent's to decide on."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _sigint_put_off() -> Iterator[None]:
+    """Ctrl-C waits until the end: a process that is started, but whose number is not known yet, could not be ended.
+
+    A mask would not do, as any other thread may take the signal for the main one.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no KeyboardInterrupt is raised in the others
+        yield
+        return
+    received: list[FrameType | None] = []
+    before = signal.signal(signal.SIGINT, lambda _, frame: received.append(frame))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if received:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _end(process: BaseProcess) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -99,3 +100,12 @@ def test_a_function_of_tensors_is_a_model() -> None:
     np.testing.assert_array_equal(kernel, np.einsum("nm,ab->nmab", x @ x.T, np.eye(2)))  # exact in integers
     with pytest.raises(InputError, match=r"params\['deep'\] is a dict; with PyTorch, params is a flat dict"):
         as_network((lambda params, x: x, {"w": weight, "deep": {}}))
+
+
+def test_a_process_may_end_while_its_children_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(self: Path, pattern: str) -> Iterator[Path]:
+        yield Path("/proc/0/task/0/children")
+        raise FileNotFoundError(2, "No such file or directory", str(self))
+
+    monkeypatch.setattr(Path, "glob", gone)
+    assert memory.of_children(os.getpid()) == 0

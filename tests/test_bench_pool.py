@@ -21,8 +21,9 @@ ROOT = Path(__file__).parents[1]
 
 PROGRAM = """
 import dataclasses, json, os, signal, sys, time
+from multiprocessing import forkserver
 
-import numpy as np
+import numpy as np, psutil
 
 from bench.pool import Limits, Pool
 
@@ -76,6 +77,21 @@ def xla_threads(send):
     jax.numpy.ones((300, 300)).dot(jax.numpy.ones((300, 300))).block_until_ready()
     names = [open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")]
     return before, names.count("tf_XLAEigen"), "torch" in sys.modules
+def sigint_blocked(send): return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+def interrupted_at_the_start(pool, limits):
+    # Ctrl-C when the process runs and its number is not known yet: whether it is raised, and what is left running.
+    connect = forkserver.connect_to_new_process
+    def interrupted(*arguments):
+        connected = connect(*arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+        return connected
+    forkserver.connect_to_new_process = interrupted
+    try: pool.run(limits, hang)
+    except KeyboardInterrupt: raised = True
+    else: raised = False
+    finally: forkserver.connect_to_new_process = connect
+    server = psutil.Process(forkserver._forkserver._forkserver_pid)
+    return raised, len(server.children()), signal.getsignal(signal.SIGINT) is signal.default_int_handler
 def preloaded(send): return sorted({"torch", "jax"} & set(sys.modules)), os.getpid()
 
 if __name__ == "__main__":
@@ -94,9 +110,12 @@ if __name__ == "__main__":
     if "jax" in frameworks: runs["xla_threads"] = (limits, xla_threads)
     runs |= {task.__name__: (limits, task) for task in (speak_oddly, be_mute, leave_a_child, die_and_leave_a_child,
                                                             flood)}
+    runs["sigint_blocked"] = (limits, sigint_blocked)
     before = dict(os.environ)
+    interrupted = interrupted_at_the_start(pool, limits)
     outcomes = {name: dataclasses.asdict(pool.run(*run)) for name, run in runs.items()}
     outcomes["child"] = dataclasses.asdict(pool.run(limits, is_alive, outcomes["leave_a_child"]["answer"]))
+    outcomes["interrupted"] = {"answer": interrupted}
     assert dict(os.environ) == before
     print(json.dumps(outcomes))
 """
@@ -182,6 +201,17 @@ def test_of_much_output_the_end_is_kept(outcomes: dict[str, dict[str, Any]]) -> 
 
 def test_unusable_input_is_refused(outcomes: dict[str, dict[str, Any]]) -> None:
     assert (outcomes["refuse"]["status"], outcomes["refuse"]["reason"]) == ("refused", "mend your input")
+
+
+def test_ctrl_c_waits_until_a_process_that_starts_can_be_ended(outcomes: dict[str, dict[str, Any]]) -> None:
+    raised, left, handler_restored = outcomes["interrupted"]["answer"]
+    assert raised
+    assert left == 0
+    assert handler_restored
+
+
+def test_ctrl_c_does_not_reach_the_processes(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert outcomes["sigint_blocked"]["answer"] is True
 
 
 def test_processes_are_pinned(outcomes: dict[str, dict[str, Any]]) -> None:
