@@ -60,7 +60,9 @@ class MonteCarlo:
         proj_dim, distribution = self._options(request)
         with precision(request.dtype):
             key = jax.random.key(request.seed, impl="threefry2x32")
-            return _estimate(f, params, x1, x2, key, proj_dim, distribution, request.batch_size, request.outputs)
+            x = x1 if x2 is None else jnp.concatenate([x1, x2])  # together, so that both see the same projections
+            projected = _project(f, params, x, key, proj_dim, distribution, request.batch_size)
+            return _product(projected, len(x1), x2 is None, request.outputs)
 
     def _options(self, request: Request) -> tuple[int, str]:
         options = check_options(self.name, request, {"proj_dim": 1024, "distribution": "gaussian"})
@@ -73,18 +75,10 @@ class MonteCarlo:
 
 
 @partial(compiled, jit=eqx.filter_jit)
-def _estimate(f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, key: jax.Array, proj_dim: int,
-              distribution: str, batch_size: int | None, outputs: Outputs) -> jax.Array:
-    draw = partial(_draw, params, key, DISTRIBUTIONS[distribution])
-    n1 = x1.shape[0]
-    x = x1 if x2 is None else jnp.concatenate([x1, x2])  # together, so that both see the same projections
-    projected = _project(f, params, x, draw, proj_dim, batch_size)
-    return contract(projected[:n1], None if x2 is None else projected[n1:], outputs) / proj_dim
-
-
-def _project(f: Batched, params: Any, x: jax.Array, draw: Callable[[jax.Array], Any], proj_dim: int,
+def _project(f: Batched, params: Any, x: jax.Array, key: jax.Array, proj_dim: int, distribution: str,
              batch_size: int | None) -> jax.Array:
-    """J(x) v_s for every s: (N, O, S)."""
+    """J(x) v_s for every s: (N, O, S). Compiled by itself, it serves every `Outputs`."""
+    draw = partial(_draw, params, key, DISTRIBUTIONS[distribution])
     all_at_once = batch_size is None or batch_size >= x.shape[0]
 
     def derivative(direction: Any, example: jax.Array) -> jax.Array:
@@ -98,6 +92,12 @@ def _project(f: Batched, params: Any, x: jax.Array, draw: Callable[[jax.Array], 
     chunk = math.ceil(proj_dim / n_chunks)  # even ones: a few projections too many cost less than a loop of their own
     projected = jax.lax.map(project_one, jnp.arange(n_chunks * chunk), batch_size=chunk)[:proj_dim]
     return jnp.moveaxis(projected, 0, -1)
+
+
+@partial(compiled, static_argnums=(1, 2, 3))
+def _product(projected: jax.Array, n1: int, symmetric: bool, outputs: Outputs) -> jax.Array:
+    """The mean over the projections, (N, O, S), of the products of those of x1 and of x2, or of x1 with themselves."""
+    return contract(projected[:n1], None if symmetric else projected[n1:], outputs) / projected.shape[-1]
 
 
 def _draw(params: Any, key: jax.Array, distribution: Callable[..., jax.Array], s: jax.Array) -> Any:

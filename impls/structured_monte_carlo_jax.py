@@ -43,19 +43,18 @@ class MonteCarlo:
 
         def compute() -> jax.Array:
             with precision(request.dtype):
-                return estimator(params, x1, x2, request.seed)
+                return estimator(params, x1, x2, request.seed, request.outputs)
 
         return compute
 
     def kernel(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, request: Request) -> jax.Array:
         """An unbiased estimate of the kernel of a batched ``f(params, x)``, in the dtype of `params`."""
         with precision(request.dtype):
-            return self._estimator(f, params, request)(params, x1, x2, request.seed)
+            return self._estimator(f, params, request)(params, x1, x2, request.seed, request.outputs)
 
     def _estimator(self, f: Batched, params: Any, request: Request) -> Estimator:
         proj_dim, distribution = options(self.name, request)
-        return kept(Estimator, f, params, outputs=request.outputs, proj_dim=proj_dim, distribution=distribution,
-                    batch_size=request.batch_size)
+        return kept(Estimator, f, params, proj_dim=proj_dim, distribution=distribution, batch_size=request.batch_size)
 
 
 METHODS = (MonteCarlo(),)

@@ -21,17 +21,16 @@ DRAWS = {"gaussian": jax.random.normal, "rademacher": jax.random.rademacher}
 class Estimator:
     """The kernel of ``f(params, x)`` from `proj_dim` random directions, for parameters of given shapes."""
 
-    def __init__(self, f: Batched, params: Any, *, outputs: Outputs, proj_dim: int, distribution: str,
-                 batch_size: int | None) -> None:
+    def __init__(self, f: Batched, params: Any, *, proj_dim: int, distribution: str, batch_size: int | None) -> None:
         leaves, self.structure = jax.tree.flatten(params)
         self.f, self.batch_size = f, batch_size
-        self.outputs: Outputs = outputs
         self.draw = DRAWS[distribution]
         self.layout: Layout = layout(proj_dim, [leaf.shape for leaf in leaves])
-        # Blocks of one size are compiled once.
-        self.push, self.contract = compiled(self._push), compiled(self._contract)
+        # Blocks of one size are compiled once, and serve every `Outputs`.
+        self.push, self.contract = compiled(self._push), compiled(self._contract, static_argnums=2)
 
-    def __call__(self, params: Any, x1: jax.Array, x2: jax.Array | None, seed: int) -> jax.Array:
+    def __call__(self, params: Any, x1: jax.Array, x2: jax.Array | None, seed: int,
+                 outputs: Outputs) -> jax.Array:
         """The same seed means the same directions, for any examples."""
         leaves = jax.tree.leaves(params)
         key = jax.random.key(seed, impl="threefry2x32")
@@ -39,7 +38,7 @@ class Estimator:
         size = self.batch_size or len(x)
         parts = [self.push(leaves, x[start:start + size], key) for start in range(0, len(x), size)]
         projected = parts[0] if len(parts) == 1 else jnp.concatenate(parts)
-        return self.contract(projected[:len(x1)], None if x2 is None else projected[len(x1):])
+        return self.contract(projected[:len(x1)], None if x2 is None else projected[len(x1):], outputs)
 
     def _push(self, leaves: list[jax.Array], x: jax.Array, key: jax.Array) -> jax.Array:
         """J(x) v_s for every s: (n, O, S)."""
@@ -85,8 +84,8 @@ class Estimator:
         flat = drawn.reshape(matrix(leaf.shape)) * rows[:, None] * columns
         return flat.reshape(leaf.shape).astype(leaf.dtype)
 
-    def _contract(self, projected1: jax.Array, projected2: jax.Array | None) -> jax.Array:
-        return contract(projected1, projected2, self.outputs) / self.layout.proj_dim
+    def _contract(self, projected1: jax.Array, projected2: jax.Array | None, outputs: Outputs) -> jax.Array:
+        return contract(projected1, projected2, outputs) / self.layout.proj_dim
 
 
 def _cut(flat: jax.Array, shapes: list[tuple[int, ...]]) -> list[jax.Array]:

@@ -19,18 +19,18 @@ from tests.mutants.mutant import Mutant, Patch, after, attribute, entry, patched
 
 def _compiled_anew() -> Patch:
     """JAX keeps what it compiled by the function, so that this one has to be another."""
-    compiled: Any = equinox_monte_carlo._estimate
+    compiled: Any = equinox_monte_carlo._project
     right = compiled.__wrapped__
 
     @eqx.filter_jit
-    def estimate(*arguments: Any) -> jax.Array:
+    def project(*arguments: Any) -> jax.Array:
         return right(*arguments)
 
-    return attribute(equinox_monte_carlo, "_estimate", estimate)
+    return attribute(equinox_monte_carlo, "_project", project)
 
 
-def _estimates(**changes: Any) -> Patch:
-    """`_estimate` with these things exchanged in its module."""
+def _projects(**changes: Any) -> Patch:
+    """`_project` with these things exchanged in its module."""
     exchanged = [attribute(equinox_monte_carlo, name, value) for name, value in changes.items()]
     patches = (_compiled_anew(), *exchanged)
     return lambda: together(patches)
@@ -63,11 +63,11 @@ def _same_for_each_leaf(params: Any, key: jax.Array, distribution: Any, s: jax.A
     return jax.tree.map(lambda leaf: distribution(own, leaf.shape, leaf.dtype), params)
 
 
-def _other_for_x2(f: Any, params: Any, x: jax.Array, draw: Any, proj_dim: int, batch_size: int | None) -> jax.Array:
-    """The second half of the examples is projected by the following projections."""
+def _other_for_x2(f: Any, params: Any, x: jax.Array, key: jax.Array, *options: Any) -> jax.Array:
+    """The second half of the examples is projected by projections of its own."""
     half = len(x) // 2
-    later = _project(f, params, x[half:], lambda s: draw(s + proj_dim), proj_dim, batch_size)
-    return jnp.concatenate([_project(f, params, x[:half], draw, proj_dim, batch_size), later])
+    first = _project(f, params, x[:half], key, *options)
+    return jnp.concatenate([first, _project(f, params, x[half:], jax.random.fold_in(key, 1), *options)])
 
 
 def _cut_off(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
@@ -82,12 +82,12 @@ def _random(name: str, item: str, what: str, make: Callable[[Method], Method], *
 MUTANTS = (
     _random("not_divided", "14", "the sketch is not divided by its dimension", after(_not_divided)),
     _random("other_for_x2", "11", "later examples are projected by other projections",
-            patched(_estimates(_project=_other_for_x2)), symmetric=True),
+            patched(_projects(_project=_other_for_x2)), symmetric=True),
     _random("one_key", "20", "one key for all repeats", wrapped(mistakes.ignoring_the_seed), check="test_seed"),
-    _random("keys_repeat", "20", "the keys repeat after 64 projections", patched(_estimates(_draw=_same_in_each_chunk)),
+    _random("keys_repeat", "20", "the keys repeat after 64 projections", patched(_projects(_draw=_same_in_each_chunk)),
             symmetric=True),
     _random("one_key_for_all_leaves", "20", "each parameter is projected from the same key",
-            patched(_estimates(_draw=_same_for_each_leaf)), symmetric=True),
+            patched(_projects(_draw=_same_for_each_leaf)), symmetric=True),
     _random("fewer", "", "64 projections, whatever was asked for", wrapped(mistakes.fewer_projections)),
     _random("half_as_many", "", "half of the projections that were asked for", wrapped(_half_as_many), case=None,
             check="test_spread"),
