@@ -12,9 +12,12 @@ torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
 from torch import Tensor  # noqa: E402
 
 import impls  # noqa: E402
+from impls import explicit_mlp  # noqa: E402
 from impls.arrays import to_numpy  # noqa: E402
 from impls.explicit_mlp import components  # noqa: E402
+from impls.torch_blocks import contract  # noqa: E402
 from impls.torch_support import functional  # noqa: E402
+from impls.user_network import UserNetwork  # noqa: E402
 from reference import MLP, Case, Expected, Request, case, cases, compare, expected, random_case  # noqa: E402
 from reference.case import DType, Outputs  # noqa: E402
 
@@ -57,6 +60,27 @@ def test_components_sum_to_the_kernel(dtype: DType, outputs: Outputs, batch_size
         assert comparison.ok, comparison.reason
 
 
+def test_the_method_gives_the_components() -> None:
+    shared, request = case("mlp_tanh_ntk"), Request(dtype="float64", outputs="trace")
+    of_method = impls.load("explicit_mlp").components(shared, request)  # type: ignore[attr-defined]
+    for name, share in components(shared, request).items():
+        assert torch.equal(of_method.pop(name), share)
+    assert not of_method
+
+
+def test_no_block_has_more_examples_than_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks: list[tuple[int, int]] = []
+
+    def recording(left: Tensor, right: Tensor, outputs: Outputs) -> Tensor:
+        blocks.append((len(left), len(right)))
+        return contract(left, right, outputs)
+
+    monkeypatch.setattr(explicit_mlp, "contract", recording)
+    shared = random_case("blocks", MLP((3, 2)), 3, 5)
+    impls.load("explicit_mlp").prepare(shared, Request(batch_size=2))()
+    assert blocks == [(2, 2), (2, 2), (2, 1), (1, 2), (1, 2), (1, 1)]
+
+
 def test_leaving_out_the_biases_is_noticed() -> None:
     shared = case("mlp_relu_deep")
     shares = components(shared, Request(dtype="float64"))
@@ -78,4 +102,6 @@ def test_relu_at_zero_has_slope_zero_as_in_autograd() -> None:
 def test_other_networks_are_unsupported_with_a_reason() -> None:
     method = impls.load("explicit_mlp")
     assert "ConvNet" in (impls.unsupported(method, case("conv_ntk"), Request()) or "")
+    own = Case("own", UserNetwork("torch", object()), {}, np.ones((2, 3)))
+    assert (impls.unsupported(method, own, Request()) or "").startswith("the closed form needs the layers as data")
     assert impls.unsupported(method, case("mlp_relu"), Request()) is None

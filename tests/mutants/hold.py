@@ -83,7 +83,7 @@ def death(mutant: Mutant) -> Death | None:
     """
     method = mutant.method()
     summary = GateSummary(_selection(method))
-    for test in sorted(gate_tests(method), key=lambda test: _distance(test, mutant)):
+    for test in sorted(gate_tests(method), key=lambda test: distance(test, mutant)):
         with mutant.around():
             result = outcome(test, method)
         if isinstance(result, Death):
@@ -170,7 +170,7 @@ def _functions() -> dict[str, Callable[..., None]]:
             if name.startswith("test_") and value.__module__ == module.__name__}
 
 
-def _distance(test: GateTest, mutant: Mutant) -> tuple[bool, ...]:
+def distance(test: GateTest, mutant: Mutant) -> tuple[bool, ...]:
     check = test.check
     asked = (mutant.outputs, mutant.dtype, mutant.symmetric)
     given = asked if check is None else (check.outputs, check.dtype, check.case.symmetric)

@@ -42,7 +42,8 @@ GROUPS = (
     Group("gate",
           tuple(f"tests/gate/{name}.py" for name in (
               "checks", "test_values", "test_independence", "test_requests", "test_spread")),
-          ("tests/mutation/gate_on_mutants.py",)),
+          ("tests/test_gate_asks.py", "tests/mutation/gate_on_mutants.py::test_it_dies_where_expected",
+           "tests/mutation/gate_on_mutants.py::test_the_right_pass")),
 )
 
 

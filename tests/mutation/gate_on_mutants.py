@@ -10,7 +10,7 @@ import pytest
 from impls import Method, load
 from reference.cases import names
 from tests.mutants import explicit_mutants, layerwise_mutants, numpy_mutants
-from tests.mutants.hold import GateTest, death, gate_tests, outcome
+from tests.mutants.hold import Death, GateTest, distance, gate_tests, outcome
 from tests.mutants.mutant import Mutant, base_method
 
 MUTANTS = (*numpy_mutants.MUTANTS, *explicit_mutants.MUTANTS, *layerwise_mutants.MUTANTS)
@@ -20,19 +20,24 @@ FEW_CASES = ("linear", "mlp_gelu", "mlp_tanh_ntk", "residual_batch_norm", "trans
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_it_dies_where_expected(mutant: Mutant) -> None:
-    died = death(mutant)
+    """Held against that test only: through all of them, a mutant of the gate that lets it live would take minutes."""
+    method = mutant.method()
+    if mutant.check == "the summary":
+        assert {outcome(test, method) for test in gate_tests(method) if test.check is not None} == {"skipped"}
+        return
+    held = sorted((test for test in gate_tests(method)
+                   if test.name == mutant.check and mutant.case in (None, test.case)),
+                  key=lambda test: distance(test, mutant))
+    with mutant.around():
+        died = next((result for test in held if isinstance(result := outcome(test, method), Death)), None)
     assert died is not None
-    assert (died.test.name if died.test is not None else "the summary") == mutant.check
-    if died.test is not None and mutant.case is not None:
-        assert died.test.case == mutant.case
-        assert mutant.check != "test_kernel" or died.test.where.split(", ")[1:3] == [mutant.dtype, mutant.outputs]
     assert (None if died.error is None else type(died.error)) is mutant.raises
 
 
 def quick_tests(method: Method, cases: tuple[str | None, ...]) -> list[GateTest]:
-    """Without those on random networks, which take seconds, and on a user's model, which these methods do not take."""
+    """Without those on random networks and of many projections, which take seconds, and on a user's model, which these methods do not take."""
     return [test for test in gate_tests(method)
-            if test.case in cases and not test.name.startswith(("test_laws", "test_a_model"))]
+            if test.case in cases and not test.name.startswith(("test_laws", "test_a_model", "test_unbiased"))]
 
 
 @pytest.mark.parametrize("test", [test for name in ("planted.correct", "planted.right_projections")
@@ -46,4 +51,5 @@ def test_the_right_pass(test: GateTest) -> None:
 @pytest.mark.parametrize("test", quick_tests(load("explicit_mlp"), (None, *DENSE_CASES)),
                          ids=lambda test: f"{test.name}-{test.where}")
 def test_the_closed_form(test: GateTest) -> None:
-    assert outcome(test, load("explicit_mlp")) == "passed"
+    takes_it = test.arguments.get("what") != "constants"  # a fully connected network has none
+    assert outcome(test, load("explicit_mlp")) == ("passed" if takes_it else "skipped")

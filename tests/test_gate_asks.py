@@ -1,0 +1,204 @@
+"""What the gate asks of a method, and the words in which it refuses: found untested by the mutation run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from impls import Method
+from reference import MLP, Case, Layered, Request, case, random_case
+from reference.layers import Dense, FourierFeatures
+from tests.gate import test_requests
+from tests.gate.checks import cases_for, copied, moved, uneven_batch_size
+from tests.gate.selection import Selection
+from tests.gate.test_independence import test_batch_size as batch_size
+from tests.gate.test_independence import test_other_parameters as other_parameters
+from tests.gate.test_independence import test_seed as seed
+from tests.gate.test_spread import as_matrix, spread
+from tests.gate.test_spread import test_spread as spread_of_a_method
+from tests.mutants.hold import Death, gate_tests, outcome
+from tests.mutants.mutant import Around
+from tests.planted import exact, requests, stochastic
+from tests.planted.correct import CORRECT
+
+SELECTION = Selection(("numpy",), "cpu")
+FULL64 = ("full", "float64", None)
+
+
+def stored(base: Method, name: str) -> Case:
+    """The very object that the gate uses, which looks up its place."""
+    return next(shared for shared in cases_for(base.kind) if shared.name == name)
+
+
+@dataclass(frozen=True)
+class Recorder(Around):
+    """What it is asked for, with copies of the arrays."""
+
+    name: str = "recorder"
+    asked: list[tuple[Case, Request]] = field(default_factory=list)
+
+    def prepare(self, case: Case, request: Request) -> Callable[[], np.ndarray]:
+        self.asked.append((copied(case), request))
+        return self.base.prepare(case, request)
+
+    def forms(self) -> list[tuple[str, str, int | None]]:
+        return [(request.outputs, request.dtype, request.batch_size) for _, request in self.asked]
+
+
+def recorder(test: Callable[..., None], base: Method, *args: object) -> Recorder:
+    """What the gate's test asks of a right method."""
+    method = Recorder(base)
+    test(*((method, *args) if not args or isinstance(args[0], str) else ((method, args[0]),)), SELECTION)
+    return method
+
+
+def test_blocks_are_uneven_and_every_second_case_symmetric() -> None:
+    for name, symmetric in (("linear", False), ("mlp_relu", True), ("mlp_gelu", False)):
+        asked = recorder(batch_size, stochastic.RIGHT, stored(stochastic.RIGHT, name))
+        assert {shared.x2 is None for shared, _ in asked.asked} == {symmetric and len(case(name).x1) > 2}, name
+        assert asked.forms() == [FULL64, ("full", "float64", 3)]
+        assert [request.options for _, request in asked.asked] == [{"proj_dim": 64}] * 2
+    assert recorder(batch_size, CORRECT, stored(CORRECT, "linear")).forms() == [("full", "float64", 3)]
+
+
+def test_seeds_and_other_parameters() -> None:
+    assert [request.seed for _, request in recorder(seed, stochastic.RIGHT, case("linear")).asked] == [1, 1, 2]
+    (first, _), (second, _) = recorder(other_parameters, CORRECT, case("linear")).asked
+    np.testing.assert_array_equal(second.x1, moved(first).x1)
+
+
+@pytest.mark.parametrize(("n1", "n2", "size"), [(4, 2, 3), (2, 4, 3), (3, None, 2), (2, 2, 2), (1, 6, 4), (4, None, 3)])
+def test_the_uneven_batch_size(n1: int, n2: int | None, size: int) -> None:
+    shared = random_case("uneven", MLP((3, 2)), n1, 1 if n2 is None else n2)
+    assert uneven_batch_size(shared if n2 is not None else shared.with_symmetry()) == size
+
+
+@pytest.mark.parametrize("name", ["mlp_relu", "residual_batch_norm", "transformer"])
+def test_what_is_moved(name: str) -> None:
+    shared = case(name)
+    other, n_tokens = moved(shared), shared.network.n_tokens
+    assert (other.name, other.network) == (shared.name, shared.network)
+    assert other.x2 is not None
+    assert shared.x2 is not None
+    for now, before in ((other.x1, shared.x1), (other.x2, shared.x2)):
+        np.testing.assert_allclose(now, (before + 1) % n_tokens if n_tokens else 0.75 * before + 0.0625, rtol=1e-6)
+    for now, before in ((other.params, shared.params), (other.constants, shared.constants)):
+        assert list(now) == list(before)
+        for key in now:
+            np.testing.assert_allclose(now[key], 0.75 * before[key] + 0.0625, rtol=1e-6, atol=1e-7)
+    assert moved(shared.with_symmetry()).x2 is None
+
+
+def test_units_at_0() -> None:
+    (shared, request), = recorder(test_requests.test_relu_at_0, CORRECT).asked
+    plain = random_case("units at 0", MLP((3, 5, 3), "relu"), 3, 2)
+    np.testing.assert_array_equal(shared.x1, plain.x1 * [[1], [0], [1]])
+    np.testing.assert_array_equal(shared.params["dense0.bias"], plain.params["dense0.bias"] * [0, 0, 0, 1, 1])
+    assert (shared.name, shared.network, request.dtype) == (plain.name, plain.network, "float64")
+    assert shared.x2 is not None
+    assert plain.x2 is not None
+    np.testing.assert_array_equal(shared.x2, plain.x2)
+
+
+def test_x2_is_changed_in_place() -> None:
+    asked = recorder(test_requests.test_x2_changed_in_place, CORRECT).asked
+    plain = random_case("x2 in place", MLP((3, 4, 2), "tanh"), 2, 1)
+    assert plain.x2 is not None
+    for sign, (shared, _) in zip((1, -1), asked, strict=True):
+        assert (shared.name, shared.network) == (plain.name, plain.network)
+        np.testing.assert_array_equal(shared.x1, plain.x1)
+        assert shared.x2 is not None
+        np.testing.assert_array_equal(shared.x2, sign * plain.x2)
+
+
+def test_networks_with_the_same_parameters() -> None:
+    test = test_requests.test_same_parameters_in_another_network
+    (first, _), (second, _) = recorder(test, CORRECT, "activation").asked
+    plain = random_case("activation", MLP((3, 5, 4, 3), "gelu"), 4, 1)
+    assert (first.network, second.network) == (plain.network, MLP((3, 5, 4, 3), "tanh"))
+    for shared in (first, second):
+        np.testing.assert_array_equal(shared.x1, plain.x1 * [[256], [1], [1], [256]])
+        assert shared.x2 is not None
+        assert len(shared.x2) == 1
+    (first, request), (second, _) = recorder(test, CORRECT, "constants").asked
+    layers = (FourierFeatures("features", 3, std=2.0), Dense("head", 3))
+    assert first.network == second.network == Layered((2,), layers)
+    assert (len(first.x1), first.x2 is not None and len(first.x2), request.dtype) == (2, 1, "float32")
+    for name, array in first.constants.items():
+        np.testing.assert_array_equal(second.constants[name], array / 2)
+
+
+def test_many_examples() -> None:
+    (shared, _), = recorder(test_requests.test_as_many_examples_in_x2, CORRECT).asked
+    (again, _), = recorder(test_requests.test_as_many_examples_in_x2, CORRECT).asked
+    assert shared.x2 is not None
+    assert again.x2 is not None
+    for x, same in ((shared.x1, again.x1), (shared.x2, again.x2)):
+        np.testing.assert_array_equal(x, same)
+        assert x.shape == (35, 6)
+        assert x.flags.f_contiguous
+        assert len(np.unique(x)) == x.size
+        size = np.abs(x).mean(1)
+        assert size[::3].mean() == pytest.approx(16 * np.sqrt(2 / np.pi), rel=0.3)
+        assert size[np.arange(35) % 3 > 0].mean() == pytest.approx(np.sqrt(2 / np.pi), rel=0.3)
+    assert not np.array_equal(shared.x1, shared.x2)
+
+
+def test_more_parameters_and_outputs() -> None:
+    (shared, _), = recorder(test_requests.test_more_parameters_and_outputs, CORRECT).asked
+    assert (shared.network, len(shared.x1)) == (test_requests.MORE, 2)
+    assert shared.x2 is not None
+    assert len(shared.x2) == 1
+
+
+def test_the_spread_of_projections() -> None:
+    """‖W − 1‖² in units of r (r + 1)/S, r = 6 here."""
+    truth = np.einsum("nm,ab->nmab", np.eye(3), np.eye(2))
+    assert spread(1.5 * truth, truth) == pytest.approx(6 * 0.25 * 256 / (6 * 7))
+    (shared, request), = recorder(spread_of_a_method, stochastic.RIGHT).asked
+    assert (len(shared.x1), shared.x2, request.options) == (9, None, {"proj_dim": 256})
+    matrix = as_matrix(np.arange(36.0).reshape(3, 3, 2, 2))
+    np.testing.assert_array_equal(matrix[:2, :4], [[0, 1, 4, 5], [2, 3, 6, 7]])
+
+
+# Of which test of the gate, and how what it says begins.
+SAID = (
+    (exact.LAST_BLOCK_DROPPED, "test_batch_size", "batch_size=3: error "),
+    (exact.STALE_PARAMETERS, "test_other_parameters", "a second network, after a first: error "),
+    (exact.CACHED_BY_SIZE, "test_other_parameters", "other parameters and inputs gave the very same kernel"),
+    (exact.INPUTS_OVERWRITTEN, "test_kernel", "the method changed its inputs: x1"),
+    (exact.NOT_POSITIVE, "test_batch_size", "batch_size=3: error "),
+    (exact.NOT_POSITIVE, "test_as_many_examples_in_x2", "35 examples in x1, as many in x2: error "),
+    (exact.NOT_POSITIVE, "test_relu_at_0", "units of exactly 0: error "),
+    (exact.NOT_POSITIVE, "test_more_parameters_and_outputs", "widths (140, 120, 33): error "),
+    (exact.NOT_POSITIVE, "test_same_parameters_in_another_network", "MLP(widths=(3, 5, 4, 3), activation='gelu', "),
+    (exact.NOT_POSITIVE, "test_x2_changed_in_place", "x2 is changed in place, at first: error "),
+    (exact.CACHED_BY_SIZE, "test_x2_changed_in_place", "x2 is changed in place, after it: error "),
+    (requests.STALE_X2, "test_x2_changed_in_place", "x2 is changed in place, after it: error "),
+    (requests.BLOCKS_OF_ONE, "test_blocks_then_other_parameters", "a network, batch_size=1: error "),
+    (exact.STALE_PARAMETERS, "test_blocks_then_other_parameters", "another network after it, batch_size=1: error "),
+    (requests.SKIPS_HARD_CASES, "test_more_parameters_and_outputs",
+     "RuntimeError: the method raised SkipTest: hard; what it cannot do it says in `unsupported`"),
+    (stochastic.DOUBLED, "test_spread", "the square of the deviation is 11.4 times what 256 independent projections "
+     "give, 1.5 is allowed: they are fewer, or not independent"),
+    (stochastic.ONE_KEY_FOR_ALL, "test_seed", "another seed gave the very same estimate"),
+    (stochastic.FROM_THE_CLOCK, "test_other_parameters", "the first kernel, after a second one was computed: error "),
+    (stochastic.OTHER_PROJECTIONS_FOR_GIVEN_X2, "test_as_many_examples_in_x2",
+     "35 examples in x1, as many in x2: error "),
+)
+
+
+@pytest.mark.parametrize(("method", "name", "words"), SAID, ids=lambda value: getattr(value, "name", ""))
+def test_the_gate_says(method: Method, name: str, words: str) -> None:
+    results = (outcome(test, method) for test in gate_tests(method)
+               if test.name == name and test.case in (None, "mlp_gelu"))
+    died = next(result for result in results if isinstance(result, Death))
+    assert died.message.startswith(words)
+
+
+def test_another_kernel_of_the_same_seed_is_said_to_be_one() -> None:
+    with pytest.raises(AssertionError, match=r"the same seed gave another kernel\n"):
+        seed((stochastic.FROM_THE_CLOCK, case("linear")), SELECTION)
