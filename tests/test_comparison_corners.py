@@ -107,6 +107,12 @@ class TestEstimates:
         assert result.error is not None
         assert 0 < result.error < result.tolerance == standard_errors_allowed(self.full.size, 10)
 
+    def test_the_level_is_the_callers(self) -> None:
+        result = compare_stochastic(self.full, self.truth, outputs="full", dtype="float64", symmetric=False,
+                                    proj_dim=64, n_checks=10, level=0.5)
+        assert result.tolerance == standard_errors_allowed(self.full.size, 10, 0.5) < standard_errors_allowed(
+            self.full.size, 10)
+
     def test_one_projection_is_enough(self) -> None:
         v = np.random.default_rng(9).standard_normal((1, self.jac1.shape[2]))
         assert self.held(estimate(self.jac1, self.jac2, v), proj_dim=1).ok

@@ -35,7 +35,8 @@ def test_it_dies_where_expected(mutant: Mutant) -> None:
 
 
 def quick_tests(method: Method, cases: tuple[str | None, ...]) -> list[GateTest]:
-    """Without those on random networks and of many projections, which take seconds, and on a user's model, which these methods do not take."""
+    """Without those on random networks and of many projections, which take seconds, and on a user's model, which these
+    methods do not take."""
     return [test for test in gate_tests(method)
             if test.case in cases and not test.name.startswith(("test_laws", "test_a_model", "test_unbiased"))]
 
