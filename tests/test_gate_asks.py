@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from impls import Method
+from impls.protocol import Kind
 from reference import MLP, Case, Layered, Request, case, random_case
 from reference.layers import Dense, FourierFeatures
 from tests.gate import test_requests
-from tests.gate.checks import cases_for, copied, moved, uneven_batch_size
+from tests.gate.checks import Check, cases_for, copied, moved, uneven_batch_size
+from tests.gate.limit import expected_limit, limit_cases
 from tests.gate.selection import Selection
+from tests.gate.test_independence import compare_with, plain_request
 from tests.gate.test_independence import test_batch_size as batch_size
 from tests.gate.test_independence import test_other_parameters as other_parameters
 from tests.gate.test_independence import test_seed as seed
 from tests.gate.test_spread import as_matrix, spread
 from tests.gate.test_spread import test_spread as spread_of_a_method
+from tests.gate.test_values import judge
 from tests.mutants.hold import Death, gate_tests, outcome
 from tests.mutants.mutant import Around
 from tests.planted import exact, requests, stochastic
@@ -56,12 +61,31 @@ def recorder(test: Callable[..., None], base: Method, *args: object) -> Recorder
 
 
 def test_blocks_are_uneven_and_every_second_case_symmetric() -> None:
-    for name, symmetric in (("linear", False), ("mlp_relu", True), ("mlp_gelu", False)):
+    for name, symmetric in (("linear", False), ("mlp_relu", True), ("mlp_relu_deep", False), ("mlp_tanh_ntk", True)):
         asked = recorder(batch_size, stochastic.RIGHT, stored(stochastic.RIGHT, name))
-        assert {shared.x2 is None for shared, _ in asked.asked} == {symmetric and len(case(name).x1) > 2}, name
-        assert asked.forms() == [FULL64, ("full", "float64", 3)]
+        assert {shared.x2 is None for shared, _ in asked.asked} == {symmetric}, name
+        assert asked.forms() == [FULL64, ("full", "float64", uneven_batch_size(asked.asked[0][0]))]
         assert [request.options for _, request in asked.asked] == [{"proj_dim": 64}] * 2
     assert recorder(batch_size, CORRECT, stored(CORRECT, "linear")).forms() == [("full", "float64", 3)]
+
+
+def test_a_plain_request_is_for_the_device_asked_for() -> None:
+    assert plain_request(CORRECT, Selection(("numpy",), "cuda")).device == "cuda"
+
+
+def test_a_limit_is_held_against_the_limit() -> None:
+    shared, method = limit_cases()[0], OfKind(CORRECT, kind="limit")
+    check, truth = Check(method.name, shared, "float64", "full"), expected_limit(shared).full
+    for factor, ok in ((1, True), (1.5, False)):
+        assert compare_with(None, factor * truth, method, shared).ok is ok
+        assert judge(factor * truth, check, method, SELECTION).ok is ok
+
+
+def test_what_was_computed_before_has_to_be_a_kernel_itself() -> None:
+    shared = case("linear")
+    kernel = CORRECT.prepare(shared, Request(dtype="float64"))()
+    fault = compare_with(kernel.astype(np.float32), kernel, CORRECT, shared)
+    assert fault.reason == "the kernel has dtype float32, asked for was float64"
 
 
 def test_seeds_and_other_parameters() -> None:
@@ -156,9 +180,31 @@ def test_many_examples() -> None:
     assert not np.array_equal(shared.x1, shared.x2)
 
 
+@dataclass(frozen=True)
+class OfKind(Recorder):
+    kind: Kind = "exact"
+
+
+@dataclass(frozen=True)
+class SupportsOne(OfKind):
+    """Of the cases, that of its own name."""
+
+    def unsupported(self, case: Case, request: Request) -> str | None:
+        return None if case.name == self.name else "another case"
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_some_case_has_several_examples_and_outputs(kind: Kind) -> None:
+    for name in ("mlp_gelu", *(["limit_relu"] if kind == "limit" else [])):
+        assert test_requests.some_case(SupportsOne(CORRECT, name, kind=kind), Request()).name == name
+    for name in ("linear", "mlp_one_output", "mlp_sin_no_bias", "no case"):
+        with pytest.raises(pytest.skip.Exception, match=f"^{name} supports no case with batch_size=2$"):
+            test_requests.some_case(SupportsOne(CORRECT, name, kind=kind), Request(batch_size=2))
+
+
 def test_more_parameters_and_outputs() -> None:
     (shared, _), = recorder(test_requests.test_more_parameters_and_outputs, CORRECT).asked
-    assert (shared.network, len(shared.x1)) == (test_requests.MORE, 2)
+    assert (shared.name, shared.network, len(shared.x1)) == ("more parameters and outputs", test_requests.MORE, 2)
     assert shared.x2 is not None
     assert len(shared.x2) == 1
 

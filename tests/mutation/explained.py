@@ -8,6 +8,9 @@ MEASURE_ZERO = "equal but where two floating-point numbers agree to the last bit
 MESSAGE = "in the wording of a failure only"
 SLACK = "in how near a wrong kernel must be to a known mistake to be called by its name; the verdict is the same"
 SEARCH = "equal to rounding: the search for the tilt ends at the same place"
+ON_THE_CPU = "equal on the CPU, where these tests run; `pytest tests/gate --device cuda` needs it"
+SAME_LENGTH = "equal: both have one entry for each layer, and `strict` only guards that"
+DEFAULT = "equal: it is the default"
 
 # (function, what stands in the changed line, why)
 EXPLAINED: tuple[tuple[str, str, str], ...] = (
@@ -27,6 +30,24 @@ EXPLAINED: tuple[tuple[str, str, str], ...] = (
     ("mistakes.x_recognise", "factor != 1", SLACK),
     ("mistakes.x__alike", "10 * limit", SLACK),
     ("mistakes.x__alike", "11 * limit", SLACK),
+    ("explicit_mlp.xǁExplicitMLPǁunsupported", "reference.mlp", MESSAGE),
+    ("explicit_mlp.x__problem", "device=None", ON_THE_CPU),
+    ("explicit_mlp.x__problem", "dtype=dtype, )", ON_THE_CPU),
+    ("explicit_mlp.x__flows", "device=None", ON_THE_CPU),
+    ("explicit_mlp.x__flows", "dtype=x.dtype, )", ON_THE_CPU),
+    ("explicit_mlp.x__flows", ".expand(-1, -1)", "equal: the axis of the examples is broadcast"),
+    ("explicit_mlp.x__flows", "strict=None", SAME_LENGTH),
+    ("explicit_mlp.x__flows", "strict=False", SAME_LENGTH),
+    ("explicit_mlp.x__flows", "reversed(slopes), )", SAME_LENGTH),
+    ("explicit_mlp.x__flows", "reversed(deltas), )", SAME_LENGTH),
+    ("explicit_mlp.x__relu", ".to(None)", "equal: a product with a boolean is one with 0 or 1"),
+    ("test_requests.x_test_x2_changed_in_place", "/= -1", "equal: −1 is its own inverse"),
+    ("test_independence.x_plain_request", "Request(dtype", DEFAULT),
+    ("test_spread.x_test_spread", "ratio < LARGEST_SPREAD", MEASURE_ZERO),
+    ("test_spread.x_as_matrix", "rows = kernel.shape", SQUARE),
+    ("test_requests.x_fault", "kernel.astype(None)", "equal: None is float64 to NumPy"),
+    ("test_requests.x_fault", "error >= limit", MEASURE_ZERO),
+    ("test_requests.x_with_units_at_0", "MLP((3, 5, 3), )", DEFAULT),
 )
 
 
