@@ -24,8 +24,9 @@ from tests.gate.test_independence import test_seed as seed
 from tests.gate.test_spread import as_matrix, spread
 from tests.gate.test_spread import test_spread as spread_of_a_method
 from tests.gate.test_values import judge
+from tests.gate.test_values import test_kernel as kernel_of
 from tests.mutants.hold import Death, gate_tests, outcome
-from tests.mutants.mutant import Around
+from tests.mutants.mutant import Around, Wrapped
 from tests.planted import exact, requests, stochastic
 from tests.planted.correct import CORRECT
 
@@ -79,6 +80,31 @@ def test_a_limit_is_held_against_the_limit() -> None:
     for factor, ok in ((1, True), (1.5, False)):
         assert compare_with(None, factor * truth, method, shared).ok is ok
         assert judge(factor * truth, check, method, SELECTION).ok is ok
+
+
+@pytest.mark.parametrize(("base", "calls"), [(CORRECT, 2), (stochastic.RIGHT, 1)], ids=lambda value: str(value)[:9])
+def test_exact_kernels_are_computed_twice(base: Method, calls: int) -> None:
+    """And random ones once; a second that is wrong is said to be the second."""
+    called: list[np.ndarray] = []
+
+    def preparing(base: Method, case: Case, request: Request) -> Callable[[], np.ndarray]:
+        compute = base.prepare(case, request)
+
+        def counted() -> np.ndarray:
+            called.append(compute() * (1 + len(called)))
+            return called[-1]
+
+        return counted
+
+    method = Wrapped(base, preparing, base.name)
+    check = Check(method.name, case("linear"), "float64", "full")
+    selection = Selection(("numpy",), "cpu", impl=method)
+    if calls == 1:
+        kernel_of(check, selection)
+    else:
+        with pytest.raises(AssertionError, match=r"^in a second call: error "):
+            kernel_of(check, selection)
+    assert len(called) == calls
 
 
 def test_what_was_computed_before_has_to_be_a_kernel_itself() -> None:
