@@ -72,6 +72,7 @@ def test_blocks_are_uneven_and_every_second_case_symmetric() -> None:
 
 def test_a_plain_request_is_for_the_device_asked_for() -> None:
     assert plain_request(CORRECT, Selection(("numpy",), "cuda")).device == "cuda"
+    assert Check("planted.correct", case("linear"), "float64", "full").request(CORRECT, "cuda").device == "cuda"
 
 
 def test_a_limit_is_held_against_the_limit() -> None:
@@ -120,7 +121,7 @@ def test_seeds_and_other_parameters() -> None:
     np.testing.assert_array_equal(second.x1, moved(first).x1)
 
 
-@pytest.mark.parametrize(("n1", "n2", "size"), [(4, 2, 3), (2, 4, 3), (3, None, 2), (2, 2, 2), (1, 6, 4), (4, None, 3)])
+@pytest.mark.parametrize(("n1", "n2", "size"), [(4, 2, 3), (2, 4, 3), (3, None, 2), (2, 2, 2), (1, 6, 4), (4, None, 3), (5, None, 2)])
 def test_the_uneven_batch_size(n1: int, n2: int | None, size: int) -> None:
     shared = random_case("uneven", MLP((3, 2)), n1, 1 if n2 is None else n2)
     assert uneven_batch_size(shared if n2 is not None else shared.with_symmetry()) == size
