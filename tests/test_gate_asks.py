@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -11,10 +12,10 @@ import pytest
 
 from impls import Method
 from impls.protocol import Kind
-from reference import MLP, Case, Layered, Request, case, random_case
+from reference import MLP, Case, Layered, Request, case, random_case, seed_of
 from reference.layers import Dense, FourierFeatures
 from tests.gate import test_requests
-from tests.gate.checks import Check, cases_for, copied, moved, uneven_batch_size
+from tests.gate.checks import Check, address, cases_for, copied, moved, skip_unsupported, uneven_batch_size
 from tests.gate.limit import expected_limit, limit_cases
 from tests.gate.selection import Selection
 from tests.gate.test_independence import compare_with, plain_request
@@ -72,7 +73,21 @@ def test_blocks_are_uneven_and_every_second_case_symmetric() -> None:
 
 def test_a_plain_request_is_for_the_device_asked_for() -> None:
     assert plain_request(CORRECT, Selection(("numpy",), "cuda")).device == "cuda"
-    assert Check("planted.correct", case("linear"), "float64", "full").request(CORRECT, "cuda").device == "cuda"
+    check = Check("planted.correct", case("linear"), "float64", "full")
+    request = check.request(CORRECT, "cuda")
+    assert (request.device, request.seed) == ("cuda", seed_of(check.id))
+
+
+def test_a_skipped_test_says_why() -> None:
+    with pytest.raises(pytest.skip.Exception, match="^another case$"):
+        skip_unsupported(SupportsOne(CORRECT, "no case"), case("linear"), Request())
+
+
+def test_where_the_entries_of_an_array_begin() -> None:
+    assert address(SimpleNamespace(data_ptr=lambda: 7)) == 7  # PyTorch
+    assert address(SimpleNamespace(unsafe_buffer_pointer=lambda: 8)) == 8  # JAX
+    array = np.ones(3)
+    assert address(array[1:]) == address(array) + 8
 
 
 def test_a_limit_is_held_against_the_limit() -> None:
@@ -121,7 +136,8 @@ def test_seeds_and_other_parameters() -> None:
     np.testing.assert_array_equal(second.x1, moved(first).x1)
 
 
-@pytest.mark.parametrize(("n1", "n2", "size"), [(4, 2, 3), (2, 4, 3), (3, None, 2), (2, 2, 2), (1, 6, 4), (4, None, 3), (5, None, 2)])
+@pytest.mark.parametrize(("n1", "n2", "size"), [
+    (4, 2, 3), (2, 4, 3), (3, None, 2), (2, 2, 2), (1, 6, 4), (4, None, 3), (5, None, 2)])
 def test_the_uneven_batch_size(n1: int, n2: int | None, size: int) -> None:
     shared = random_case("uneven", MLP((3, 2)), n1, 1 if n2 is None else n2)
     assert uneven_batch_size(shared if n2 is not None else shared.with_symmetry()) == size
