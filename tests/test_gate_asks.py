@@ -79,7 +79,7 @@ def test_a_plain_request_is_for_the_device_asked_for() -> None:
 
 
 def test_a_skipped_test_says_why() -> None:
-    with pytest.raises(pytest.skip.Exception, match="^another case$"):
+    with pytest.raises(pytest.skip.Exception, match=r"^another case$"):
         skip_unsupported(SupportsOne(CORRECT, "no case"), case("linear"), Request())
 
 
