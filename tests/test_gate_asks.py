@@ -23,6 +23,7 @@ from tests.gate.checks import (
     copied,
     ends_no_test,
     moved,
+    prepare,
     skip_unsupported,
     uneven_batch_size,
 )
@@ -37,10 +38,10 @@ from tests.gate.test_spread import test_spread as spread_of_a_method
 from tests.gate.test_values import judge
 from tests.gate.test_values import test_kernel as kernel_of
 from tests.mutants.hold import Death, gate_tests, outcome
-from tests.mutants.mutant import Around, Wrapped
+from tests.mutants.mutant import Around, Wrapped, base_method
 from tests.planted import exact, requests, stochastic
-from tests.planted.correct import CORRECT
 
+CORRECT = base_method("planted.correct")
 SELECTION = Selection(("numpy",), "cpu")
 FULL64 = ("full", "float64", None)
 
