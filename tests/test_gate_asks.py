@@ -22,6 +22,7 @@ from tests.gate.checks import (
     cases_for,
     copied,
     ends_no_test,
+    in_fortran_order,
     moved,
     prepare,
     skip_unsupported,
@@ -101,6 +102,19 @@ def test_all_inputs_that_changed_are_named() -> None:
     changed.x1[0], changed.x2[0] = 1, 1
     with pytest.raises(AssertionError, match=r"^the method changed its inputs: x1, x2$"):
         assert_unchanged(changed, shared)
+
+
+def test_a_copy_has_arrays_of_its_own() -> None:
+    shared = case("residual_batch_norm")
+    own = in_fortran_order(shared)
+    for copy in (copied(shared), copied(own)):
+        for now, before in ((copy.params, shared.params), (copy.constants, shared.constants),
+                            ({"x1": copy.x1, "x2": copy.x2}, {"x1": shared.x1, "x2": shared.x2})):
+            assert list(now) == list(before)
+            for key, array in now.items():
+                np.testing.assert_array_equal(array, before[key])
+                assert not np.shares_memory(array, before[key])
+    assert all(array.flags.f_contiguous for array in (*own.params.values(), *own.constants.values(), own.x1))
 
 
 def test_memory_that_is_given_again_is_named() -> None:
