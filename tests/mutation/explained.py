@@ -42,6 +42,7 @@ EXPLAINED: tuple[tuple[str, str, str], ...] = (
     ("explicit_mlp.x__flows", "reversed(deltas), )", SAME_LENGTH),
     ("explicit_mlp.x__relu", ".to(None)", "equal: a product with a boolean is one with 0 or 1"),
     ("test_requests.x_test_x2_changed_in_place", "/= -1", "equal: −1 is its own inverse"),
+    ("checks.x_copied", 'order="k"', "equal: NumPy takes the letter in either case"),
     ("checks.x_uneven_batch_size", "n >= size", "equal: a length is a multiple of itself"),
     ("test_independence.x_plain_request", "Request(dtype", DEFAULT),
     ("test_spread.x_test_spread", "ratio < LARGEST_SPREAD", MEASURE_ZERO),
