@@ -10,6 +10,7 @@ SLACK = "in how near a wrong kernel must be to a known mistake to be called by i
 SEARCH = "equal to rounding: the search for the tilt ends at the same place"
 ON_THE_CPU = "equal on the CPU, where these tests run; `pytest tests/gate --device cuda` needs it"
 SAME_LENGTH = "equal: both have one entry for each layer, and `strict` only guards that"
+TWO_ROUNDINGS = "moves a value by two roundings at most: far below a standard error at any proj_dim in use"
 DEFAULT = "equal: it is the default"
 
 # (function, what stands in the changed line, why)
@@ -17,6 +18,8 @@ EXPLAINED: tuple[tuple[str, str, str], ...] = (
     ("structure.x_matrices", "rows = kernel.shape", SQUARE),
     ("structure.x__matrix_fault", "tolerance(dtype, )", EQUAL_TABLE),
     ("statistics.x_standard_errors", "tolerance(dtype, )", EQUAL_TABLE),
+    ("statistics.x_standard_errors", "truth, values + rounding, values + rounding", TWO_ROUNDINGS),
+    ("statistics.x_standard_errors", "truth, values - rounding, values - rounding", TWO_ROUNDINGS),
     ("statistics.x_compare_stochastic", "kernel.astype(None)", "equal: None is float64 to NumPy"),
     ("statistics.x_compare_stochastic", "if error >= threshold", MEASURE_ZERO),
     ("statistics.x__trace_eigenvalues", "gram[:, :, 0, :, 1] = None", "equal: eigh reads the lower triangle only"),
