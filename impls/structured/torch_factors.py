@@ -271,6 +271,12 @@ def _gradient_size(group: Group) -> int:
     return group.product.size + len(group.carried) * group.product.shared * group.product.outputs
 
 
+def _constant_inflow(group: Group) -> float | None:
+    """The number that flows in everywhere, of a bias; None where it is not one number."""
+    scales = {use.scale for use in group.uses}
+    return scales.pop() if len(scales) == 1 and all(use.activation is None for use in group.uses) else None
+
+
 def _gradient(a: Tensor, g: Tensor, group: Group) -> Tensor:
     """(O, N, S·(I + B)·J): Σ_t a[s,t,i] g[o,s,t,j], for the carried biases as well."""
     values = carried_inputs(group, a)
@@ -279,6 +285,11 @@ def _gradient(a: Tensor, g: Tensor, group: Group) -> Tensor:
             a = torch.cat([a, values.T.expand(*a.shape[:2], -1, -1)], 3)
         return (a.mT * g).flatten(2)
     (n_outputs, n, S, _, J), I = g.shape, a.shape[3]
+    if I == J == 1:  # a scale: products of one row and one column each
+        rows = [a, *(row[:, None] for row in values)]
+        return torch.cat([(g * row).sum(3) for row in rows], 3).flatten(2)
+    if number := _constant_inflow(group):
+        return _times(g.sum(3), number).flatten(2)
     gradient = g.new_empty(n_outputs, n * S, I + len(values), J)
     for each, cotangent in zip(gradient, g, strict=True):  # one output at a time: a is not copied for each of them
         torch.bmm(a.flatten(0, 1).mT, cotangent.flatten(0, 1), out=each[:, :I])
