@@ -18,6 +18,7 @@ from torch.func import vmap
 
 from impls.structured.planner import Plan, Product, Way
 from impls.structured.torch_analysis import Analysis, Group
+from impls.structured.torch_pointwise import differentiated_once, is_function_of_numbers
 from impls.structured.torch_products import Use
 from impls.structured.torch_program import Read, Step, Value, evaluate
 
@@ -181,7 +182,10 @@ class _Run:
 
     def _step(self, step: Step, read: Read) -> tuple[Any, ...]:
         f = self.factors
-        outputs = step(read) if f.last is None or step is not f.last.uses[0].step else self._top(f.last, read)
+        if f.last is not None and step is f.last.uses[0].step:
+            outputs = self._top(f.last, read)
+        else:
+            outputs = (differentiated_once(step, read),) if is_function_of_numbers(step) else step(read)
         for name, n, use in f.uses.get(step, ()):
             self.inflows[name][n] = use.inflow(outputs[0] if use.activation is None else read(use.activation))
         tap = self.taps.get(step.outputs[0])
