@@ -291,7 +291,9 @@ def _gradient(a: Tensor, g: Tensor, group: Group) -> Tensor:
     (n_outputs, n, S, _, J), I = g.shape, a.shape[3]
     if I == J == 1:  # a scale: products of one row and one column each
         rows = [a, *(row[:, None] for row in values)]
-        return torch.cat([(g * row).sum(3) for row in rows], 3).flatten(2)
+        ones = [False, *(set(times) == {1.0} for _, times in group.carried)]
+        shares = [g.sum(3) if one else (g * row).sum(3) for row, one in zip(rows, ones, strict=True)]
+        return torch.cat(shares, 3).flatten(2)
     if number := _constant_inflow(group):
         return _times(g.sum(3), number).flatten(2)
     gradient = g.new_empty(n_outputs, n * S, I + len(values), J)
