@@ -27,7 +27,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THRE
 # line does not name is as in constraints.txt. To claim another release of PyTorch, name it here: its build for the CPU
 # comes from PyTorch's own index, and the one that pip finds elsewhere brings gigabytes of CUDA.
 VERSIONS = {
-    "lowest": {"jax": "0.8.0", "jaxlib": "0.8.0", "torch": "2.13.0"},
+    "lowest": {"jax": "0.8.0", "jaxlib": "0.8.0", "flax": "0.12.0", "torch": "2.13.0"},
     "newest": {"jax": "0.10.2", "jaxlib": "0.10.2", "torch": "2.13.0"},
 }
 

@@ -22,6 +22,7 @@ from impls.costs import FACTORS, Facts
 from impls.protocol import Framework
 from reference import MLP, Case, Conv, ConvNet, InputError, Request, random_case
 from reference.case import DType
+from reference.tolerances import TOLERANCES
 
 RATES = Rates(1e11, 1e11, 1e10, 1e-6)
 FRAMEWORKS: tuple[Framework, ...] = ("torch", "jax")
@@ -83,7 +84,8 @@ def test_what_cannot_be_written_down_goes_example_by_example(monkeypatch: pytest
     monkeypatch.setattr(costs, "seconds", lambda name, *_: 1.0 if name in auto.MAP_EXAMPLES else 2.0)
     x = np.abs(np.random.default_rng(0).standard_normal((3, 4)))
     kernel = ntk(Branches(), x)
-    np.testing.assert_allclose(np.einsum("nmaa->nma", kernel.numpy()), np.repeat((x @ x.T)[..., None], 4, 2), rtol=1e-6)
+    np.testing.assert_allclose(np.einsum("nmaa->nma", kernel.numpy()), np.repeat((x @ x.T)[..., None], 4, 2),
+                               rtol=TOLERANCES["float32", "exact"])
 
 
 # --- costs ---
