@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -24,6 +25,9 @@ ROWS = 64
 
 WIDE_ROWS = 256
 """The same where there is no symmetry to gain from."""
+
+PAIR_FLOPS = 1 << 20
+"""Above as many a product is worth a call of its own for each pair of examples."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +220,21 @@ def _gram(gram: Tensor, g: Tensor, g2: Tensor, outputs: Outputs) -> Tensor:
 
 
 def _half(gram: Tensor, g: Tensor, g2: Tensor) -> Tensor:
-    return torch.einsum("onstj,nmpstj->onpm", g, torch.einsum("sntmu,pmsuj->nmpstj", gram, g2))
+    """(O, N, O, M), in calls for single pairs of examples where these are large: their cotangents are then multiplied
+    as they lie, while products for many pairs at once need copies in another order."""
+    (n_outputs, n, S, T, J), m = g.shape, g2.shape[1]
+    if 2 * n_outputs * T * T * J < PAIR_FLOPS:
+        return torch.einsum("onstj,nmpstj->onpm", g, torch.einsum("sntmu,pmsuj->nmpstj", gram, g2))
+    turned = g2.stride(-1) != 1 and g2.stride(-2) == 1  # as a convolution's lie
+    rows, columns = (g.mT.contiguous(), g2.mT) if turned else (g.contiguous(), g2)
+    kernel, pushed = g.new_zeros(n_outputs, n, n_outputs, m), g.new_empty(n_outputs, *rows.shape[3:])
+    for i, k, s in product(range(n), range(m), range(S)):
+        pair = gram[s, i, :, k]
+        factors = (columns[:, k, s], pair.T) if turned else (pair, columns[:, k, s])
+        left, right = (each.expand(n_outputs, *each.shape[-2:]) for each in factors)
+        torch.bmm(left, right, out=pushed)
+        kernel[:, i, :, k].addmm_(rows[:, i, s].flatten(1), pushed.flatten(1).T)
+    return kernel
 
 
 def _top_gram(term: Term, left: Arrays, right: Arrays) -> Tensor | None:

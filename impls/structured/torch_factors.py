@@ -18,6 +18,7 @@ from torch.func import vmap
 
 from impls.structured.planner import Plan, Product, Way
 from impls.structured.torch_analysis import Analysis, Group
+from impls.structured.torch_pointwise import differentiated_once, is_function_of_numbers
 from impls.structured.torch_products import Use
 from impls.structured.torch_program import Read, Step, Value, evaluate
 
@@ -181,7 +182,10 @@ class _Run:
 
     def _step(self, step: Step, read: Read) -> tuple[Any, ...]:
         f = self.factors
-        outputs = step(read) if f.last is None or step is not f.last.uses[0].step else self._top(f.last, read)
+        if f.last is not None and step is f.last.uses[0].step:
+            outputs = self._top(f.last, read)
+        else:
+            outputs = (differentiated_once(step, read),) if is_function_of_numbers(step) else step(read)
         for name, n, use in f.uses.get(step, ()):
             self.inflows[name][n] = use.inflow(outputs[0] if use.activation is None else read(use.activation))
         tap = self.taps.get(step.outputs[0])
@@ -271,6 +275,12 @@ def _gradient_size(group: Group) -> int:
     return group.product.size + len(group.carried) * group.product.shared * group.product.outputs
 
 
+def _constant_inflow(group: Group) -> float | None:
+    """The number that flows in everywhere, of a bias; None where it is not one number."""
+    scales = {use.scale for use in group.uses}
+    return scales.pop() if len(scales) == 1 and all(use.activation is None for use in group.uses) else None
+
+
 def _gradient(a: Tensor, g: Tensor, group: Group) -> Tensor:
     """(O, N, S·(I + B)·J): Σ_t a[s,t,i] g[o,s,t,j], for the carried biases as well."""
     values = carried_inputs(group, a)
@@ -279,6 +289,13 @@ def _gradient(a: Tensor, g: Tensor, group: Group) -> Tensor:
             a = torch.cat([a, values.T.expand(*a.shape[:2], -1, -1)], 3)
         return (a.mT * g).flatten(2)
     (n_outputs, n, S, _, J), I = g.shape, a.shape[3]
+    if I == J == 1:  # a scale: products of one row and one column each
+        rows = [a, *(row[:, None] for row in values)]
+        ones = [False, *(set(times) == {1.0} for _, times in group.carried)]
+        shares = [g.sum(3) if one else (g * row).sum(3) for row, one in zip(rows, ones, strict=True)]
+        return torch.cat(shares, 3).flatten(2)
+    if number := _constant_inflow(group):
+        return _times(g.sum(3), number).flatten(2)
     gradient = g.new_empty(n_outputs, n * S, I + len(values), J)
     for each, cotangent in zip(gradient, g, strict=True):  # one output at a time: a is not copied for each of them
         torch.bmm(a.flatten(0, 1).mT, cotangent.flatten(0, 1), out=each[:, :I])

@@ -27,6 +27,7 @@ from impls.structured.torch_internals import (
     overload_name,
     same_memory,
 )
+from impls.structured.torch_parts import parted
 from impls.structured.torch_program import (
     Constant,
     Operand,
@@ -75,7 +76,7 @@ def _trace(f: Forward, params: Params, example: Tensor, *, pure: bool = False) -
     with torch.enable_grad(), _separate_operations(), fake, recorder:
         y = (functionalize(run) if pure else run)(*tensors, x)
         output = recorder.operand(y)
-    return Program(tuple(inputs), x_value, alive(recorder.steps, output), output)
+    return Program(tuple(inputs), x_value, parted(alive(recorder.steps, output)), output)
 
 
 @contextmanager
