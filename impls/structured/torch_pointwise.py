@@ -30,7 +30,7 @@ def differentiated_once(step: Step, read: Read) -> Tensor:
     (operand,) = step.inputs
     assert isinstance(operand, Value)
     h = read(operand)
-    y, backward = vjp(lambda h: step(lambda _: h)[0], h.detach())
+    y, backward = vjp(lambda h: step(lambda _: h)[0], h.detach())[:2]
     (derivative,) = backward(torch.ones_like(y))
     return _Known.apply(h, y.detach(), derivative.detach())  # type: ignore[no-any-return]
 
