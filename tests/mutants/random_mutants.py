@@ -82,7 +82,7 @@ def _random(name: str, item: str, what: str, make: Callable[[Method], Method], *
 MUTANTS = (
     _random("not_divided", "14", "the sketch is not divided by its dimension", after(_not_divided)),
     _random("other_for_x2", "11", "later examples are projected by other projections",
-            patched(_projects(_project=_other_for_x2)), symmetric=True),
+            patched(attribute(equinox_monte_carlo, "_project", _other_for_x2)), symmetric=True),
     _random("one_key", "20", "one key for all repeats", wrapped(mistakes.ignoring_the_seed), check="test_seed"),
     _random("keys_repeat", "20", "the keys repeat after 64 projections", patched(_projects(_draw=_same_in_each_chunk)),
             symmetric=True),
