@@ -19,7 +19,8 @@ from tests.gate.summary import GateSummary  # noqa: E402
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("gate", "the gate: every method against the proved kernels")
-    group.addoption("--impl", metavar="FILE.py:OBJECT", help="hold this method alone against the gate")
+    group.addoption("--impl", metavar="METHOD",
+                    help="hold this method alone against the gate: a name of the registry, or FILE.py:OBJECT")
     group.addoption("--frameworks", metavar="NAMES", default="jax,torch,numpy",
                     help="comma-separated; methods of other frameworks are left out (default: %(default)s)")
     group.addoption("--require-all", action="store_true",

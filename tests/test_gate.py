@@ -130,12 +130,21 @@ def test_a_method_that_skips_everything_fails(pytester: pytest.Pytester) -> None
     (f"{PLANTED / 'correct.py'}:CORRECTED", "*has no 'CORRECTED'; did you mean CORRECT*"),
     (f"{PLANTED / 'correct.py'}:Correct", "*is the class Correct; name an instance*"),
     (f"{PLANTED / 'correct.py'}", "*--impl takes path/to/file.py:OBJECT*"),
+    ("explicit_mpl", "*unknown method 'explicit_mpl'; did you mean explicit_mlp*"),
+    ("mine", "A method from outside the registry is given as path/to/file.py:OBJECT."),
     (f"{PLANTED / 'exact.py'}:INCOMPLETE", "*has no attribute 'kind'*"),
 ])
 def test_an_impl_that_cannot_be_used_is_a_usage_error(pytester: pytest.Pytester, spec: str, message: str) -> None:
     result = pytester.runpytest_inprocess(GATE, "--impl", spec)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([message])
+
+
+def test_a_method_of_the_registry_by_its_name(pytester: pytest.Pytester) -> None:
+    pytest.importorskip("torch", reason="the method computes with PyTorch")
+    result = pytester.runpytest_inprocess(GATE, "--impl", "explicit_mlp", "-p", "no:cacheprovider", *ONE_CASE)
+    result.stdout.fnmatch_lines(["explicit_mlp *"])
+    assert result.ret == pytest.ExitCode.OK
 
 
 def test_an_impl_that_raises_on_import_is_a_usage_error(pytester: pytest.Pytester) -> None:

@@ -72,9 +72,13 @@ SELECTION = pytest.StashKey[Selection]()
 
 
 def _load_impl(spec: str) -> Method:
+    """The method of that file and object, or, where the text is neither, the method of that name in the registry."""
     try:
-        return load_object(spec)
+        return load_object(spec) if ":" in spec or spec.endswith(".py") else load(spec)
+    except MethodNotInstalled as error:
+        raise pytest.UsageError(f"--impl {spec}: {error}") from error
     except RegistryError as error:
-        raise pytest.UsageError(str(error)) from error
+        outside = "" if ":" in spec else "\nA method from outside the registry is given as path/to/file.py:OBJECT."
+        raise pytest.UsageError(f"{error}{outside}") from error
     except (Exception, SystemExit) as error:  # SystemExit: a script without a guard for its main part
         raise pytest.UsageError(f"--impl {spec!r}: importing it raised {type(error).__name__}: {error}") from error
