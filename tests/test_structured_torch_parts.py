@@ -20,6 +20,13 @@ from impls.structured_torch import METHODS  # noqa: E402
 
 F = torch.nn.functional
 
+
+def _changed_in_between(h: Tensor) -> Tensor:
+    before = h[:, 1] * 1
+    h[:, 1] += h[:, 0]
+    return before * h[:, 1] + h[:, 0] * h[:, 2]
+
+
 PARTS: dict[str, tuple[Callable[[Tensor], Tensor], dict[str, int]]] = {
     "all, by number": (lambda h: h[:, 2] * h[:, 0] + h[:, 1] ** 2, {"unbind": 1}),
     "some, by number": (lambda h: h[:, -1] * h[:, 0], {"unbind": 1}),
@@ -29,6 +36,7 @@ PARTS: dict[str, tuple[Callable[[Tensor], Tensor], dict[str, int]]] = {
     "every other": (lambda h: h[..., ::2] * h[..., 1::2], {"slice": 2}),
     "two axes": (lambda h: h[:, 0].sum(-1) * h[:, 1].sum(-1) + (h[..., :2] * h[..., 2:4]).sum((-2, -1)),
                  {"unbind": 1, "split_with_sizes": 1}),
+    "changed in between": (lambda h: _changed_in_between(h + 0), {}),
 }  # fmt: skip
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
