@@ -5,16 +5,15 @@ from __future__ import annotations
 from bench.data import digits
 from bench.profiles import PROFILES, cases_of
 from reference import MLP, Case, Conv, ConvNet, Layered, random_case
+from reference.cases import transformer_block
 from reference.layered import Described
 from reference.layers import (
     Activate,
-    Attention,
     BatchNorm,
     Convolution,
     Dense,
     Embedding,
     GlobalPool,
-    Layer,
     LayerNorm,
     Positions,
     Recurrent,
@@ -42,12 +41,6 @@ def _case(name: str, network: Described, n1: int, n2: int) -> Case:
     return case if n2 else case.with_symmetry()
 
 
-def _block(name: str, width: int, n_heads: int) -> tuple[Layer, ...]:
-    return (Residual((LayerNorm(f"{name}.norm1"), Attention(f"{name}.attention", n_heads))),
-            Residual((LayerNorm(f"{name}.norm2"), Dense(f"{name}.dense1", 2 * width), Activate("gelu"),
-                      Dense(f"{name}.dense2", width))))
-
-
 # name: (network, N1, N2)
 _HELD_OUT: dict[str, tuple[Described, int, int]] = {
     "linear_o10": (MLP((32, 10)), 24, 0),
@@ -67,8 +60,8 @@ _HELD_OUT: dict[str, tuple[Described, int, int]] = {
                   Convolution("second", 16, padding=(1, 1)))),
         Activate("relu"), GlobalPool(), Dense("head", 4))), 6, 0),
     "transformer_t8_d32_n4_n3": (Layered((8,), (
-        Embedding("tokens", 6, 32), Positions("positions"), *_block("block0", 32, 4), *_block("block1", 32, 4),
-        LayerNorm("norm"), Dense("tokens", 6, bias=False))), 4, 3),
+        Embedding("tokens", 6, 32), Positions("positions"), *transformer_block("block0", 32, 4),
+        *transformer_block("block1", 32, 4), LayerNorm("norm"), Dense("tokens", 6, bias=False))), 4, 3),
     "recurrent_t10_w48_n16_o2": (Layered((10, 6), (Recurrent("cell", 48), Dense("head", 2))), 16, 0),
 }
 
@@ -79,7 +72,7 @@ _UNSEEN: dict[str, tuple[Described, int, int]] = {
     "mlp_d1_w24_n9_n5_o2": (MLP((7, 24, 2)), 9, 5),
     "convnet_c20_n6_o3": (ConvNet((3, 9, 9), (Conv(20, padding=(1, 1)), Conv(20, pool=(2, 2))), (3,), "global"), 6, 0),
     "transformer_t5_d48_n5": (Layered((5,), (
-        Embedding("tokens", 9, 48), Positions("positions"), *_block("block0", 48, 3), LayerNorm("norm"),
+        Embedding("tokens", 9, 48), Positions("positions"), *transformer_block("block0", 48, 3), LayerNorm("norm"),
         Dense("head", 2))), 5, 0),
     "recurrent_t7_w24_n10_n4_o3": (Layered((7, 5), (Recurrent("cell", 24), Dense("head", 3))), 10, 4),
 }
@@ -104,7 +97,7 @@ _FITTED: dict[str, tuple[Described, int, int]] = {
                   Convolution("second", 12, padding=(1, 1)))),
         GlobalPool(), Dense("head", 2))), 5, 4),
     "fit_transformer": (Layered((6,), (
-        Embedding("tokens", 4, 24), Positions("positions"), *_block("block0", 24, 2), LayerNorm("norm"),
+        Embedding("tokens", 4, 24), Positions("positions"), *transformer_block("block0", 24, 2), LayerNorm("norm"),
         Dense("head", 3))), 6, 0),
     "fit_recurrent": (Layered((6, 4), (Recurrent("cell", 32), Dense("head", 3))), 8, 5),
 }

@@ -16,9 +16,9 @@ from bench.bounds import ENGINES, KIND
 from bench.cases import CaseSource, NetworkOnNoise
 from bench.record import Cell, Record
 from reference import MLP, Conv, ConvNet, Layered
+from reference.cases import transformer_block
 from reference.layers import (
     Activate,
-    Attention,
     BatchNorm,
     Convolution,
     Dense,
@@ -72,9 +72,7 @@ def _transformer(n_layers: int, width: int, length: int) -> Layered:
     """Pre-norm, causal, on a sequence of vectors; one output at each position."""
     layers: list[Layer] = [Dense("embed", width), Positions("positions")]
     for i in range(n_layers):
-        layers += [Residual((LayerNorm(f"{i}.norm1"), Attention(f"{i}.attention", 4))),
-                   Residual((LayerNorm(f"{i}.norm2"), Dense(f"{i}.up", 4 * width), Activate("gelu"),
-                             Dense(f"{i}.down", width)))]
+        layers += transformer_block(str(i), width, 4, expansion=4)
     return Layered((length, 16), (*layers, LayerNorm("norm"), Dense("head", 1)))
 
 

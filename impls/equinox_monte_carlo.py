@@ -22,13 +22,13 @@ from jax.flatten_util import ravel_pytree
 from impls import equinox_networks
 from impls.jax_contraction import contract
 from impls.jax_support import Batched, flat_outputs, precision, unsupported_network
-from impls.options import check_options
+from impls.options import projection_options
 from impls.protocol import Framework, Kind
 from impls.xla import compiled
-from reference import Case, InputError, Request
+from reference import Case, Request
 from reference.case import Outputs
 
-DISTRIBUTIONS: dict[str, Callable[..., jax.Array]] = {
+DRAWN: dict[str, Callable[..., jax.Array]] = {
     "gaussian": jax.random.normal, "rademacher": jax.random.rademacher,
 }
 
@@ -52,33 +52,24 @@ class MonteCarlo:
         return unsupported_network(case)
 
     def prepare(self, case: Case, request: Request) -> Callable[[], jax.Array]:
-        self._options(request)
+        projection_options(self.name, request)
         return partial(self.kernel, *equinox_networks.functional(case, request), request)
 
     def kernel(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, request: Request) -> jax.Array:
         """An unbiased estimate of the kernel of a batched ``f(params, x)``, in the dtype of `params`."""
-        proj_dim, distribution = self._options(request)
+        proj_dim, distribution = projection_options(self.name, request)
         with precision(request.dtype):
             key = jax.random.key(request.seed, impl="threefry2x32")
             x = x1 if x2 is None else jnp.concatenate([x1, x2])  # together, so that both see the same projections
             projected = _project(f, params, x, key, proj_dim, distribution, request.batch_size)
             return _product(projected, len(x1), x2 is None, request.outputs)
 
-    def _options(self, request: Request) -> tuple[int, str]:
-        options = check_options(self.name, request, {"proj_dim": 1024, "distribution": "gaussian"})
-        proj_dim, distribution = options["proj_dim"], options["distribution"]
-        if not isinstance(proj_dim, int) or proj_dim < 1:
-            raise InputError(f"proj_dim must be a positive integer, got {proj_dim!r}")
-        if distribution not in DISTRIBUTIONS:
-            raise InputError(f"distribution={distribution!r} is not one of {', '.join(DISTRIBUTIONS)}")
-        return proj_dim, distribution
-
 
 @partial(compiled, jit=eqx.filter_jit)
 def _project(f: Batched, params: Any, x: jax.Array, key: jax.Array, proj_dim: int, distribution: str,
              batch_size: int | None) -> jax.Array:
     """J(x) v_s for every s: (N, O, S). Compiled by itself, it serves every `Outputs`."""
-    draw = partial(_draw, params, key, DISTRIBUTIONS[distribution])
+    draw = partial(_draw, params, key, DRAWN[distribution])
     all_at_once = batch_size is None or batch_size >= x.shape[0]
 
     def derivative(direction: Any, example: jax.Array) -> jax.Array:

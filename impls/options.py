@@ -8,6 +8,9 @@ from typing import Any
 from impls.registry import did_you_mean
 from reference import InputError, Request
 
+DISTRIBUTIONS = ("gaussian", "rademacher")
+"""Of the entries of a random projection."""
+
 
 def check_options(method: str, request: Request, known: Mapping[str, Any]) -> dict[str, Any]:
     """The request's options over the defaults in `known`; raises `InputError` for a name that is not known."""
@@ -16,3 +19,15 @@ def check_options(method: str, request: Request, known: Mapping[str, Any]) -> di
             hint = did_you_mean(name, known) if known else "; it takes no options"
             raise InputError(f"{method} has no option {name!r}{hint}")
     return {**known, **request.options}
+
+
+def projection_options(method: str, request: Request) -> tuple[int, str]:
+    """`proj_dim` and `distribution` of a method of random projections, checked; raises `InputError`."""
+    given = check_options(method, request, {"proj_dim": 1024, "distribution": "gaussian"})
+    proj_dim, distribution = given["proj_dim"], given["distribution"]
+    if not isinstance(proj_dim, int) or isinstance(proj_dim, bool) or proj_dim < 1:
+        raise InputError(f"proj_dim must be a positive integer, got {proj_dim!r}")
+    if distribution not in DISTRIBUTIONS:
+        raise InputError(f"distribution={distribution!r} is not one of {', '.join(DISTRIBUTIONS)}"
+                         f"{did_you_mean(str(distribution), DISTRIBUTIONS)}")
+    return proj_dim, distribution

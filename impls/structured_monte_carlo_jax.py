@@ -15,10 +15,10 @@ from typing import Any
 import jax
 
 from impls.jax_support import Batched, functional, precision, unsupported_network
+from impls.options import projection_options
 from impls.protocol import Framework, Kind
 from impls.structured.jax_kept import kept
 from impls.structured.jax_monte_carlo import Estimator
-from impls.structured.projections import options
 from reference import Case, Request
 
 
@@ -53,7 +53,7 @@ class MonteCarlo:
             return self._estimator(f, params, request)(params, x1, x2, request.seed, request.outputs)
 
     def _estimator(self, f: Batched, params: Any, request: Request) -> Estimator:
-        proj_dim, distribution = options(self.name, request)
+        proj_dim, distribution = projection_options(self.name, request)
         return kept(Estimator, f, params, proj_dim=proj_dim, distribution=distribution, batch_size=request.batch_size)
 
 

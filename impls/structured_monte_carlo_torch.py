@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from impls.options import projection_options
 from impls.protocol import Framework, Kind
-from impls.structured.projections import options
 from impls.structured.torch_monte_carlo import Estimator
 from impls.torch_support import Forward, Params, functional, precision, unsupported, unsupported_forward_mode
 from reference import Case, Request
@@ -51,7 +51,7 @@ class MonteCarlo:
             return self._estimator(f, params, request)(params, x1, x2, request.seed)
 
     def _estimator(self, f: Forward, params: Params, request: Request) -> Estimator:
-        proj_dim, distribution = options(self.name, request)
+        proj_dim, distribution = projection_options(self.name, request)
         return Estimator(f, params, outputs=request.outputs, proj_dim=proj_dim, distribution=distribution,
                          batch_size=request.batch_size)
 

@@ -19,17 +19,17 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from impls.options import check_options
+from impls.options import projection_options
 from impls.torch_blocks import assemble, contract
 from impls.torch_support import built, precision, unsupported
-from reference import Case, InputError, Request
+from reference import Case, Request
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # escape sequences in its docstrings
     from trak.gradient_computers import FunctionalGradientComputer
     from trak.projectors import BasicProjector, ProjectionType
 
-DISTRIBUTIONS: dict[str, Any] = {"gaussian": ProjectionType.normal, "rademacher": ProjectionType.rademacher}
+TYPES: dict[str, Any] = {"gaussian": ProjectionType.normal, "rademacher": ProjectionType.rademacher}
 
 @dataclass(frozen=True)
 class RandomProjection:
@@ -46,18 +46,9 @@ class RandomProjection:
         return unsupported(case)
 
     def prepare(self, case: Case, request: Request) -> Callable[[], Tensor]:
-        proj_dim, distribution = self._options(request)
+        proj_dim, distribution = projection_options(self.name, request)
         module, x1, x2 = built(case, request)
         return lambda: _estimate(module, x1, x2, request, proj_dim, distribution)
-
-    def _options(self, request: Request) -> tuple[int, str]:
-        options = check_options(self.name, request, {"proj_dim": 1024, "distribution": "gaussian"})
-        proj_dim, distribution = options["proj_dim"], options["distribution"]
-        if not isinstance(proj_dim, int) or proj_dim < 1:
-            raise InputError(f"proj_dim must be a positive integer, got {proj_dim!r}")
-        if distribution not in DISTRIBUTIONS:
-            raise InputError(f"distribution={distribution!r} is not one of {', '.join(DISTRIBUTIONS)}")
-        return proj_dim, distribution
 
 
 def _estimate(module: nn.Module, x1: Tensor, x2: Tensor | None, request: Request, proj_dim: int,
@@ -65,7 +56,7 @@ def _estimate(module: nn.Module, x1: Tensor, x2: Tensor | None, request: Request
     trained = {name: param for name, param in module.named_parameters() if param.requires_grad}
     n_params = sum(param.numel() for param in trained.values())
     dtype = next(iter(trained.values())).dtype
-    projector = BasicProjector(n_params, proj_dim, _spread(request.seed), DISTRIBUTIONS[distribution], x1.device,
+    projector = BasicProjector(n_params, proj_dim, _spread(request.seed), TYPES[distribution], x1.device,
                                dtype=dtype)
     with torch.no_grad(), precision(dtype):
         kernel = assemble(lambda x: _project(module, list(trained), projector, x),

@@ -27,10 +27,10 @@ from reference.layers import (
 from reference.networks import MLP, Conv, ConvNet
 
 
-def _transformer_block(name: str, width: int, n_heads: int) -> tuple[Layer, ...]:
-    """Pre-norm (Xiong et al. 2020), exact GELU, twice the width inside."""
+def transformer_block(name: str, width: int, n_heads: int, expansion: int = 2) -> tuple[Layer, ...]:
+    """Pre-norm (Xiong et al. 2020), exact GELU, `expansion` times the width inside."""
     return (Residual((LayerNorm(f"{name}.norm1"), Attention(f"{name}.attention", n_heads))),
-            Residual((LayerNorm(f"{name}.norm2"), Dense(f"{name}.dense1", 2 * width), Activate("gelu"),
+            Residual((LayerNorm(f"{name}.norm2"), Dense(f"{name}.dense1", expansion * width), Activate("gelu"),
                       Dense(f"{name}.dense2", width))))
 
 
@@ -78,7 +78,7 @@ _CASES: dict[str, tuple[Described, int, int]] = {
         Activate("gelu"), Dense("head", 3))), 4, 2),
     # Inputs are integers, outputs are logits (T, tokens), and the embedding is the head's weight as well.
     "transformer": (Layered((3,), (
-        Embedding("tokens", 5, 4), Positions("positions"), *_transformer_block("block0", 4, 2), LayerNorm("norm"),
+        Embedding("tokens", 5, 4), Positions("positions"), *transformer_block("block0", 4, 2), LayerNorm("norm"),
         Dense("tokens", 5, bias=False))), 2, 3),
     # The same weights at each of four steps.
     "recurrent": (Layered((4, 3), (Recurrent("cell", 5), Dense("head", 3))), 4, 2),

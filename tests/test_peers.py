@@ -146,7 +146,7 @@ def _columns(of: Case, seed: int) -> np.ndarray:
     """The first entries of every block of the projection matrix."""
     from impls import traker
 
-    projector = traker.BasicProjector(3, 500, traker._spread(seed), traker.DISTRIBUTIONS["gaussian"],
+    projector = traker.BasicProjector(3, 500, traker._spread(seed), traker.TYPES["gaussian"],
                                       torch.device("cpu"), dtype=torch.float64)
     return projector.project(torch.eye(3, dtype=torch.float64)[:1], 0).numpy()
 

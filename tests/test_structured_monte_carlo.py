@@ -17,6 +17,7 @@ import torch
 
 from impls import load
 from impls.arrays import to_numpy
+from impls.options import DISTRIBUTIONS
 from impls.structured import projections
 from reference import MLP, Case, Expected, InputError, Request, case, expected, float64_expected
 from reference.case import DType, Outputs, random_case
@@ -48,7 +49,7 @@ def as_truth(estimate: np.ndarray, of_case: Case) -> Expected:
     return Expected(estimate.astype(np.float64), proved.block1, proved.block2, "another estimate")
 
 
-@pytest.mark.parametrize("distribution", projections.DISTRIBUTIONS)
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 @pytest.mark.parametrize("outputs", get_args(Outputs))
 @pytest.mark.parametrize("name", NAMES)
 def test_unbiased_where_draws_are_reused(name: str, outputs: Outputs, distribution: str) -> None:
@@ -83,7 +84,7 @@ def test_one_parameter_is_exact_with_rademacher_projections(name: str) -> None:
     assert_right(estimate, truth(of_case), "float32")
 
 
-@pytest.mark.parametrize("distribution", projections.DISTRIBUTIONS)
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 @pytest.mark.parametrize("dtype", get_args(DType))
 @pytest.mark.parametrize("name", NAMES)
 def test_seed_decides_the_directions(name: str, dtype: DType, distribution: str) -> None:

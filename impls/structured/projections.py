@@ -12,16 +12,8 @@ entries of G). Seen in the tests: no more than their standard error.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from impls.options import check_options
-from impls.registry import did_you_mean
-from reference import InputError, Request
-
-DISTRIBUTIONS = ("gaussian", "rademacher")
-OPTIONS: Mapping[str, Any] = {"proj_dim": 1024, "distribution": "gaussian"}
 
 MOST_REUSES = 64
 """Beyond this the draws are a small part of the time already."""
@@ -59,18 +51,6 @@ class Layout:
     def draws(self, i: int) -> int:
         """Draws of parameter i in a group."""
         return -(-self.group // self.reuses[i])
-
-
-def options(method: str, request: Request) -> tuple[int, str]:
-    """`proj_dim` and `distribution`, checked."""
-    given = check_options(method, request, OPTIONS)
-    proj_dim, distribution = given["proj_dim"], given["distribution"]
-    if not isinstance(proj_dim, int) or isinstance(proj_dim, bool) or proj_dim < 1:
-        raise InputError(f"proj_dim must be a positive integer, got {proj_dim!r}")
-    if distribution not in DISTRIBUTIONS:
-        raise InputError(f"distribution={distribution!r} is not one of {', '.join(DISTRIBUTIONS)}"
-                         f"{did_you_mean(str(distribution), DISTRIBUTIONS)}")
-    return proj_dim, distribution
 
 
 def layout(proj_dim: int, shapes: Sequence[tuple[int, ...]]) -> Layout:

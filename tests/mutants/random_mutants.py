@@ -37,7 +37,7 @@ def _projects(**changes: Any) -> Patch:
 
 
 def _drawn_by(distribution: Callable[..., jax.Array]) -> Patch:
-    patches = (_compiled_anew(), entry(equinox_monte_carlo.DISTRIBUTIONS, "gaussian", distribution))
+    patches = (_compiled_anew(), entry(equinox_monte_carlo.DRAWN, "gaussian", distribution))
     return lambda: together(patches)
 
 
