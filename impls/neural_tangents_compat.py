@@ -1,4 +1,4 @@
-"""neural-tangents 0.6.5 on JAX 0.8 to 0.10, without TensorFlow, and without changing JAX for anyone else.
+"""neural-tangents 0.6.5 on JAX 0.8 to 0.11, without TensorFlow, and without changing JAX for anyone else.
 
 The last release of neural-tangents reads names that JAX has removed since (github.com/google/neural-tangents, issue
 209), and imports TensorFlow for a part that nobody needs here. So `load`
@@ -35,7 +35,7 @@ from impls.jax_support import bind
 from impls.protocol import MethodNotInstalled
 from impls.registry import REMEDIES
 
-JAX_SUPPORTED = ((0, 8), (0, 10))
+JAX_SUPPORTED = ((0, 8), (0, 11))
 """The first and the last (major, minor): what is restored below depends on what a release of JAX lacks."""
 NEURAL_TANGENTS_SUPPORTED = "0.6.5"
 
@@ -177,9 +177,9 @@ def _linearize(traceable: Any, *primals: Any, has_aux: bool) -> tuple[Any, list[
     closed = jax.make_jaxpr(tangent_map)(*primals)
     linear = _depend_on_inputs(closed.jaxpr)
     tangents = [_Tangent(zero=not _is_in(v, linear)) for v in closed.jaxpr.outvars]
-    jaxpr, consts = _without_constant_equations(closed, linear)
-    jaxpr = jaxpr.replace(outvars=[v for v in jaxpr.outvars if _is_in(v, linear)])
-    return outputs, tangents, jaxpr, consts
+    rest = _without_constant_equations(closed, linear)
+    jaxpr = rest.jaxpr.replace(outvars=[v for v in rest.jaxpr.outvars if _is_in(v, linear)])
+    return outputs, tangents, jaxpr, rest.consts
 
 
 def _depend_on_inputs(jaxpr: Any) -> set[Any]:
@@ -191,14 +191,16 @@ def _depend_on_inputs(jaxpr: Any) -> set[Any]:
     return depend
 
 
-def _without_constant_equations(closed: Any, linear: set[Any]) -> tuple[Any, list[Any]]:
-    """The jaxpr without the equations that give none of `linear`; their values join its constants."""
+def _without_constant_equations(closed: Any, linear: set[Any]) -> Any:
+    """The closed jaxpr without the equations that give none of `linear`; their values join its constants."""
     jaxpr = closed.jaxpr
     constant = [eqn for eqn in jaxpr.eqns if linear.isdisjoint(eqn.outvars)]
     names = [v for eqn in constant for v in eqn.outvars]
     values = jax.core.eval_jaxpr(jaxpr.replace(invars=[], eqns=constant, outvars=names), closed.consts)
     rest = [eqn for eqn in jaxpr.eqns if not linear.isdisjoint(eqn.outvars)]
-    return jaxpr.replace(constvars=[*jaxpr.constvars, *names], eqns=rest), [*closed.consts, *values]
+    # Since JAX 0.11 a jaxpr holds its constants itself, and what is a constant is told by their number.
+    return extend_core.ClosedJaxpr(jaxpr.replace(constvars=[*jaxpr.constvars, *names], eqns=rest),
+                                   [*closed.consts, *values])
 
 
 def _is_in(atom: Any, variables: set[Any]) -> bool:

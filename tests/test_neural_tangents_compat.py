@@ -41,9 +41,9 @@ def test_nothing_is_changed_for_others() -> None:
 
 
 def test_unknown_jax(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jax, "__version_info__", (0, 11, 0))
-    monkeypatch.setattr(jax, "__version__", "0.11.0")
-    with pytest.raises(MethodNotInstalled, match=r"on JAX 0\.8 to 0\.10, but JAX is 0\.11\.0: pip install"):
+    monkeypatch.setattr(jax, "__version_info__", (0, 12, 0))
+    monkeypatch.setattr(jax, "__version__", "0.12.0")
+    with pytest.raises(MethodNotInstalled, match=r"on JAX 0\.8 to 0\.11, but JAX is 0\.12\.0: pip install"):
         neural_tangents_compat.load.__wrapped__()
 
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 import ast
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 
 
-def proved() -> dict[str, dict[str, str]]:
-    """The table of the noxfile, read without nox, which the tests do not need."""
+def table(name: str) -> dict[str, Any]:
+    """Of the noxfile, read without nox, which the tests do not need."""
     for statement in ast.parse((ROOT / "noxfile.py").read_text()).body:
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "VERSIONS":
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:
             return ast.literal_eval(statement.value)
-    raise AssertionError("noxfile.py has no VERSIONS")
+    raise AssertionError(f"noxfile.py has no {name}")
+
+
+def proved() -> dict[str, dict[str, str]]:
+    return table("VERSIONS")
 
 
 def claimed(framework: str) -> tuple[list[int], list[int]]:
@@ -34,9 +39,17 @@ def numbers(version: str) -> list[int]:
 @pytest.mark.parametrize("framework", ["jax", "torch"])
 def test_claims_end_where_the_proofs_do(framework: str) -> None:
     first, end = claimed(framework)
-    lowest, newest = (numbers(proved()[name][framework]) for name in ("lowest", "newest"))
+    lowest = numbers(proved()["lowest"][framework])
+    newest = max(numbers(versions[framework]) for versions in proved().values())
     assert lowest == [*first, 0], "the first release that is claimed is the lowest that is proved"
     assert newest[:2] == [end[0], end[1] - 1], "the claim ends with the minor release of the newest that is proved"
+
+
+def test_every_python_that_is_claimed_has_proofs_of_both_ends() -> None:
+    """What needs a later Python is there beside what does not, never in its place."""
+    later = table("NEEDS_PYTHON")
+    assert later.keys() < proved().keys()
+    assert not {"lowest", "newest"} & later.keys()
 
 
 def test_the_newest_is_what_ci_runs() -> None:

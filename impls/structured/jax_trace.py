@@ -159,7 +159,8 @@ class _Builder:
         return list(made)
 
     def _scan(self, eqn: JaxprEqn, inputs: list[Operand]) -> list[Operand]:
-        length, n_consts, n_carry = (eqn.params[key] for key in ("length", "num_consts", "num_carry"))
+        length = eqn.params["length"]
+        n_consts, n_carry = _scan_counts(eqn)
         consts, carry, xs = inputs[:n_consts], inputs[n_consts:n_consts + n_carry], inputs[n_consts + n_carry:]
         order = range(length)[::-1] if eqn.params["reverse"] else range(length)
         rows: dict[int, list[Operand]] = {}
@@ -193,6 +194,20 @@ class _Builder:
         params = {"shape": (1, *shape), "broadcast_dimensions": tuple(range(1, len(shape) + 1)), "sharding": None}
         parts = [self.add(primitives.broadcast_in_dim_p, params, [o], [((1, *shape), dtype)])[0] for o in operands]
         return self.add(primitives.concatenate_p, {"dimension": 0}, parts, [((len(parts), *shape), dtype)])[0]
+
+
+def _scan_counts(eqn: JaxprEqn) -> tuple[int, int]:
+    """How many of a scan's operands are constants and how many the carry, in this order; the sequences follow.
+
+    A sequence is what has one axis more outside than inside. JAX 0.11 no longer has these numbers among the parameters.
+    """
+    body = eqn.params["jaxpr"].jaxpr
+
+    def whole(outside: Sequence[Any], inside: Sequence[Any]) -> int:
+        return sum(len(o.aval.shape) == len(i.aval.shape) for o, i in zip(outside, inside, strict=True))
+
+    n_carry = whole(eqn.outvars, body.outvars)
+    return whole(eqn.invars, body.invars) - n_carry, n_carry
 
 
 def _unrolled_length(eqn: JaxprEqn) -> int:

@@ -14,7 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from impls import Method
 
-# XLA's former code generator. A flag that XLA does not know ends the process, so only for versions that were tried.
+# XLA's former code generator, which jaxlib 0.11 no longer has. A flag that XLA does not know ends the process, so only
+# for versions that were tried.
 _XLA_FLAG = "--xla_cpu_use_fusion_emitters=false"
 _TRIED_ON = ("0.8.", "0.9.", "0.10.")
 
