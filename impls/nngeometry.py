@@ -24,6 +24,7 @@ from reference.layers import Dense, Layer, LayerNorm, Residual, Shape, met
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # escape sequences in its docstrings
+    warnings.simplefilter("ignore", SyntaxWarning)  # the same from Python 3.12 on
     from nngeometry import GramMatrix, Jacobian
     from nngeometry.layercollection import LayerCollection
 

@@ -26,6 +26,7 @@ from reference import Case, Request
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # escape sequences in its docstrings
+    warnings.simplefilter("ignore", SyntaxWarning)  # the same from Python 3.12 on
     from trak.gradient_computers import FunctionalGradientComputer
     from trak.projectors import BasicProjector, ProjectionType
 

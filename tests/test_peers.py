@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, get_args
+from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from impls.user_network import UserNetwork  # noqa: E402
 from reference import Case, InputError, Request, case, cases, compare, expected, round_to_float32  # noqa: E402
 from reference.case import DType  # noqa: E402
 from reference.statistics import compare_stochastic  # noqa: E402
-from tests.gate.known_wrong import KNOWN_WRONG, known_wrong  # noqa: E402
+from tests.gate.known_wrong import KNOWN_WRONG, KnownWrong, known_wrong  # noqa: E402
 from tests.torch_models import naive_expected  # noqa: E402
 
 
@@ -161,10 +162,12 @@ def test_trakers_options(value: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize("entry", KNOWN_WRONG, ids=str)
-def test_what_is_known_to_be_wrong_concerns_some_case(entry: Any) -> None:
+def test_what_is_known_to_be_wrong_concerns_some_case(entry: KnownWrong, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else its reason would stand there for nothing: a shared case is computed, and is not refused."""
-    hit = [(name, of.name) for name in sorted(OPTIONAL) for of in cases() for dtype in get_args(DType)
-           if (method := loaded(name)) and entry is known_wrong(name, of, dtype)
+    monkeypatch.setattr("tests.gate.known_wrong._installed", lambda distribution: entry.version)
+    hit = [(name, of.name) for name in filter(lambda name: fnmatchcase(name, entry.methods), impls.names())
+           for of in cases() for dtype in entry.dtypes for device in entry.devices
+           if (method := loaded(name)) and entry is known_wrong(name, of, dtype, device)
            and impls.unsupported(method, of, Request(dtype=dtype)) is None]
     assert hit
 

@@ -83,12 +83,12 @@ AGAINST_THE_TRUTH = ("test_batch_size", "test_other_parameters")
 
 def _expected_failure(item: pytest.Item) -> pytest.MarkDecorator | None:
     assert isinstance(item, pytest.Function)
-    params = item.callspec.params
+    params, device = item.callspec.params, item.config.stash[SELECTION].device
     if isinstance(check := params.get("check"), Check):
-        return expected_failure(check.method, check.case, check.dtype)
+        return expected_failure(check.method, check.case, check.dtype, device)
     if item.originalname in AGAINST_THE_TRUTH:
         method, case = cast("tuple[Method, Case]", params["pair"])
-        return expected_failure(method.name, case, "float64")
+        return expected_failure(method.name, case, "float64", device)
     return None
 
 

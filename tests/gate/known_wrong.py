@@ -16,7 +16,7 @@ from typing import get_args
 import pytest
 
 from reference import Case, ConvNet, Layered
-from reference.case import DType
+from reference.case import Device, DType
 from reference.layers import BatchNorm, Convolution, Layer, LayerNorm, WeightNormDense
 
 
@@ -52,10 +52,11 @@ class KnownWrong:
     reason: str
     link: str = ""
     dtypes: tuple[DType, ...] = ("float32", "float64")
+    devices: tuple[Device, ...] = ("cpu", "cuda")
 
-    def applies(self, method: str, case: Case, dtype: DType) -> bool:
-        return (fnmatchcase(method, self.methods) and dtype in self.dtypes and self.condition(case)
-                and _installed(self.distribution) == self.version)
+    def applies(self, method: str, case: Case, dtype: DType, device: Device = "cpu") -> bool:
+        return (fnmatchcase(method, self.methods) and dtype in self.dtypes and device in self.devices
+                and self.condition(case) and _installed(self.distribution) == self.version)
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}: {self.reason}{f' ({self.link})' if self.link else ''}"
@@ -75,23 +76,27 @@ KNOWN_WRONG = (
     KnownWrong("backpack.*", is_tied, "backpack-for-pytorch", "1.7.1",
                "of a parameter of two layers only the gradients of one are kept",
                "https://github.com/f-dangel/backpack/issues/248"),
+    *(KnownWrong(method, has_weight_normalisation, "torch", "2.11.0",
+                 "on CUDA the derivative of weight normalisation has the precision of float32 in float64 too",
+                 dtypes=("float64",), devices=("cuda",))
+      for method in ("torch_func.jacobian_contraction", "torch_autograd.per_example")),
 )
 
 
-def known_wrong(method: str, case: Case, dtype: DType) -> KnownWrong | None:
+def known_wrong(method: str, case: Case, dtype: DType, device: Device = "cpu") -> KnownWrong | None:
     """Why this kernel is expected to be wrong, or None."""
-    return next((entry for entry in KNOWN_WRONG if entry.applies(method, case, dtype)), None)
+    return next((entry for entry in KNOWN_WRONG if entry.applies(method, case, dtype, device)), None)
 
 
-def known_reason(method: str, case: Case) -> str | None:
+def known_reason(method: str, case: Case, device: Device) -> str | None:
     """For tests of laws, which a wrong kernel need not break: why the method is wrong on this case, in any dtype."""
-    entries = [known_wrong(method, case, dtype) for dtype in get_args(DType)]
+    entries = [known_wrong(method, case, dtype, device) for dtype in get_args(DType)]
     return next((f"known to be wrong: {entry}" for entry in entries if entry is not None), None)
 
 
-def expected_failure(method: str, case: Case, dtype: DType) -> pytest.MarkDecorator | None:
+def expected_failure(method: str, case: Case, dtype: DType, device: Device) -> pytest.MarkDecorator | None:
     """For a test that compares this kernel with the truth: it has to fail, and by nothing but the comparison."""
-    entry = known_wrong(method, case, dtype)
+    entry = known_wrong(method, case, dtype, device)
     return None if entry is None else pytest.mark.xfail(reason=str(entry), strict=True, raises=AssertionError)
 
 

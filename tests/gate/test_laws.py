@@ -54,7 +54,8 @@ def test_laws(method: Method, family: Family, selection: Selection, request: pyt
         if not laws:
             return
         on = Subject(method, random, selection.device, thorough=long or not jax)
-        reason = unsupported(method, on.case, on.request) or known_reason(method.name, on.case)
+        reason = (unsupported(method, on.case, on.request)
+                  or known_reason(method.name, on.case, selection.device))
         if reason is not None:
             refused.append(reason)
             if not held and len(refused) == UNSUPPORTED:
