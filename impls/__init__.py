@@ -23,7 +23,43 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
         outputs: Outputs = "full", method: str = "auto", batch_size: int | None = None,
         memory_limit: int | None = None, components: bool = False, explain: bool = False, verbose: bool = False,
         seed: int = 0, **options: Any) -> Any:
-    """See `impls.public.ntk`, which this calls: it stands apart so that importing `impls` stays quick."""
+    """The neural tangent kernel K[n, m, a, b] = Σ_p ∂f_a(x1_n)/∂θ_p · ∂f_b(x2_m)/∂θ_p of `model`.
+
+    `model` is
+
+    - a `torch.nn.Module` that takes a batch. Its parameters are those with ``requires_grad``, tied ones counted once.
+      It is evaluated in evaluation mode, and left as it is;
+    - an Equinox module that takes one example. Its parameters are its floating-point arrays, those tied by
+      `eqx.nn.Shared` counted once. It is evaluated in inference mode. To freeze some, give the trainable part as
+      `params`, from ``params, _ = eqx.partition(model, filter_spec)``;
+    - a function ``f(params, x)`` of a batch, with `params`: a dict from names to tensors, or a pytree of JAX arrays;
+      all floating-point ones are parameters. Define it once, outside of loops: JAX compiles every new function anew.
+
+    x1 (N1, …) and x2 (N2, …) are finite arrays of the framework, on one device with the parameters, or of NumPy; or
+    batches of such arrays that can be read several times, in the same order: a list, or a `torch.utils.data.DataLoader`
+    of tensors or of pairs (x, y), of which x is taken. The structured engines never hold all batches at once, the other
+    methods do. They are taken in the dtype of the parameters (float32 or float64); integers, for a model that embeds
+    tokens, stay as they are. None for x2 means x2 = x1. The examples must not influence each other; outputs of more
+    than one axis are flattened in C order to O.
+
+    The answer is the framework's own array in the parameters' dtype, on their device: (N1, N2, O, O) for `outputs`
+    "full"; (N1, N2, O), the entries a = b, for "diagonal"; (N1, N2), their sum, for "trace". With ``components=True``
+    it is a dict with such a kernel for each parameter, which sum to the kernel: by PyTorch's names, or by the place in
+    the pytree, "layers.0.weight".
+
+    `method` is a name of `impls.names()` that works on any function of the framework; `seed` and `options` go to it,
+    as in ``method="equinox.monte_carlo", proj_dim=4096``. "auto" takes the exact method with the least predicted time
+    among those that fit into memory (`impls.auto`); the time is that of the steady state, without tracing and
+    compilation. The first time on a machine it measures that for about a second, and keeps the figures in the user's
+    cache (`impls.calibration`). ``verbose=True`` prints every method's predicted time and memory, and the choice;
+    ``explain=True`` what the structured engine does, or would do, for each parameter, with its operations and bytes.
+
+    `memory_limit` is in bytes beyond the kernel itself; without it, "auto" takes what is free, and methods that hold
+    Jacobians at most 1 GiB of them. `batch_size` (examples) blocks x1 and x2 and does not change the values.
+
+    Raises `InputError` for input that cannot be used or does not fit, `RegistryError` for an unknown method, and
+    `MethodNotInstalled`, with the remedy, for one whose package is missing.
+    """
     from impls.public import ntk as compute
 
     return compute(model, x1, x2, params=params, outputs=outputs, method=method, batch_size=batch_size,

@@ -8,9 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from impls.jax_support import flat_outputs, precision, trainable
+from impls.jax_support import Batched, flat_outputs, precision, trainable
 from impls.own_batches import OwnBatches, is_batches
-from impls.own_network import OwnNetwork, check_examples, check_finite, check_numbers, one_device, one_dtype
+from impls.own_network import (
+    OwnNetwork,
+    check_examples,
+    check_finite,
+    check_numbers,
+    failure,
+    one_device,
+    one_dtype,
+)
 from impls.user_network import UserNetwork
 from reference import InputError
 from reference.case import DType
@@ -32,8 +40,16 @@ def own_network(network: UserNetwork, x1: Any, x2: Any) -> OwnNetwork:
         for name, array in arrays:
             check_finite(bool(jnp.isfinite(array).all()), name)
         kind = one_device(_device_name(device) for _, array in arrays for device in array.devices())
-        outputs = jax.eval_shape(lambda params, x: flat_outputs(f(params, x), x.shape[0]), params, some1)
+        outputs = _outputs(f, params, some1)
     return OwnNetwork("jax", f, params, x1, x2, dtype, kind, outputs.shape[1], sum(leaf.size for leaf in leaves))
+
+
+def _outputs(f: Batched, params: Any, x: jax.Array) -> jax.ShapeDtypeStruct:
+    try:
+        return jax.eval_shape(lambda params, x: flat_outputs(f(params, x), x.shape[0]), params, x)
+    except (TypeError, ValueError, IndexError) as error:
+        are_floats = bool(jnp.issubdtype(x.dtype, jnp.floating))
+        raise InputError(failure(x.shape, str(x.dtype), are_floats, error)) from error
 
 
 def whole(own: OwnNetwork) -> OwnNetwork:

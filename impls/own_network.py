@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -54,6 +54,13 @@ def check_finite(is_finite: bool, what: str) -> None:
     """Raise `InputError` where something is NaN or infinite."""
     if not is_finite:
         raise InputError(f"{what} holds NaN or infinite values; the kernel is not defined there")
+
+
+def failure(shape: Sequence[int], dtype: str, are_floats: bool, error: Exception) -> str:
+    """What to say of a model that raises an error on x1."""
+    remedy = ("its first axis is that of the examples, and the others have to be as the model takes them" if are_floats
+              else "give it floating-point numbers unless it embeds tokens")
+    return f"the model fails on x1 of shape {tuple(shape)}, {dtype} ({type(error).__name__}: {error}); {remedy}"
 
 
 def one_dtype(dtypes: Iterable[str]) -> DType:

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from impls.own_batches import OwnBatches, is_batches
-from impls.own_network import OwnNetwork, check_examples, check_finite, check_numbers, one_device, one_dtype
+from impls.own_network import (
+    OwnNetwork,
+    check_examples,
+    check_finite,
+    check_numbers,
+    failure,
+    one_device,
+    one_dtype,
+)
 from impls.torch_support import DTYPES, Forward, Params, check_batched, check_reached, module_function, precision
 from impls.user_network import UserNetwork
 from reference import InputError
@@ -62,11 +70,8 @@ def _evaluated(module: nn.Module) -> nn.Module:
 def _check_function(f: Forward, params: Params, x: Tensor) -> None:
     try:
         check_batched(f, params, x)
-    except (RuntimeError, TypeError) as error:
-        if x.is_floating_point():
-            raise
-        raise InputError(f"the model fails on x1 of {x.dtype} ({error}); give it floating-point numbers unless it "
-                         "embeds tokens") from error
+    except (RuntimeError, TypeError, IndexError, ValueError) as error:
+        raise InputError(failure(x.shape, str(x.dtype), x.is_floating_point(), error)) from error
 
 
 def _all(x: Any, what: str, dtype: DType, where: torch.device) -> Tensor | OwnBatches:

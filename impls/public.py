@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -14,6 +15,7 @@ from impls.own_batches import OwnBatches
 from impls.own_network import OwnNetwork
 from impls.protocol import Array, Framework, Method, MethodNotInstalled
 from impls.runtime import as_network
+from impls.structured.explain import explain as table_of_plan
 from impls.user_network import UserNetwork
 from reference import InputError, Request
 from reference.case import Outputs
@@ -28,45 +30,9 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
         outputs: Outputs = "full", method: str = "auto", batch_size: int | None = None,
         memory_limit: int | None = None, components: bool = False, explain: bool = False, verbose: bool = False,
         seed: int = 0, **options: Any) -> Any:
-    """The neural tangent kernel K[n, m, a, b] = Σ_p ∂f_a(x1_n)/∂θ_p · ∂f_b(x2_m)/∂θ_p of `model`.
-
-    `model` is
-
-    - a `torch.nn.Module` that takes a batch. Its parameters are those with ``requires_grad``, tied ones counted once.
-      It is evaluated in evaluation mode, and left as it is;
-    - an Equinox module that takes one example. Its parameters are its floating-point arrays, those tied by
-      `eqx.nn.Shared` counted once. It is evaluated in inference mode. To freeze some, give the trainable part as
-      `params`, from ``params, _ = eqx.partition(model, filter_spec)``;
-    - a function ``f(params, x)`` of a batch, with `params`: a dict from names to tensors, or a pytree of JAX arrays;
-      all floating-point ones are parameters. Define it once, outside of loops: JAX compiles every new function anew.
-
-    x1 (N1, …) and x2 (N2, …) are finite arrays of the framework, on one device with the parameters, or of NumPy; or
-    batches of such arrays that can be read several times, in the same order: a list, or a `torch.utils.data.DataLoader`
-    of tensors or of pairs (x, y), of which x is taken. The structured engines never hold all batches at once, the other
-    methods do. They are taken in the dtype of the parameters (float32 or float64); integers, for a model that embeds
-    tokens, stay as they are. None for x2 means x2 = x1. The examples must not influence each other; outputs of more
-    than one axis are flattened in C order to O.
-
-    The answer is the framework's own array in the parameters' dtype, on their device: (N1, N2, O, O) for `outputs`
-    "full"; (N1, N2, O), the entries a = b, for "diagonal"; (N1, N2), their sum, for "trace". With ``components=True``
-    it is a dict with such a kernel for each parameter, which sum to the kernel: by PyTorch's names, or by the place in
-    the pytree, "layers.0.weight".
-
-    `method` is a name of `impls.names()` that works on any function of the framework; `seed` and `options` go to it,
-    as in ``method="equinox.monte_carlo", proj_dim=4096``. "auto" takes the exact method with the least predicted time
-    among those that fit into memory (`impls.auto`); the time is that of the steady state, without tracing and
-    compilation. The first time on a machine it measures that for about a second, and keeps the figures in the user's
-    cache (`impls.calibration`). ``verbose=True`` prints every method's predicted time and memory, and the choice;
-    ``explain=True`` what the structured engine does for each parameter, with its operations and bytes.
-
-    `memory_limit` is in bytes beyond the kernel itself; without it, "auto" takes what is free, and methods that hold
-    Jacobians at most 1 GiB of them. `batch_size` (examples) blocks x1 and x2 and does not change the values.
-
-    Raises `InputError` for input that cannot be used or does not fit, `RegistryError` for an unknown method, and
-    `MethodNotInstalled`, with the remedy, for one whose package is missing.
-    """
+    """`impls.ntk`, which says what it is; it stands apart so that importing `impls` stays quick."""
     own = _own_network(_as_network(model, params), x1, x2)
-    if memory_limit is not None and not memory_limit > 0:
+    if memory_limit is not None and not (isinstance(memory_limit, int | float) and memory_limit > 0):
         raise InputError(f"memory_limit must be a positive number of bytes, got {memory_limit!r}")
     request = Request(outputs, own.dtype, own.device, seed, batch_size, options)
     say = print if verbose else _say_nothing
@@ -85,19 +51,21 @@ def _first_that_can(own: OwnNetwork, request: Request, memory_limit: int | None,
     found = auto.candidates(own, request, memory_limit)
     say(auto.table(found))
     *others, last = [candidate for candidate in found if not candidate.obstacle]
+    if explain:
+        print(*(table_of_plan(candidate.engine.plan) for candidate in found if candidate.engine is not None))
+        if (first := (*others, last)[0]).engine is None:
+            print(f"{first.name} is predicted to be faster, and is taken")
     for candidate in others:
         try:
-            return _compute_candidate(candidate, own, request, components=components, explain=explain)
+            return _compute_candidate(candidate, own, request, components=components)
         except (MethodNotInstalled, NotImplementedError) as error:
             say(f"ntk: not {candidate.name}: {error}")
-    return _compute_candidate(last, own, request, components=components, explain=explain)
+    return _compute_candidate(last, own, request, components=components)
 
 
-def _compute_candidate(candidate: Candidate, own: OwnNetwork, request: Request, *, components: bool,
-                       explain: bool) -> Any:
+def _compute_candidate(candidate: Candidate, own: OwnNetwork, request: Request, *, components: bool) -> Any:
     limit = {} if candidate.memory_limit is None else {"memory_limit": candidate.memory_limit}
     request = replace(request, batch_size=candidate.batch_size, options=limit)
-    request = _explained(candidate.name, own, request, explain=explain)
     return _compute(candidate.name, own, request, components=components)
 
 
@@ -154,7 +122,7 @@ def _as_network(model: Any, params: Any) -> UserNetwork:
         return UserNetwork(network.framework, network.model, params)
     if isinstance(model, type) or not callable(model):
         raise InputError(f"model must be a torch.nn.Module, an Equinox module or a function f(params, x), got "
-                         f"{model!r}")
+                         f"{reprlib.repr(model)}")
     if params is None:
         raise InputError("a function needs its parameters: ntk(f, x1, params=...), called as f(params, x)")
     return UserNetwork(_framework_of(params), model, params)
@@ -194,26 +162,31 @@ def _whole(own: OwnNetwork) -> OwnNetwork:
 def _method(name: str, framework: Framework) -> Method:
     if (its_framework := registry.framework(name)) != framework:
         raise InputError(f"{name} works on {its_framework}, but the model is of {framework}; choose one of "
-                         f"{', '.join(usable(framework, registry.names()))}")
+                         f"{', '.join(_general(framework))}")
     method = registry.load(name)
     if not hasattr(method, "kernel"):
-        raise InputError(f"{name} works on the shared networks only, not on any function; leave method out")
+        raise InputError(f"ntk does not offer {name}, which does not take any function of the parameters; choose one "
+                         f"of {', '.join(_general(framework))} (`python -m bench run --model` tries all methods)")
     return method
+
+
+def _general(framework: Framework) -> list[str]:
+    """The methods of that framework that are installed and work on any function."""
+    return [name for name in usable(framework, registry.names()) if _offers(name, "kernel")]
 
 
 def _components_of(method: Method, framework: Framework) -> Callable[..., dict[str, Array]]:
     if not hasattr(method, "components"):
-        able = [name for name in usable(framework, registry.names()) if _gives_components(name)]
+        able = [name for name in _general(framework) if _offers(name, "components")]
         raise InputError(f"{method.name} does not give the kernel of each parameter; choose one of {', '.join(able)}")
     return getattr(method, "components")  # noqa: B009  the protocol leaves it out
 
 
-def _gives_components(name: str) -> bool:
+def _offers(name: str, what: str) -> bool:
     try:
-        method = registry.load(name)
+        return hasattr(registry.load(name), what)
     except MethodNotInstalled:
         return False
-    return hasattr(method, "kernel") and hasattr(method, "components")
 
 
 def _batch_size(own: OwnNetwork, room: float | int) -> tuple[int | None, str]:

@@ -141,6 +141,7 @@ def test_explain_says_rule_way_and_cost() -> None:
     assert "fallback: enters while" in v
     assert "direct" in v
     assert u.split()[2:4] == ["unused", "none"]
+    assert [line.partition(":")[0] for line in text.splitlines()[6:]] == ["gram", "direct"]
 
 
 def test_counts_are_exact_integers() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import get_args
 
 import pytest
@@ -12,6 +13,7 @@ torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
 from torch import Tensor, nn  # noqa: E402
 
 import impls  # noqa: E402
+from impls import costs  # noqa: E402
 from impls.arrays import to_numpy  # noqa: E402
 from impls.torch_support import functional  # noqa: E402
 from impls.user_network import UserNetwork  # noqa: E402
@@ -145,3 +147,31 @@ def test_a_parameter_used_beside_its_name_is_refused() -> None:
     frozen = BesideItsNames().requires_grad_(False)
     frozen.layer.bias.requires_grad_(True)
     assert impls.ntk(frozen, x).shape == (3, 3, 2, 2)
+
+
+class LastStep(nn.Module):
+    """A recurrent layer of PyTorch's own, and a dense layer on its last step."""
+
+    def __init__(self, kind: Callable[..., nn.RNNBase]) -> None:
+        super().__init__()
+        self.cell = kind(3, 4, batch_first=True)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.cell(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_layers_whatever_is_predicted_to_be_fastest(
+    kind: Callable[..., nn.RNNBase], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lacking = "torch_func.jacobian_contraction"
+    monkeypatch.setattr(costs, "seconds", lambda name, *_: {lacking: 0.1, "structured_torch": 1.0}.get(name, 30.0))
+    torch.manual_seed(0)
+    module, x = LastStep(kind), torch.randn(4, 5, 3).double().numpy()
+    case = Case("recurrent", UserNetwork("torch", module), {}, x)
+    truth = naive_expected(module, case)
+    for method in ("auto", "structured_torch", "torch_autograd.per_example"):
+        kernel = to_numpy(impls.ntk(module.float(), x, method=method, verbose=True))
+        assert compare(kernel, truth, outputs="full", dtype="float32", symmetric=True).ok, method
+    assert f"ntk: not {lacking}: torch.func cannot map or differentiate" in capsys.readouterr().out

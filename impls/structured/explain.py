@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from impls.structured.planner import Plan, Step
+from impls.structured.planner import Plan, Step, Way
 
-HEADINGS = ("parameter", "numbers", "rule", "way", "flops", "bytes kept")
+HEADINGS = ("parameter", "numbers", "rule", "way", "flops", "KiB kept")
+
+WAYS: dict[Way, str] = {
+    "top": "the product gives the outputs themselves: only its inputs are multiplied",
+    "gram": "products of inputs times products of cotangents, for each pair of positions",
+    "half": "as gram, but the positions of x2 are summed first",
+    "gradient": "the gradient of each example, then one product",
+    "direct": "the gradient of each example and output, from the framework's own backward pass",
+}
+"""What `planner` says of them, in a line."""
 
 
 def explain(plan: Plan) -> str:
@@ -12,13 +21,14 @@ def explain(plan: Plan) -> str:
     rows = [HEADINGS, *(_row(step) for step in plan.steps)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, _blocks(plan)])
+    used = [f"{way}: {meaning}" for way, meaning in WAYS.items() if any(way in step.ways for step in plan.steps)]
+    return "\n".join([*lines, _blocks(plan), *used])
 
 
 def _row(step: Step) -> tuple[str, ...]:
     parameter = step.parameter
     way = f"with {parameter.carried_by}" if parameter.carried_by else ", ".join(step.ways) or "none"
-    return (parameter.name, str(parameter.size), parameter.rule, way, f"{step.flops:.3g}", f"{step.bytes:.3g}")
+    return (parameter.name, str(parameter.size), parameter.rule, way, f"{step.flops:.3g}", f"{step.bytes / 2**10:,.4g}")
 
 
 def _blocks(plan: Plan) -> str:

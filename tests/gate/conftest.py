@@ -65,7 +65,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tag the gate's tests for the summary, and put those of one method on one case side by side.
 
     What a method compiled, and what a truth cost, then serves the next test too, which pytest-xdist gives to the same
-    worker as a rule.
+    worker as a rule. Tests of no case come last: where a kernel is wrong, its values say so most plainly.
     """
     gate = [item for item in items if Path(__file__).parent in item.path.parents]
     tagged = [(tag, item) for item in gate if (tag := _tag(item)) is not None]  # None: parametrized over nothing
@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         tag.attach(item)
         if (mark := _expected_failure(item)) is not None:
             item.add_marker(mark)
-    tagged.sort(key=lambda pair: (pair[0].method, pair[0].case or ""))
+    tagged.sort(key=lambda pair: (pair[0].method, pair[0].case is None, pair[0].case or ""))
     items[:] = [item for item in items if item not in gate] + [item for _, item in tagged]
 
 

@@ -51,6 +51,8 @@ class GateSummary:
     cases: defaultdict[str, Counter[Outcome]] = field(default_factory=lambda: defaultdict(Counter))
     reasons: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """Per method, why checks were skipped or failed as expected."""
+    faults: defaultdict[str, dict[str, list[str]]] = field(default_factory=lambda: defaultdict(dict))
+    """Per method and case, what was wrong with the checks that failed."""
     missing: dict[str, str] = field(default_factory=dict)
     """Optional methods that are not installed, and what they lack."""
 
@@ -62,6 +64,8 @@ class GateSummary:
         (self.checks if tag.is_check else self.others)[tag.method][outcome] += 1
         if tag.is_check and tag.case is not None:
             self.cases[tag.case][outcome] += 1
+            if report.failed:
+                self.faults[tag.method].setdefault(tag.case, []).append(_fault(report))
         if tag.is_check and report.skipped:
             self.reasons[tag.method][_skip_reason(report)] += 1
         if report.skipped and "test_installed" in report.nodeid:
@@ -106,6 +110,8 @@ class GateSummary:
                 for counts in (self.checks.get(method, Counter()), self.others.get(method, Counter()))))
             reasons = self.reasons.get(method, Counter())
             lines += [f"{'':{width}}    {n} {reason}" for reason, n in sorted(reasons.items())]
+            lines += [f"{'':{width}}    {len(faults)} failed on {case}: {faults[0]}"
+                      for case, faults in self.faults.get(method, {}).items()]
         return lines
 
 
@@ -115,6 +121,12 @@ def _ran(counts: Counter[Outcome]) -> bool:
 
 def _count(n: int, singular: str, plural: str) -> str:
     return f"{n} {singular if n == 1 else plural}"
+
+
+def _fault(report: pytest.TestReport) -> str:
+    """The first line of the exception's message."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return (crash.message if crash is not None else str(report.longrepr)).partition("\n")[0]
 
 
 def _skip_reason(report: pytest.TestReport) -> str:
