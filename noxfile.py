@@ -30,7 +30,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THRE
 VERSIONS = {
     "lowest": {"jax": "0.8.0", "jaxlib": "0.8.0", "flax": "0.12.0", "torch": "2.13.0"},
     "newest": {"jax": "0.10.2", "jaxlib": "0.10.2", "torch": "2.13.0"},
-    "newest_jax": {"jax": "0.11.2", "jaxlib": "0.11.2", "torch": "2.13.0"},
+    "newest_jax": {"jax": "0.11.2", "jaxlib": "0.11.2", "flax": "0.12.12", "torch": "2.13.0"},
 }
 
 # "newest" is what constraints.txt has for every Python that is claimed; JAX 0.11 wants a later one.

@@ -174,12 +174,36 @@ def _linearize(traceable: Any, *primals: Any, has_aux: bool) -> tuple[Any, list[
     """
     assert not has_aux
     outputs, tangent_map = jax.linearize(traceable.call_wrapped, *primals)
-    closed = jax.make_jaxpr(tangent_map)(*primals)
+    closed = _unstacked(jax.make_jaxpr(tangent_map)(*primals), primals)
     linear = _depend_on_inputs(closed.jaxpr)
     tangents = [_Tangent(zero=not _is_in(v, linear)) for v in closed.jaxpr.outvars]
     rest = _without_constant_equations(closed, linear)
     jaxpr = rest.jaxpr.replace(outvars=[v for v in rest.jaxpr.outvars if _is_in(v, linear)])
     return outputs, tangents, jaxpr, rest.consts
+
+
+def _unstacked(closed: Any, inputs: Sequence[Any]) -> Any:
+    """The closed jaxpr with slices in place of `unstack`.
+
+    JAX has it since 0.11, for ``q, k, v = x`` say; neural-tangents takes no primitive of several outputs.
+    """
+    if all(eqn.primitive.name != "unstack" for eqn in closed.jaxpr.eqns):
+        return closed
+
+    def function(*values: Any) -> list[Any]:
+        env = dict(zip([*closed.jaxpr.constvars, *closed.jaxpr.invars], [*closed.consts, *values], strict=True))
+        for eqn in closed.jaxpr.eqns:
+            given = [env[v] if isinstance(v, extend_core.Var) else v.val for v in eqn.invars]
+            if eqn.primitive.name == "unstack":
+                (x,), axis = given, eqn.params["axis"]
+                results = [jax.lax.index_in_dim(x, i, axis, keepdims=False) for i in range(x.shape[axis])]
+            else:
+                result = bind(eqn.primitive, eqn.params, given)
+                results = result if eqn.primitive.multiple_results else [result]
+            env.update(zip(eqn.outvars, results, strict=True))
+        return [env[v] if isinstance(v, extend_core.Var) else v.val for v in closed.jaxpr.outvars]
+
+    return jax.make_jaxpr(function)(*inputs)
 
 
 def _depend_on_inputs(jaxpr: Any) -> set[Any]:

@@ -142,6 +142,8 @@ class _Builder:
                 return self._scan(eqn, inputs)
             if eqn.primitive.name == "split":
                 return self._split(inputs[0], [int(n) for n in eqn.params["sizes"]], eqn.params["axis"])
+            if eqn.primitive.name == "unstack":  # since JAX 0.11
+                return self._unstack(inputs[0], eqn.params["axis"])
         avals: list[Any] = [var.aval for var in eqn.outvars]
         return self.add(eqn.primitive, eqn.params, inputs, [(tuple(aval.shape), aval.dtype) for aval in avals])
 
@@ -181,6 +183,13 @@ class _Builder:
         assert isinstance(operand, Value)
         stops = list(accumulate(sizes))
         return [self._slice(operand, axis, stop - size, stop) for size, stop in zip(sizes, stops, strict=True)]
+
+    def _unstack(self, operand: Operand, axis: int) -> list[Operand]:
+        assert isinstance(operand, Value)
+        shape = (*operand.shape[:axis], *operand.shape[axis + 1:])
+        parts = (self._slice(operand, axis, i, i + 1) for i in range(operand.shape[axis]))
+        return [self.add(primitives.squeeze_p, {"dimensions": (axis,)}, [part], [(shape, operand.dtype)])[0]
+                for part in parts]
 
     def _slice(self, operand: Value, axis: int, start: int, stop: int) -> Operand:
         before, after = operand.shape[:axis], operand.shape[axis + 1:]
