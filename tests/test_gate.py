@@ -171,6 +171,27 @@ def test_a_method_can_end_no_test(pytester: pytest.Pytester, raised: str) -> Non
     result.stdout.fnmatch_lines(["E *what it cannot do it says in `unsupported`"])
 
 
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "workers"])
+@pytest.mark.parametrize("name", ["AT_IMPORT", "IN_PREPARE", "IN_THE_CALL"])
+def test_a_method_that_ends_the_process_fails(tmp_path: Path, name: str, workers: tuple[str, ...]) -> None:
+    """Though its exit status is that of success."""
+    file = PLANTED / ("ends_at_import.py" if name == "AT_IMPORT" else "ends.py")
+    done = gate_elsewhere(tmp_path, "--impl", f"{file}:{name}", "-k", "linear and test_kernel and trace", *workers)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    if name == "AT_IMPORT" or not workers:
+        assert "GATE FAILED: the run did not come to its end: its process exited with status 0" in done.stderr
+    else:
+        assert "crashed while running" in done.stdout
+
+
+def test_a_run_that_came_to_its_end_has_its_own_status(tmp_path: Path) -> None:
+    """The child's, for a usage error as well."""
+    for object_, status in (("NOTHING", pytest.ExitCode.USAGE_ERROR), ("CORRECT", pytest.ExitCode.NO_TESTS_COLLECTED)):
+        done = gate_elsewhere(tmp_path, "--impl", f"{PLANTED / 'correct.py'}:{object_}", "-k", "no_such_test")
+        assert done.returncode == status, done.stdout + done.stderr
+        assert "GATE FAILED" not in done.stderr
+
+
 @pytest.mark.parametrize("change", [
     "signal.signal(signal.SIGUSR1, signal.SIG_IGN)", "os.umask(0o027)", "sys.path.insert(0, 'elsewhere')",
     "gc.set_threshold(7)", "setattr(sys, 'excepthook', print)", "logging.root.addHandler(logging.NullHandler())"])
