@@ -87,6 +87,16 @@ def test_a_random_method_with_a_mistake_fails_and_is_named(pytester: pytest.Pyte
     result.stdout.fnmatch_lines([f"E {reason}"])
 
 
+@pytest.mark.parametrize(("name", "failed"), [
+    ("RIGHT_LIMIT", 0), ("LIMIT_OF_RELU_WITHOUT_BIAS", 12), ("LIMIT_OF_GELU_WITHOUT_BIAS", 12)])
+def test_a_limit_that_is_two_percent_off_fails(pytester: pytest.Pytester, name: str, failed: int) -> None:
+    """In every form, of those cases only."""
+    result = run_gate(pytester, "laws.py", name, "-k", "test_kernel and (limit_relu or limit_gelu)")
+    result.assert_outcomes(passed=48 - failed, failed=failed)
+    if failed:
+        result.stdout.fnmatch_lines(["E *error 0.02 > *every entry is off by the factor 1.02"])
+
+
 def test_the_kernel_of_another_case_fails(pytester: pytest.Pytester) -> None:
     result = run_gate(pytester, "exact.py", "CACHED_BY_SIZE", "-k", "test_kernel and (mlp_wide or mlp_relu)")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
