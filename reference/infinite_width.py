@@ -14,6 +14,7 @@ numbers also where float64 loses half its digits: ReLU, where two examples are p
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def _after(first: Gather, second: Gather) -> Gather:
 
 def _same_place(windows: np.ndarray) -> Gather:
     """The mean over the places of the window, the same in both images; -1 is the padding, of zeros."""
-    return lambda covariance: sum(_picked(covariance, place, place) for place in windows) / len(windows)
+    return lambda covariance: np.sum([_picked(covariance, place, place) for place in windows], axis=0) / len(windows)
 
 
 def _pooling(conv: Conv, height: int, width: int) -> Gather:
@@ -112,8 +113,8 @@ def _pooling(conv: Conv, height: int, width: int) -> Gather:
     if conv.pool is None:
         return lambda covariance: covariance
     windows = window_indices((1, *conv.convolved_shape(height, width)), conv.pool, conv.pool, (0, 0))
-    return lambda covariance: sum(_picked(covariance, one, other) for one in windows for other in windows) / (
-        len(windows)**2)
+    pairs = list(product(windows, windows))
+    return lambda covariance: np.sum([_picked(covariance, *pair) for pair in pairs], axis=0) / len(pairs)
 
 
 def _picked(covariance: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -188,6 +189,7 @@ _MOMENTS: dict[Activation, Callable[[Ball, Ball, Ball], Moments]] = {
 def _check_radius(theta: np.ndarray, name: str) -> None:
     """As the oracle's proofs have it."""
     for (n, m), ball in np.ndenumerate(theta):
-        scale = (theta[n, n] * theta[m, m]).lower().sqrt()
+        squares: Ball = theta[n, n] * theta[m, m]
+        scale = squares.lower().sqrt()
         if not ball.is_finite() or not ball.rad() <= RADIUS_LIMIT * scale:
             raise ProofError(f"case {name!r}: the infinite-width kernel is {ball} at {(n, m)}, too wide to tell")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,8 @@ def is_due(config: pytest.Config) -> bool:
 def run_in_child(config: pytest.Config) -> int:
     """The exit status of the same run in a process of its own; 1, with a word, where it did not come to its end."""
     args = [OPTION, *config.invocation_params.args]
-    if (capture := config.pluginmanager.getplugin("capturemanager")) is not None:
+    capture: Any = config.pluginmanager.getplugin("capturemanager")
+    if capture is not None:
         capture.suspend_global_capture(in_=True)  # the child's standard input is the terminal's, for --pdb
     code = _CHILD.format(path=sys.path, finished=FINISHED, args=args)
     child = subprocess.Popen([sys.executable, "-c", code], cwd=config.invocation_params.dir)
