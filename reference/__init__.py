@@ -1,6 +1,6 @@
 """What is true: the kernel's definition (DEFINITION.md), the shared cases, the proved values, the one comparison.
 
-Needs numpy, and python-flint only to prove values anew; no framework.
+Needs numpy, and python-flint only to prove values anew and for infinite widths; no framework.
 """
 
 from reference.arithmetic import KinkError
