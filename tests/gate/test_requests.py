@@ -42,8 +42,8 @@ N_MANY = 35
 MORE = MLP((140, 120, 33), "tanh")
 """16,800 parameters in the first layer, and 33 outputs: beyond blocks of 2¹⁴ and of 32."""
 
-MANY_OUTPUTS = MLP((3, 4, 259), "erf", parameterization="ntk")
-"""More than a block of 256, and a prime number. Methods of every kind can take it."""
+MANY_OUTPUTS = MLP((3, 4, 131), "erf", parameterization="ntk")
+"""More than a block of 128, and a prime number. Methods of every kind can take it."""
 
 REPEATED, FIRST_OF_THEM, REORDERED = [0, 1, 0], [0, 1, 0], [1, 2, 0]
 """Of two examples; and of those three, the first that is the same, and another order."""

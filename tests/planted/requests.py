@@ -147,8 +147,8 @@ def MORE_THAN_33_OUTPUTS(case: Case, request: Request) -> np.ndarray:
 
 
 @planted
-def MORE_THAN_256_OUTPUTS_ON_THE_DIAGONAL(case: Case, request: Request) -> np.ndarray:
-    return wrong_where(lambda case, r: (case.network.n_outputs or 0) > 256 and r.outputs == "diagonal", case, request)
+def MORE_THAN_128_OUTPUTS_ON_THE_DIAGONAL(case: Case, request: Request) -> np.ndarray:
+    return wrong_where(lambda case, r: (case.network.n_outputs or 0) > 128 and r.outputs == "diagonal", case, request)
 
 
 @planted
