@@ -12,7 +12,7 @@ from reference.case import DType, Outputs
 from reference.expected import Expected
 from reference.mistakes import recognise, recognise_shape
 from reference.structure import structural_fault
-from reference.tolerances import tolerance
+from reference.tolerances import ToleranceKind, tolerance
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,17 @@ class Comparison:
 
 def compare(kernel: Any, expected: Expected, *, outputs: Outputs, dtype: DType, symmetric: bool,
             examples1: Sequence[int] | None = None, examples2: Sequence[int] | None = None,
-            shape: tuple[int, ...] | None = None) -> Comparison:
+            shape: tuple[int, ...] | None = None, kind: ToleranceKind = "exact") -> Comparison:
     """Hold `kernel` against `expected`: form first, then values, then (x2 = x1) symmetry and positive semidefiniteness.
 
     With `examples1`, `examples2` and `shape`, `kernel` is the whole kernel of that shape, `expected` holds these rows
-    and columns only, and only they are compared in value; finiteness and symmetry are checked on all of it.
+    and columns only, and only they are compared in value; finiteness and symmetry are checked on all of it. `kind` is
+    that of the tolerance of the values.
     """
     malformed = check_form(kernel, expected, outputs=outputs, dtype=dtype, shape=shape)
     if malformed is not None:
         return malformed
-    limit = tolerance(dtype, "exact")
+    limit = tolerance(dtype, kind)
     rows = range(kernel.shape[0]) if examples1 is None else examples1
     columns = range(kernel.shape[1]) if examples2 is None else examples2
     values = kernel.astype(np.float64)

@@ -6,12 +6,15 @@ both `pytest tests/gate --impl …` (from any directory) and a plain `pytest` fi
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
 from jaxtyping import install_import_hook
 
 # Before anything imports them: the shapes in their signatures are then checked at every call.
 install_import_hook(["reference", "impls"], "beartype.beartype")
 
+from tests.gate import supervision  # noqa: E402
 from tests.gate.compilation import set_xla_flag  # noqa: E402
 from tests.gate.selection import SELECTION, Selection  # noqa: E402
 from tests.gate.summary import GateSummary  # noqa: E402
@@ -33,6 +36,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="hold every method to every law on N random networks of each family (default: few of each)")
     group.addoption("--laws-seed", metavar="SEED", type=int, default=0,
                     help="which random networks are drawn (default: %(default)s)")
+    group.addoption(supervision.OPTION, action="store_true", help=argparse.SUPPRESS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    return supervision.run_in_child(config) if supervision.is_due(config) else None
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -87,6 +87,16 @@ def test_a_random_method_with_a_mistake_fails_and_is_named(pytester: pytest.Pyte
     result.stdout.fnmatch_lines([f"E {reason}"])
 
 
+@pytest.mark.parametrize(("name", "failed"), [
+    ("RIGHT_LIMIT", 0), ("LIMIT_OF_RELU_WITHOUT_BIAS", 12), ("LIMIT_OF_GELU_WITHOUT_BIAS", 12)])
+def test_a_limit_that_is_two_percent_off_fails(pytester: pytest.Pytester, name: str, failed: int) -> None:
+    """In every form, of those cases only."""
+    result = run_gate(pytester, "laws.py", name, "-k", "test_kernel and (limit_relu or limit_gelu)")
+    result.assert_outcomes(passed=48 - failed, failed=failed)
+    if failed:
+        result.stdout.fnmatch_lines(["E *error 0.02 > *every entry is off by the factor 1.02"])
+
+
 def test_the_kernel_of_another_case_fails(pytester: pytest.Pytester) -> None:
     result = run_gate(pytester, "exact.py", "CACHED_BY_SIZE", "-k", "test_kernel and (mlp_wide or mlp_relu)")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -178,6 +188,28 @@ def test_a_method_can_end_no_test(pytester: pytest.Pytester, raised: str) -> Non
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(failed=4)
     result.stdout.fnmatch_lines(["E *what it cannot do it says in `unsupported`"])
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "workers"])
+@pytest.mark.parametrize("name", ["AT_IMPORT", "IN_PREPARE", "IN_THE_CALL"])
+def test_a_method_that_ends_the_process_fails(tmp_path: Path, name: str, workers: tuple[str, ...]) -> None:
+    """Though its exit status is that of success."""
+    file = PLANTED / ("ends_at_import.py" if name == "AT_IMPORT" else "ends.py")
+    one_check = ("-k", "linear and float64-trace and not symmetric")
+    done = gate_elsewhere(tmp_path, "--impl", f"{file}:{name}", *one_check, *workers)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    if name == "AT_IMPORT" or not workers:
+        assert "GATE FAILED: the run did not come to its end: its process exited with status 0" in done.stderr
+    else:
+        assert "crashed while running" in done.stdout
+
+
+def test_a_run_that_came_to_its_end_has_its_own_status(tmp_path: Path) -> None:
+    """The child's, for a usage error as well."""
+    for object_, status in (("NOTHING", pytest.ExitCode.USAGE_ERROR), ("CORRECT", pytest.ExitCode.NO_TESTS_COLLECTED)):
+        done = gate_elsewhere(tmp_path, "--impl", f"{PLANTED / 'correct.py'}:{object_}", "-k", "no_such_test")
+        assert done.returncode == status, done.stdout + done.stderr
+        assert "GATE FAILED" not in done.stderr
 
 
 @pytest.mark.parametrize("change", [

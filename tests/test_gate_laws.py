@@ -65,6 +65,7 @@ def broken(method: Method, random: RandomNetwork) -> dict[str, str]:
     ("OTHER_SEED_FOR_SWAPPED", NTK, {"transposition"}),
     ("LIMIT_OF_X2", NTK, {"blocks"}),
     ("LIMIT_OF_LARGE_INPUTS", NTK, {"doubled inputs"}),
+    ("LIMIT_OF_GELU_WITHOUT_BIAS", RandomNetwork(MLP((4, 5, 3), "gelu", False, "ntk"), 3, 2, 1), {"value"}),
 ])
 def test_who_breaks_a_law_slightly_is_caught_by_its_name(name: str, random: RandomNetwork, laws: set[str]) -> None:
     mistakes._first.clear()

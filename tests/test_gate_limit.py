@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reference import MLP, Case, Request, case, float64_expected, round_to_float32
+from reference import MLP, Case, Request, case, float64_expected, infinite_width, round_to_float32
 from reference.arithmetic import FLOAT64
+from reference.case import DType
 from tests.gate import limit_rate
-from tests.gate.limit import WIDTHS, averages, compare_limit, limit_cases, widened
+from tests.gate.limit import WIDTHS, averages, compare_averages, compare_limit, expected_limit, limit_cases, widened
 
 Moments = tuple[np.ndarray, np.ndarray]
 """E φ(u)φ(v) and E φ'(u)φ'(v) for Gaussian u, v."""
@@ -85,8 +86,42 @@ REQUEST = Request(outputs="full", dtype="float64")
 @pytest.mark.parametrize("name", CASES)
 def test_the_analytic_kernel_is_accepted(name: str) -> None:
     for of in (CASES[name], CASES[name].with_symmetry()):
-        comparison = compare_limit(spread(analytic(of), 2), of, REQUEST)
+        comparison = compare_averages(spread(analytic(of), 2), of, REQUEST)
         assert comparison.ok, comparison.reason
+
+
+@pytest.mark.parametrize("name", [*CASES, "limit_conv", "conv_ntk"])
+def test_the_proved_kernel_is_accepted(name: str) -> None:
+    """By averages of the tape's kernels, which share no formula with it, also for convolutions."""
+    whole = next((one for one in limit_cases() if one.name == name), None) or case(name)
+    for of in (whole, whole.with_symmetry()):
+        kernel = infinite_width(of).full
+        for factor, ok in ((1, True), (1.5, False)):
+            assert compare_averages(factor * kernel, of, REQUEST).ok is ok
+        assert compare_limit(kernel, of, REQUEST).ok
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["limit_relu", "limit_relu_no_bias", "limit_gelu", "limit_gelu_no_bias", "limit_conv"])
+def test_two_percent_are_refused_by_the_proof(name: str, dtype: DType) -> None:
+    of = next(one for one in limit_cases() if one.name == name)
+    kernel = infinite_width(of).full
+    for factor in (1.02, 0.98):
+        comparison = compare_limit((factor * kernel).astype(dtype), of, Request(outputs="full", dtype=dtype))
+        assert "entries are wrong" in comparison.reason
+
+
+def test_only_relu_may_lose_half_its_digits() -> None:
+    for name, ok in (("limit_relu", True), ("limit_erf", False)):
+        off = (1 + 1e-8) * infinite_width(CASES[name]).full
+        assert compare_limit(off, CASES[name], REQUEST).ok is ok
+
+
+def test_where_no_closed_form_is_known_averages_are_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.gate.limit.has_limit", lambda network: False)
+    of = CASES["limit_erf"]
+    assert expected_limit(of).source == "averages of finite-width kernels"
+    assert "finite-width kernel averages" in compare_limit(1.5 * spread(analytic(of), 2), of, REQUEST).reason
 
 
 @pytest.mark.parametrize(("mistake", "wrong"), [
@@ -98,31 +133,31 @@ def test_the_analytic_kernel_is_accepted(name: str) -> None:
 ])
 @pytest.mark.parametrize("name", ["limit_relu", "limit_erf", "limit_sin"])
 def test_another_kernel_is_refused(name: str, mistake: str, wrong: Callable[[Case], np.ndarray]) -> None:
-    comparison = compare_limit(spread(wrong(CASES[name]), 2), CASES[name], REQUEST)
+    comparison = compare_averages(spread(wrong(CASES[name]), 2), CASES[name], REQUEST)
     assert "not the limit" in comparison.reason, mistake
 
 
 def test_trace_is_the_sum_and_diagonal_is_repeated() -> None:
     of = CASES["limit_erf"]
     one = analytic(of)
-    assert compare_limit(2 * one, of, Request(outputs="trace", dtype="float64")).ok
-    assert not compare_limit(one, of, Request(outputs="trace", dtype="float64")).ok
-    assert compare_limit(np.repeat(one[:, :, None], 2, axis=2), of, Request(outputs="diagonal", dtype="float64")).ok
+    assert compare_averages(2 * one, of, Request(outputs="trace", dtype="float64")).ok
+    assert not compare_averages(one, of, Request(outputs="trace", dtype="float64")).ok
+    assert compare_averages(np.repeat(one[:, :, None], 2, axis=2), of, Request(outputs="diagonal", dtype="float64")).ok
 
 
 def test_other_pairs_of_outputs_are_zero() -> None:
     of = CASES["limit_erf"]
     kernel = spread(analytic(of), 2)
     kernel[0, 0, 0, 1] = 1e-6
-    assert "not the limit" in compare_limit(kernel, of, REQUEST).reason
+    assert "not the limit" in compare_averages(kernel, of, REQUEST).reason
 
 
 def test_form_and_structure_come_with_it() -> None:
     of = CASES["limit_erf"].with_symmetry()
     kernel = spread(analytic(of), 2)
-    assert "dtype float32" in compare_limit(kernel.astype(np.float32), of, REQUEST).reason
+    assert "dtype float32" in compare_averages(kernel.astype(np.float32), of, REQUEST).reason
     kernel[0, 1, 0, 0] += 1e-3
-    assert "not symmetric" in compare_limit(kernel, of, REQUEST).reason
+    assert "not symmetric" in compare_averages(kernel, of, REQUEST).reason
 
 
 def test_averages_approach_the_analytic_kernel() -> None:

@@ -12,7 +12,7 @@ pytest_plugins = ["pytester"]
 def test_a_right_method_passes(pytester: pytest.Pytester) -> None:
     result = run_gate(pytester, "correct.py", "CORRECT", "-k", "test_requests")
     assert result.ret == pytest.ExitCode.OK
-    result.assert_outcomes(passed=13)
+    result.assert_outcomes(passed=23)
     result.stdout.no_fnmatch_line("GATE FAILED*")  # no check was selected, so none is missing
 
 
@@ -32,6 +32,12 @@ def test_a_right_method_passes(pytester: pytest.Pytester) -> None:
     ("STALE_NETWORK", "*activation='tanh'*: error *"),
     ("STALE_X2", "*x2 is changed in place, after it: error *"),
     ("STALE_BY_ID", "*x2 is changed in place, after it: error *"),
+    ("MORE_THAN_33_OUTPUTS", "*131 outputs: error *"),
+    ("MORE_THAN_128_OUTPUTS_ON_THE_DIAGONAL", "*131 outputs: error *"),
+    ("BLOCKED_DIAGONAL_IN_FLOAT64_OF_X1", "*a network, batch_size=*: error *"),
+    ("REPEATED_EXAMPLES", "*an example of x1 repeats: error *"),
+    ("X2_EQUAL_TO_X1", "*x2 is given, and equal to x1: error *"),
+    ("SAME_EXAMPLES", "*x2 holds the examples of x1 in another order: error *"),
     ("SKIPS_HARD_CASES", "*the method raised SkipTest: hard; what it cannot do it says in `unsupported`"),
 ])
 def test_a_mistake_in_some_requests_fails(pytester: pytest.Pytester, name: str, reason: str) -> None:

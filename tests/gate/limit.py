@@ -1,13 +1,13 @@
-"""The truth for a limit method: what the finite-width kernel, averaged over draws of the parameters, tends to.
+"""The truth for a limit method: the kernel of infinite width, or what averages at finite width tend to.
 
-In the NTK parameterization the kernel of a network with n hidden units a layer, averaged over the draws of its
-parameters, differs from the infinite-width kernel by O(1/n) (Jacot et al. 2018, theorem 1; Hanin & Nica 2020 for the
-rate). It is computed with the reference's own tape, at three widths, for one output: outputs are exchangeable, and for
-a ≠ b the average is 0 by the symmetry W_a → −W_a of the last layer, so the expected kernel is that of one output on the
-diagonal of the output axes.
-
-A kernel passes where, at every width, it is within `LIMIT_STANDARD_ERRORS` standard errors of the average plus
-`LIMIT_BIAS`/width: a bound that shrinks as the width grows. The draws are seeded, so the verdict does not vary.
+Where the infinite-width kernel has a closed form, the reference encloses it (`reference.infinite_width`), and a limit
+kernel is held to it like an exact one; one of ReLU with the tolerance of its closed form. For other activations (tanh)
+the kernel of a network with n hidden units a layer, averaged over the draws of its parameters, differs from the limit
+by O(1/n) (Jacot et al. 2018, theorem 1; Hanin & Nica 2020 for the rate). It is computed with the reference's own tape,
+at three widths, for one output: outputs are exchangeable, and for a ≠ b the average is 0 by the symmetry W_a → −W_a of
+the last layer, so the expected kernel is that of one output on the diagonal of the output axes. A kernel passes where,
+at every width, it is within `LIMIT_STANDARD_ERRORS` standard errors of the average plus `LIMIT_BIAS`/width: a bound
+that shrinks as the width grows. The draws are seeded, so the verdict does not vary.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ from reference import (
     Request,
     case,
     check_form,
+    compare,
     draw_params,
     float64_expected,
+    has_limit,
+    infinite_width,
     normalised,
     random_case,
     seed_of,
@@ -37,7 +40,7 @@ from reference import (
     tolerance,
 )
 from reference.networks import Activation
-from reference.tolerances import LIMIT_BIAS, LIMIT_STANDARD_ERRORS
+from reference.tolerances import LIMIT_BIAS, LIMIT_STANDARD_ERRORS, ToleranceKind
 
 WIDTHS = (16, 64, 256)
 N_DRAWS = 64
@@ -68,8 +71,20 @@ class Average:
 
 
 def compare_limit(kernel: Any, of: Case, request: Request) -> Comparison:
-    """Hold a limit kernel against the averages of the finite-width kernels of the case `of`, at every width."""
-    malformed = check_form(kernel, expected_limit(of), outputs=request.outputs, dtype=request.dtype)
+    """Hold a limit kernel of the case `of` against the truth."""
+    if not has_limit(of.network):
+        return compare_averages(kernel, of, request)
+    return compare(kernel, expected_limit(of), outputs=request.outputs, dtype=request.dtype, symmetric=of.symmetric,
+                   kind=limit_tolerance(of))
+
+
+def limit_tolerance(of: Case) -> ToleranceKind:
+    return "closed_form" if getattr(of.network, "activation", "") == "relu" else "exact"
+
+
+def compare_averages(kernel: Any, of: Case, request: Request) -> Comparison:
+    """Hold it against the averages of the finite-width kernels, at every width."""
+    malformed = check_form(kernel, expected_average(of), outputs=request.outputs, dtype=request.dtype)
     if malformed is not None:
         return malformed
     values = kernel.astype(np.float64)
@@ -81,7 +96,12 @@ def compare_limit(kernel: Any, of: Case, request: Request) -> Comparison:
 
 
 def expected_limit(of: Case) -> Expected:
-    """The average at the largest width: within a few per cent of the limit."""
+    """The limit; where it has no closed form, within a few per cent of it."""
+    return infinite_width(of) if has_limit(of.network) else expected_average(of)
+
+
+def expected_average(of: Case) -> Expected:
+    """The average at the largest width."""
     return _expected(averages(of.name)[-1].mean, of)
 
 

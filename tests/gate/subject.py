@@ -15,6 +15,7 @@ from impls.arrays import to_numpy
 from reference import Case, Expected, Request, check_form, float64_expected, normalised, tolerance
 from reference.case import Device
 from tests.gate.checks import prepare
+from tests.gate.limit import limit_tolerance
 from tests.gate.random_networks import RandomNetwork
 from tests.gate.test_independence import FEW_PROJECTIONS
 
@@ -96,8 +97,7 @@ class Subject:
         request = replace(self.request, **changes)
         if (malformed := check_form(kernel, due, outputs=request.outputs, dtype=request.dtype)) is not None:
             return malformed.reason
-        analytic = self.method.kind == "limit" and getattr(self.case.network, "activation", "") == "relu"
-        limit = tolerance(request.dtype, "closed_form" if analytic else "exact")
+        limit = tolerance(request.dtype, limit_tolerance(self.case) if self.method.kind == "limit" else "exact")
         errors = normalised(kernel.astype(np.float64) - due.outputs(request.outputs), due.scale(request.outputs))
         worst = tuple(int(i) for i in np.unravel_index(np.argmax(errors), errors.shape))
         return "" if errors[worst] <= limit else (

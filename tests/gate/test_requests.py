@@ -1,8 +1,8 @@
 """What the other tests ask for in one way only, asked for in the others, on one case for each method.
 
 Blocks of all sizes with each kind of outputs and dtype, other parameters likewise, as many examples in x2 as in x1,
-some of them large, in another order in memory, units that are exactly 0, more parameters and outputs, and the arrays of
-one network in another.
+some of them large, in another order in memory, examples that repeat, units that are exactly 0, more parameters, many
+outputs, and the arrays of one network in another.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from reference import (
 from reference.case import DType, Outputs
 from reference.layers import Dense, FourierFeatures
 from tests.gate.checks import cases_for, in_fortran_order, moved, prepare, skip_unsupported
+from tests.gate.limit import compare_limit
 from tests.gate.selection import Selection
 from tests.gate.test_independence import plain_request, tape_value
 
@@ -40,6 +41,12 @@ N_MANY = 35
 
 MORE = MLP((140, 120, 33), "tanh")
 """16,800 parameters in the first layer, and 33 outputs: beyond blocks of 2¹⁴ and of 32."""
+
+MANY_OUTPUTS = MLP((3, 4, 131), "erf", parameterization="ntk")
+"""More than a block of 128, and a prime number. Methods of every kind can take it."""
+
+REPEATED, FIRST_OF_THEM, REORDERED = [0, 1, 0], [0, 1, 0], [1, 2, 0]
+"""Of two examples; and of those three, the first that is the same, and another order."""
 
 LARGE = 16.0
 """Factor of every third example: no activation of a stored case is beyond 6, where ReLU6 would be told from ReLU."""
@@ -51,10 +58,11 @@ HALF_AT_0 = tuple(f"neural_tangents.{name}" for name in (
 SATURATING = 256.0
 """Factor of every third example in `with_same_parameters`: exp of some unit's input is beyond the largest float32."""
 
-# Each kind of outputs and dtype with blocks of one example or of two, a smaller last one or not, and once with a block
-# that is larger than x1 and x2.
-REQUESTS = [(outputs, dtype, 1 + (i + j) % 2, (i + j) % 2 == 1)
-            for (i, outputs), (j, dtype) in product(enumerate(get_args(Outputs)), enumerate(get_args(DType)))]
+# Each kind of outputs and dtype, with x2 = x1 and without: once in blocks of one example, once of two, a smaller last
+# one or not; and once with a block that is larger than x1 and x2.
+REQUESTS = [(outputs, dtype, 1 + (i + j + symmetric) % 2, symmetric)
+            for (i, outputs), (j, dtype), symmetric in product(
+                enumerate(get_args(Outputs)), enumerate(get_args(DType)), (False, True))]
 REQUESTS.append(("diagonal", "float64", 1000, False))
 
 
@@ -82,6 +90,45 @@ def test_as_many_examples_in_x2(method: Method, selection: Selection) -> None:
         own = prepare(method, swapped, request)().transpose(1, 0, 3, 2)
     reason = fault(own, prepare(method, case, request)(), case, request)
     assert not reason, f"{N_MANY} examples in x1, as many in x2: {reason}"
+
+
+def test_repeated_examples(method: Method, selection: Selection) -> None:
+    """In x1; and x2 that is given and equal to x1, which is no x2 = x1, or holds its examples in another order.
+
+    Where there is no exact truth, the same entries are due for the same pairs of examples.
+    """
+    request = plain_request(method, selection)
+    case = some_case(method, request)
+    same = replace(case, x1=case.x1[REPEATED], x2=None)
+    kernel = prepare(method, same, request)()
+    first = kernel[:, FIRST_OF_THEM][FIRST_OF_THEM] if kernel.ndim == 4 else kernel
+    for x2, due, what in ((None, first, "an example of x1 repeats"),
+                          (same.x1.copy(), kernel, "x2 is given, and equal to x1"),
+                          (same.x1[REORDERED], kernel[:, REORDERED], "x2 holds the examples of x1 in another order")):
+        asked = replace(same, x2=x2)
+        found = kernel if x2 is None else prepare(method, asked, request)()
+        reason = fault(None if method.kind == "exact" else due, found, asked, request)
+        assert not reason, f"{what}: {reason}"
+
+
+@pytest.mark.parametrize("outputs", get_args(Outputs))
+def test_many_outputs(method: Method, outputs: Outputs, selection: Selection) -> None:
+    """For random methods, as in `test_as_many_examples_in_x2`."""
+    request, case = replace(plain_request(method, selection), outputs=outputs), random_case(
+        "many outputs", MANY_OUTPUTS, 2, 1)
+    skip_unsupported(method, case, request)
+    kernel = prepare(method, case, request)()
+    if method.kind == "limit":
+        comparison = compare_limit(kernel, case, request)
+        assert comparison.ok, f"{MANY_OUTPUTS.n_outputs} outputs: {comparison.reason}"
+        return
+    own = None
+    if method.kind == "stochastic":
+        assert case.x2 is not None
+        own = prepare(method, replace(case, x1=case.x2, x2=case.x1), request)().swapaxes(0, 1)
+        own = own.swapaxes(2, 3) if outputs == "full" else own
+    reason = fault(own, kernel, case, request)
+    assert not reason, f"{MANY_OUTPUTS.n_outputs} outputs: {reason}"
 
 
 def test_relu_at_0(exact_method: Method, selection: Selection) -> None:

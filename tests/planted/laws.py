@@ -13,7 +13,7 @@ import numpy as np
 
 from impls import Method
 from impls.protocol import Framework, Kind
-from reference import MLP, Case, Layered, Request, seed_of, select_outputs
+from reference import MLP, Case, ConvNet, Layered, Request, has_limit, infinite_width, seed_of, select_outputs
 from tests.planted.correct import full_kernel, jacobians, product, second_inputs
 from tests.planted.exact import asymmetric, planted
 from tests.planted.stochastic import Projections
@@ -232,8 +232,7 @@ OTHER_SEED_FOR_SWAPPED = OtherSeedForSwapped("planted.OTHER_SEED_FOR_SWAPPED")
 
 @dataclass(frozen=True)
 class Limit:
-    """That of a network without hidden layers: (W_std²/fan_in + W_std²/fan_in) x1·x2 on the diagonal of the outputs,
-    or what `mistake` makes of it."""
+    """The infinite-width kernel (x1·x2 where it has no closed form), or what `mistake` makes of it."""
 
     name: str
     mistake: Callable[[Case, Request], float] = lambda case, request: 1.0
@@ -241,8 +240,8 @@ class Limit:
     kind: Kind = "limit"
 
     def prepare(self, case: Case, request: Request) -> Callable[[], np.ndarray]:
-        theta = case.x1 @ second_inputs(case).T * self.mistake(case, request)
-        full = theta[:, :, None, None] * np.eye(case.network.n_outputs or 1)
+        products = (case.x1 @ second_inputs(case).T)[:, :, None, None] * np.eye(case.network.n_outputs or 1)
+        full = (infinite_width(case).full if has_limit(case.network) else products) * self.mistake(case, request)
         return lambda: select_outputs(full, request.outputs).astype(request.dtype)
 
 
@@ -250,6 +249,19 @@ RIGHT_LIMIT: Method = Limit("planted.right_limit")
 LIMIT_OF_X2: Method = Limit("planted.LIMIT_OF_X2", lambda case, _: 1.0 if case.symmetric else SLIGHTLY)
 LIMIT_OF_LARGE_INPUTS: Method = Limit("planted.LIMIT_OF_LARGE_INPUTS",
                                       lambda case, _: SLIGHTLY if getattr(case.network, "b_std", 0) > 1.9 else 1.0)
+
+
+def without_bias(activation: str) -> Method:
+    """2 % off for that activation without biases."""
+    def mistake(case: Case, request: Request) -> float:
+        network = case.network
+        assert isinstance(network, MLP | ConvNet)
+        return 1.02 if network.activation == activation and not network.bias else 1.0
+
+    return Limit(f"planted.limit_of_{activation}_without_bias", mistake)
+
+
+LIMIT_OF_RELU_WITHOUT_BIAS, LIMIT_OF_GELU_WITHOUT_BIAS = map(without_bias, ("relu", "gelu"))
 
 
 @planted

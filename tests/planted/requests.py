@@ -139,3 +139,40 @@ def SKIPS_HARD_CASES(case: Case, request: Request) -> np.ndarray:
     if (case.network.n_outputs or 0) > 30:
         raise unittest.SkipTest("hard")
     return wrong_where(lambda *_: False, case, request)
+
+
+@planted
+def MORE_THAN_33_OUTPUTS(case: Case, request: Request) -> np.ndarray:
+    return wrong_where(lambda case, _: (case.network.n_outputs or 0) > 33, case, request)
+
+
+@planted
+def MORE_THAN_128_OUTPUTS_ON_THE_DIAGONAL(case: Case, request: Request) -> np.ndarray:
+    return wrong_where(lambda case, r: (case.network.n_outputs or 0) > 128 and r.outputs == "diagonal", case, request)
+
+
+@planted
+def BLOCKED_DIAGONAL_IN_FLOAT64_OF_X1(case: Case, request: Request) -> np.ndarray:
+    """With x2 = x1 only."""
+    def so(case: Case, request: Request) -> bool:
+        return (request.batch_size is not None and case.symmetric
+                and (request.outputs, request.dtype) == ("diagonal", "float64"))
+
+    return wrong_where(so, case, request)
+
+
+@planted
+def REPEATED_EXAMPLES(case: Case, request: Request) -> np.ndarray:
+    return wrong_where(lambda case, _: len(np.unique(case.x1, axis=0)) < len(case.x1), case, request)
+
+
+@planted
+def X2_EQUAL_TO_X1(case: Case, request: Request) -> np.ndarray:
+    return wrong_where(lambda case, _: case.x2 is not None and np.array_equal(case.x1, case.x2), case, request)
+
+
+@planted
+def SAME_EXAMPLES(case: Case, request: Request) -> np.ndarray:
+    """x1 and x2 share examples, in whatever order; what is due where x2 = x1."""
+    return wrong_where(lambda case, _: case.x2 is not None and not np.array_equal(case.x1, case.x2)
+                       and {x.tobytes() for x in case.x1} & {x.tobytes() for x in case.x2} != set(), case, request)

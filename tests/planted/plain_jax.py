@@ -1,0 +1,37 @@
+"""A right method as one writes it in JAX: with `jax.jit` as it is, wrong where XLA is (impls/xla.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from impls.jax_contraction import contract
+from impls.jax_support import functional, precision
+from impls.protocol import Framework, Kind
+from reference import Case, Request
+
+
+@dataclass(frozen=True)
+class PlainJax:
+    name: str = "planted.PLAIN_JAX"
+    framework: Framework = "jax"
+    kind: Kind = "exact"
+
+    def prepare(self, case: Case, request: Request) -> Callable[[], jax.Array]:
+        f, params, x1, x2 = functional(case, request)
+
+        @jax.jit
+        def jacobians(params: Any, x: jax.Array) -> Any:
+            return jax.jacrev(lambda params: f(params, x).reshape(len(x), -1))(params)
+
+        def kernel() -> jax.Array:
+            with precision(request.dtype):
+                return contract(jacobians(params, x1), None if x2 is None else jacobians(params, x2), request.outputs)
+
+        return kernel
+
+
+PLAIN_JAX = PlainJax()
