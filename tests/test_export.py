@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.export import COLUMNS, export, row
+from bench.export import COLUMNS, export, load_json, row
 from bench.record import Record
 from reference import InputError
 from tests.synthetic_records import ENVIRONMENT, failures, synthetic_records
@@ -41,6 +41,19 @@ def test_json_is_strict_and_comes_back(tmp_path: Path):
     path = tmp_path / "out.json"
     export(records(), ENVIRONMENTS, "json", path)
     assert json.loads(path.read_text("utf-8"), parse_constant=pytest.fail) == expected()
+
+
+def test_json_comes_back_as_records(tmp_path: Path):
+    given = records()[:-1]  # numbers that are not finite are written as None
+    export(given, ENVIRONMENTS, "json", tmp_path / "out.json")
+    assert load_json(tmp_path / "out.json") == (given, ENVIRONMENTS)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '[{"method": "mine"}]'])
+def test_other_json_is_refused(content: str, tmp_path: Path):
+    (tmp_path / "rows.json").write_text(content)
+    with pytest.raises(InputError, match=r"rows\.json is no file of"):
+        load_json(tmp_path / "rows.json")
 
 
 def test_csv_comes_back(tmp_path: Path):
