@@ -67,7 +67,10 @@ def row(record: Record, environment: Environment | None) -> Row:
 def load_json(path: Path) -> tuple[list[Record], dict[str, Environment]]:
     """The records and environments of a file that `export` wrote as JSON. Raises `InputError` for any other file."""
     try:
-        rows = [_from_json(values) for values in json.loads(path.read_text("utf-8"))]
+        found = json.loads(path.read_text("utf-8"))
+        if not isinstance(found, list):
+            raise TypeError("it holds no list of rows")
+        rows = [_from_json(values) for values in found]
         return [_record(values) for values in rows], {
             values["environment"]: Environment(values["environment"], **_of(values, Environment)) for values in rows}
     except (OSError, ValueError, TypeError, KeyError) as error:
