@@ -8,12 +8,12 @@ from pathlib import Path
 
 import impls
 from bench.data import load_inputs
+from bench.methods import why_no_device
 from bench.profiles import fixtures, select
 from bench.user_model import UserModel, parse_model, users_code
 from impls import auto
 from impls.costs import STRUCTURED
 from impls.protocol import Framework
-from impls.runtime import missing_device
 from impls.structured.explain import explain as table_of_plan
 from reference import Case, InputError, Request
 from reference.case import Device, DType, Outputs
@@ -56,16 +56,15 @@ def explain(command: Explain) -> None:
     if limit is not None and limit <= 0:
         raise InputError(f"--memory-limit must be positive, got {command.memory_limit}")
     methods = select(command.methods, STRUCTURED, "structured method")
-    no_device = {name: missing_device(_framework(name), command.device) for name in methods}
+    no_device = {name: why_no_device(_framework(name), command.device) for name in methods}
     if all(no_device.values()):
-        raise InputError(str(no_device[methods[0]]))
+        raise InputError(no_device[methods[0]])
     for case in _cases(command):
         case = case.with_symmetry() if command.symmetric else case
         for name in methods:
             print(f"{case.name}, {name}, {command.outputs}, {command.dtype}, {_sizes(case)}")
-            explained = f"unsupported: {reason}" if (reason := no_device[name]) else _explained(name, case, request,
-                                                                                                limit)
-            print(f"{explained}\n")
+            lacking = no_device[name]
+            print(f"unsupported: {lacking}\n" if lacking else f"{_explained(name, case, request, limit)}\n")
 
 
 def _cases(command: Explain) -> Sequence[Case]:

@@ -84,7 +84,7 @@ def _from_json(values: dict[str, Any]) -> dict[str, Any]:
 
 def _record(values: Mapping[str, Any]) -> Record:
     info = CaseInfo(**_of(values, CaseInfo), digest=values["case_digest"])
-    given = _of(values, Record) | {"samples_s": tuple(values["samples_s"])}
+    given: dict[str, Any] = _of(values, Record) | {"samples_s": tuple(values["samples_s"])}
     return Record(Cell(**_of(values, Cell)), info, **given)
 
 

@@ -12,6 +12,7 @@ pytest.importorskip("torch", reason="the PyTorch half is not installed")
 pytest.importorskip("tyro", reason="the command line is not installed")
 
 from bench import explain as explaining
+from bench import methods
 from bench.cli import USAGE, main
 from impls import calibration
 from impls.calibration import Rates
@@ -73,16 +74,25 @@ def test_tokens(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 
 def test_a_device_that_one_framework_lacks(capsys: pytest.CaptureFixture[str],
                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    lacking = {"jax"}
-    monkeypatch.setattr(explaining, "missing_device",
-                        lambda framework, _: f"no CUDA for {framework}" if framework in lacking else None)
-    assert main(["explain", "--cases", "linear"]) == 0
+    lacking, broken = {"jax"}, set[str]()
+
+    def missing_device(framework: str, _: str) -> str | None:
+        if framework in broken:
+            raise RuntimeError("the driver is too old")
+        return f"no CUDA for {framework}" if framework in lacking else None
+
+    monkeypatch.setattr(methods, "missing_device", missing_device)
+    monkeypatch.setattr(explaining, "_explained", lambda name, *_: f"the plan of {name}")  # CUDA is not there in truth
+    assert main(["explain", "--cases", "linear", "--device", "cuda"]) == 0
     out = capsys.readouterr().out
     assert "unsupported: no CUDA for jax" in out
-    assert "chosen:" in out
-    lacking.add("torch")
-    assert main(["explain", "--cases", "linear"]) == USAGE
+    assert "the plan of structured_torch" in out
+    broken.add("torch")
+    assert main(["explain", "--cases", "linear", "--device", "cuda"]) == USAGE
     assert "no CUDA for jax" in capsys.readouterr().err
+    lacking.clear()
+    assert main(["explain", "--cases", "linear", "--device", "cuda"]) == 0
+    assert "unsupported: torch cannot start the device 'cuda': RuntimeError: the driver" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
