@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from bench.export import COLUMNS, export, load_json, row
 from bench.record import Record
+from bench.store import Store
 from reference import InputError
 from tests.synthetic_records import ENVIRONMENT, failures, synthetic_records
 
@@ -81,6 +83,18 @@ def test_an_empty_store_has_columns_all_the_same(tmp_path: Path):
 def test_the_standard_output_is_the_default(capsys: pytest.CaptureFixture[str]):
     export(records(), ENVIRONMENTS, "csv")
     assert len(list(csv.DictReader(io.StringIO(capsys.readouterr().out)))) == len(records())
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_is_told_how_to_get_a_file(terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                              capsys: pytest.CaptureFixture[str]):
+    pytest.importorskip("tyro", reason="the command line is not installed")
+    from bench.cli import main
+
+    Store.create(tmp_path)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    assert main(["export", "--out", str(tmp_path)]) == 0
+    assert ("--file FILE" in capsys.readouterr().err) == terminal
 
 
 def test_samples_and_versions_are_json_texts():
