@@ -89,7 +89,7 @@ def _constraints(session: nox.Session, pins: dict[str, str]) -> str:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Methods with one mistake each against the gate, an hour or two; prints the kill table, writes docs/mutants.md."""
+    """Methods with one mistake each against the gate, minutes; prints the kill table and writes docs/mutants.md."""
     install(session)
     session.run("python", "-m", "tests.mutants", *session.posargs, env=ONE_THREAD)
 
