@@ -89,14 +89,14 @@ def _constraints(session: nox.Session, pins: dict[str, str]) -> str:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Methods with one mistake each against the gate; prints the kill table and writes docs/mutants.md."""
+    """Methods with one mistake each against the gate, minutes; prints the kill table and writes docs/mutants.md."""
     install(session)
     session.run("python", "-m", "tests.mutants", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
 def mutation(session: nox.Session) -> None:
-    """The comparison, the gate and the closed form mutated line by line (mutmut); writes docs/mutation.md."""
+    """The comparison, the gate and the closed form mutated line by line (mutmut), hours; writes docs/mutation.md."""
     install(session)
     session.install("-c", "constraints.txt", "mutmut")
     session.run("python", "-m", "tests.mutation", *session.posargs, env=ONE_THREAD)
@@ -119,16 +119,17 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def microbench(session: nox.Session) -> None:
-    """The same cells under pytest-benchmark, saved as JSON under .benchmarks/; ARGS go to pytest."""
+    """The same cells under pytest-benchmark, minutes, saved as JSON under .benchmarks/; ARGS go to pytest."""
     install(session)
     session.run("pytest", "bench/suites/microbench.py", "--benchmark-autosave", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
 def asv(session: nox.Session) -> None:
-    """airspeed velocity over commits, e.g. `nox -s asv -- continuous HEAD~1 HEAD`."""
+    """airspeed velocity over commits, minutes for each, e.g. `nox -s asv -- continuous HEAD~1 HEAD`."""
     session.install("-c", "constraints.txt", "asv", "virtualenv")
-    session.run("asv", "machine", "--yes")  # or it asks on the terminal what this machine is
+    # Or it asks on the terminal what this machine is; with --yes it answers its questions itself, and prints them.
+    session.run("asv", "machine", "--yes", silent=True)
     session.run("asv", *(session.posargs or ["run", "--quick", "HEAD^!"]), env=ONE_THREAD)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,12 +12,12 @@ import impls
 import reference
 from bench.cases import CaseSource, Fixture
 from bench.record import CaseInfo, Cell
+from bench.user_model import users_code
 from bench.worker import Send
-from impls import RegistryError
 from impls.arrays import to_numpy
 from impls.runtime import count_params
 from impls.user_network import UserNetwork
-from reference import MLP, Case, Comparison, ConvNet, Expected, InputError, Request
+from reference import MLP, Case, Comparison, ConvNet, Expected, Request
 from reference.statistics import compare_stochastic
 
 N_CHECKED = 3
@@ -47,7 +46,7 @@ class Truth:
 def find_truth(send: Send, source: CaseSource) -> Truth:
     """Build the case and compute what its kernels are held against. Raises `InputError` where the case cannot run."""
     case = source.build()
-    with _users_code(case):
+    with users_code(case):
         info = _info(source, case)
     send("truth", {"info": info})
     if isinstance(source, Fixture) and reference.has_proof(case):
@@ -55,9 +54,14 @@ def find_truth(send: Send, source: CaseSource) -> Truth:
     examples1 = _spread(len(case.x1))
     examples2 = examples1 if case.x2 is None else _spread(len(case.x2))
     compute = _own_framework if isinstance(case.network, UserNetwork) else reference.float64_expected
-    with _users_code(case):
+    with users_code(case):
         expected = compute(case, examples1, examples2)
     return Truth(replace(info, n_outputs=expected.full.shape[-1]), expected, examples1, examples2)
+
+
+def build(send: Send, source: CaseSource) -> None:
+    """Raise what building the case raises: `InputError` where a user's model cannot be had."""
+    source.build()
 
 
 def check(kernel: np.ndarray, truth: Truth, cell: Cell, kind: str, n_checks: int) -> dict[str, Any]:
@@ -121,20 +125,6 @@ def _own_framework(case: Case, examples1: Sequence[int], examples2: Sequence[int
 
     source = f"{witness} in float64 on examples {tuple(examples1)} of x1 and {tuple(examples2)} of x2"
     return Expected(kernel(first, second), blocks(first), blocks(second), source)
-
-
-@contextmanager
-def _users_code(case: Case) -> Iterator[None]:
-    """What a user's own model raises is `InputError`; what goes wrong with a network of ours is passed on."""
-    try:
-        yield
-    except (InputError, RegistryError):
-        raise
-    except Exception as error:
-        if not isinstance(case.network, UserNetwork):
-            raise
-        raise InputError(f"{case.name} fails on inputs of shape {case.x1.shape}: "
-                         f"{type(error).__name__}: {error}") from error
 
 
 def _spread(n: int) -> tuple[int, ...]:

@@ -44,7 +44,7 @@ class Export:
 
     format: Literal["csv", "json", "parquet"] = "csv"
     out: Path = DEFAULT_FOLDER
-    """Folder of the results."""
+    """Folder of the results, which are read."""
     file: Path | None = None
     """Where to write; standard output, unless given (Parquet needs a file)."""
 
@@ -132,4 +132,6 @@ def _export(command: Export) -> int:
 
     store = Store(command.out)
     export(store.records(), store.environments(), command.format, command.file)
+    if command.file is None and sys.stdout.isatty():
+        print(f"These are the rows of {store.path}; --file FILE writes them to a file.", file=sys.stderr)
     return 0

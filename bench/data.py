@@ -14,7 +14,7 @@ from reference import InputError, round_to_float32
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Examples `x1` (N1, …) and `x2` (N2, …) as float64 with float32 values; `x2` None means x2 = x1."""
+    """Examples `x1` (N1, …) and `x2` (N2, …) as float64 with float32 values, or integers; `x2` None means x2 = x1."""
 
     name: str
     """ "digits" or the file's name."""
@@ -47,15 +47,17 @@ def digits() -> Inputs:
     return Inputs("digits", pixels.reshape(-1, 1, 8, 8) / 16)
 
 
-def load_inputs(path: Path) -> Inputs:
+def load_inputs(path: Path, integers: bool = False) -> Inputs:
     """The examples in an .npy file, or in an .npz file with x1 and perhaps x2 (or a single array).
 
+    With `integers` these are taken, too, and stay as they are: for a model of the user's, which may embed tokens.
+
     Raises `InputError` for a file that is not there, holds pickled objects (never unpickled: that runs code), or holds
-    integers, no examples, infinities, NaN, or x1 and x2 with examples of different shapes.
+    other than such numbers, no examples, infinities, NaN, or x1 and x2 with examples of different shapes.
     """
     arrays = _pick(path, _read(path))
-    x1 = _usable(arrays["x1"], f"{path.name}: x1")
-    x2 = _usable(arrays["x2"], f"{path.name}: x2") if "x2" in arrays else None
+    x1 = _usable(arrays["x1"], f"{path.name}: x1", integers)
+    x2 = _usable(arrays["x2"], f"{path.name}: x2", integers) if "x2" in arrays else None
     if x2 is not None and x2.shape[1:] != x1.shape[1:]:
         raise InputError(f"{path.name}: x1 and x2 must hold examples of one shape, got {x1.shape} and {x2.shape}")
     rounded = not np.array_equal(arrays["x1"], x1) or (x2 is not None and not np.array_equal(arrays["x2"], x2))
@@ -86,12 +88,16 @@ def _pick(path: Path, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarr
                      f"it holds {', '.join(arrays) or 'nothing'}")
 
 
-def _usable(array: np.ndarray, what: str) -> np.ndarray:
-    if array.dtype.kind != "f":
-        raise InputError(f"{what} has dtype {array.dtype}, but a network takes floating-point numbers; "
-                         "convert it, e.g. x.astype('float32')")
+def _usable(array: np.ndarray, what: str, integers: bool) -> np.ndarray:
+    is_integer = array.dtype.kind in "iu"
+    if array.dtype.kind != "f" and not (is_integer and integers):
+        taken = "a model takes floating-point numbers, or integers" if integers else (
+            "a network takes floating-point numbers")
+        raise InputError(f"{what} has dtype {array.dtype}, but {taken}; convert it, e.g. x.astype('float32')")
     if array.ndim < 1 or array.size == 0:
         raise InputError(f"{what} is empty (shape {array.shape}); it needs at least one example and number")
+    if is_integer:
+        return array
     with np.errstate(over="ignore"):  # said below
         rounded = round_to_float32(array)
     if not np.isfinite(rounded).all():

@@ -15,7 +15,12 @@ from bench import memory
 from bench.record import Environment
 from bench.threads import cores
 
-PACKAGES = ("ntk-bench", "numpy", "scipy", "jax", "jaxlib", "equinox", "neural-tangents", "torch")
+# Of scikit-learn only the digits are taken, and a case's digest tells its inputs apart.
+PACKAGES = ("ntk-bench", "numpy", "scipy", "jax", "jaxlib", "opt-einsum", "equinox", "flax", "neural-tangents", "torch",
+            "nngeometry", "backpack-for-pytorch", "curvlinops-for-pytorch", "traker",
+            # What runs on CUDA, by the names for either version of it; PyTorch's own stands in its version.
+            "jax-cuda12-plugin", "jax-cuda12-pjrt", "nvidia-cudnn-cu12", "nvidia-cublas-cu12",
+            "jax-cuda13-plugin", "jax-cuda13-pjrt", "nvidia-cudnn-cu13", "nvidia-cublas")
 SETTINGS = ("XLA_FLAGS", "JAX_PLATFORMS", "CUDA_VISIBLE_DEVICES")
 """Variables that move figures; written down where they are set."""
 

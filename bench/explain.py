@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import impls
 from bench.data import load_inputs
+from bench.methods import why_no_device
 from bench.profiles import fixtures, select
-from bench.user_model import UserModel, parse_model
+from bench.user_model import UserModel, parse_model, users_code
 from impls import auto
 from impls.costs import STRUCTURED
 from impls.protocol import Framework
-from impls.runtime import missing_device
 from impls.structured.explain import explain as table_of_plan
 from reference import Case, InputError, Request
 from reference.case import Device, DType, Outputs
@@ -35,7 +34,7 @@ class Explain:
     model: str | None = None
     """FILE.py:FUNCTION, which returns a network, as for `run`."""
     input: Path | None = None
-    """X.npy or X.npz, the examples for --model."""
+    """X.npy or X.npz, the examples for --model; integers for a model that embeds tokens."""
     methods: tuple[str, ...] = STRUCTURED
     """Of the structured engines."""
     outputs: Outputs = "full"
@@ -57,11 +56,15 @@ def explain(command: Explain) -> None:
     if limit is not None and limit <= 0:
         raise InputError(f"--memory-limit must be positive, got {command.memory_limit}")
     methods = select(command.methods, STRUCTURED, "structured method")
+    no_device = {name: why_no_device(_framework(name), command.device) for name in methods}
+    if all(no_device.values()):
+        raise InputError(no_device[methods[0]])
     for case in _cases(command):
         case = case.with_symmetry() if command.symmetric else case
         for name in methods:
             print(f"{case.name}, {name}, {command.outputs}, {command.dtype}, {_sizes(case)}")
-            print(f"{_explained(name, case, request, limit)}\n")
+            lacking = no_device[name]
+            print(f"unsupported: {lacking}\n" if lacking else f"{_explained(name, case, request, limit)}\n")
 
 
 def _cases(command: Explain) -> Sequence[Case]:
@@ -73,7 +76,7 @@ def _cases(command: Explain) -> Sequence[Case]:
         return [source.build() for source in sources if source.name in names]
     if command.cases:
         raise InputError("explain takes --cases or --model, not both")
-    inputs = None if command.input is None else load_inputs(command.input)
+    inputs = None if command.input is None else load_inputs(command.input, integers=True)
     return [UserModel(*parse_model(command.model), inputs).build()]
 
 
@@ -83,13 +86,13 @@ def _sizes(case: Case) -> str:
 
 
 def _explained(name: str, case: Case, request: Request, limit: int | None) -> str:
-    method: Any = impls.load(name)
-    framework: Framework = method.framework
-    if (reason := impls.unsupported(method, case, request)) is not None:
+    if (reason := impls.unsupported(impls.load(name), case, request)) is not None:
         return f"unsupported: {reason}"
-    if (reason := missing_device(framework, request.device)) is not None:
-        raise InputError(reason)
-    own = auto.own_of_case(framework, case, request)
-    found = auto.candidates(own, request, limit)
+    with users_code(case):
+        found = auto.candidates(auto.own_of_case(_framework(name), case, request), request, limit)
     engine = next(candidate.engine for candidate in found if candidate.name == name)
     return f"{table_of_plan(engine.plan)}\n\n{auto.table(found)}"
+
+
+def _framework(name: str) -> Framework:
+    return impls.load(name).framework

@@ -1,4 +1,4 @@
-"""The records as one flat table for other programs: CSV, JSON or parquet."""
+"""The records as one flat table for other programs: CSV, JSON or parquet; JSON is read back, too."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import math
 import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal, TextIO, get_args
 
-from bench.record import Environment, Record
+from bench.record import CaseInfo, Cell, Environment, Record
 from reference import InputError
 
 Format = Literal["csv", "json", "parquet"]
@@ -62,6 +62,35 @@ def row(record: Record, environment: Environment | None) -> Row:
         "system": environment and environment.system, "versions": _text(environment.versions if environment else {}),
     }
     return {name: _finite(values[name]) for name in COLUMNS}
+
+
+def load_json(path: Path) -> tuple[list[Record], dict[str, Environment]]:
+    """The records and environments of a file that `export` wrote as JSON. Raises `InputError` for any other file."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        if not isinstance(found, list):
+            raise TypeError("it holds no list of rows")
+        rows = [_from_json(values) for values in found]
+        return [_record(values) for values in rows], {
+            values["environment"]: Environment(values["environment"], **_of(values, Environment)) for values in rows}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} is no file of `bench export --format json`: {type(error).__name__}: "
+                         f"{error}") from error
+
+
+def _from_json(values: dict[str, Any]) -> dict[str, Any]:
+    return values | {name: json.loads(values[name]) for name in ("options", "samples_s", "versions")}
+
+
+def _record(values: Mapping[str, Any]) -> Record:
+    info = CaseInfo(**_of(values, CaseInfo), digest=values["case_digest"])
+    given: dict[str, Any] = _of(values, Record) | {"samples_s": tuple(values["samples_s"])}
+    return Record(Cell(**_of(values, Cell)), info, **given)
+
+
+def _of(values: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """Those of the columns that are fields of that class."""
+    return {field.name: values[field.name] for field in fields(kind) if field.name in COLUMNS}
 
 
 def _finite(value: Any) -> Any:

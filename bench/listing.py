@@ -6,9 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 import impls
-from bench import engines
-from bench.data import digits
-from bench.profiles import PROFILES, cases_of, fixtures
+from bench.profiles import PROFILES, default_cases
 from impls import MethodNotInstalled
 
 
@@ -17,10 +15,8 @@ def show(console: Console) -> None:
     console.print(_methods())
     console.print(_profiles())
     for name, profile in PROFILES.items():
-        sources = (fixtures() if profile.fixtures else engines.CASES if profile.engines
-                   else cases_of(profile, digits()))
         console.print(f"cases of {name}:", style="bold")
-        console.print("  " + "\n  ".join(source.name for source in sources), highlight=False)
+        console.print("  " + "\n  ".join(source.name for source in default_cases(profile)), highlight=False)
 
 
 def _methods() -> Table:

@@ -75,7 +75,8 @@ def _reason_table(reasons: dict[_Reason, list[Ranking]], labels: Labels, styles:
     rows = [markup.table_row(_reason_row(reason, where, labels, styles), {2}, id=anchors[reason])
             for reason, where in reasons.items()]
     return markup.join([element("h3", "Reasons", id="reasons"),
-                        markup.table(["status", "method", "cells", "reason", "which"], rows, ["cells"])])
+                        markup.table(["status", "method", "cells", "reason", "which"], rows, ["cells"],
+                                     class_="reasons")])
 
 
 def _reason_row(reason: _Reason, where: list[Ranking], labels: Labels, styles: Styles) -> list[Any]:

@@ -11,6 +11,7 @@ import impls
 from bench.measure import load_method
 from bench.worker import Send
 from impls import MethodNotInstalled, RegistryError
+from impls.protocol import Framework
 from impls.runtime import missing_device
 
 
@@ -64,4 +65,14 @@ def _describe(listed: Listed, device: str) -> Listed:
     except Exception as error:  # an import may fail in any way; the cells of the method fail in the same one
         return replace(listed, problem=f"{type(error).__name__}: {error}")
     return replace(listed, framework=method.framework, kind=method.kind,
-                   no_device=(device != "cpu" and missing_device(method.framework, device)) or "")
+                   no_device=why_no_device(method.framework, device))
+
+
+def why_no_device(framework: Framework, device: str) -> str:
+    """Why that framework cannot run there: it has no such device, or fails to start it. "" where it can."""
+    if device == "cpu":
+        return ""
+    try:
+        return missing_device(framework, device) or ""
+    except Exception as error:  # a driver that is too old, say; the other framework may be content with it
+        return f"{framework} cannot start the device {device!r}: {type(error).__name__}: {error}"

@@ -11,11 +11,11 @@ from typing import Any
 from rich.console import Console
 
 import impls
-from bench import bounds, engines, memory
+from bench import bounds, memory
 from bench.cases import CaseSource
 from bench.data import Inputs, digits, load_inputs
 from bench.methods import Listed
-from bench.profiles import Profile, batches, cases_of, find_profile, fixtures, select
+from bench.profiles import PROFILES, Profile, batches, cases_of, default_cases, find_profile, select
 from bench.user_model import UserModel, parse_model
 from reference import InputError
 from reference.case import Device, DType, Outputs
@@ -54,7 +54,8 @@ class Options:
     Equinox module, (f, params) of JAX or, with a flat dict of tensors, of PyTorch, a Case, or an MLP or ConvNet of
     reference. It is called anew in each process, with the seeds of Python, NumPy and PyTorch set to 0 before."""
     input: Path | None = None
-    """X.npy or X.npz (x1, and x2 where it differs): examples in place of the digits."""
+    """X.npy or X.npz (x1, and x2 where it differs): examples in place of the digits. Integers only with --model, for
+    one that embeds tokens."""
     impl: tuple[str, ...] = ()
     """FILE.py:OBJECT, a method that is not in the registry; measured beside the others."""
     out: Path = DEFAULT_FOLDER
@@ -123,20 +124,48 @@ def method_names(options: Options) -> list[str]:
 
 def sources_of(options: Options, profile: Profile, console: Console) -> list[CaseSource]:
     """The chosen cases. Raises `InputError` for inputs, a model or names that cannot be used."""
-    inputs = None if options.input is None else load_inputs(options.input)
+    inputs = None if options.input is None else load_inputs(options.input, integers=options.model is not None)
     if inputs is not None and inputs.rounded:
         console.print(f"{inputs.name}: values were rounded to float32, so that both dtypes see the same inputs",
                       highlight=False)
     if options.model is not None:
         sources: list[CaseSource] = [*_models(options, profile, inputs)]
-    elif profile.fixtures:
-        sources = fixtures()
-    elif profile.engines:
-        sources = [*engines.CASES]
+    elif profile.fixtures or profile.engines:
+        sources = default_cases(profile)
     else:
-        sources = cases_of(profile, digits() if inputs is None else inputs)
-    names = select(options.cases, [source.name for source in sources], "case")
+        inputs = digits() if inputs is None else inputs
+        sources = cases_of(profile, inputs)
+    if inputs is not None:
+        _say_reduced(options, inputs, console)
+    known = [source.name for source in sources]
+    if not (options.model or options.input or options.widths or options.batch):
+        _check_profile_of(options.cases, known)
+    names = select(options.cases, known, "case")
     return [source for source in sources if source.name in names]
+
+
+def _say_reduced(options: Options, inputs: Inputs, console: Console) -> None:
+    """Fewer examples than were asked for would go unseen."""
+    if too_many := [n for n in options.batch if n > len(inputs.x1)]:
+        console.print(f"--batch {' '.join(map(str, too_many))}: {inputs.name} has {len(inputs.x1)} examples; measured "
+                      f"with {', '.join(map(str, batches(options.batch, inputs)))}", highlight=False)
+
+
+def _check_profile_of(patterns: Sequence[str], known: Sequence[str]) -> None:
+    """Raise `InputError` for a case of another profile."""
+    for pattern in patterns:
+        if fnmatch.filter(known, pattern):
+            continue
+        for name in PROFILES:
+            if fnmatch.filter(_case_names(name), pattern):
+                raise InputError(f"case {pattern!r} is of the profile {name}: --profile {name}")
+
+
+def _case_names(profile: str) -> list[str]:
+    try:
+        return [source.name for source in default_cases(PROFILES[profile])]
+    except InputError:  # the digits are not installed
+        return []
 
 
 def _models(options: Options, profile: Profile, inputs: Inputs | None) -> list[UserModel]:

@@ -1,6 +1,7 @@
 """One picture for a page that shows no HTML: time against width as a static SVG, each line with its name beside it.
 
     python -m bench.picture RESULTS.sqlite OUT.svg
+    python -m bench.picture ROWS.json OUT.svg          # what `bench export --format json` wrote
 
 Written by hand, so that it needs no drawing library; colours and markers are the report's.
 """
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import units
+from bench.export import load_json
 from bench.labels import Labels
 from bench.page import points
 from bench.palette import Style, styles
@@ -162,14 +164,21 @@ def _text(x: float, y: float, text: str, size: int = 14, anchor: str = "start", 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; ends with status 2 and one line where nothing can be read, drawn or written."""
     parser = argparse.ArgumentParser(prog="python -m bench.picture", description="Draw time against width as an SVG.")
-    parser.add_argument("results", type=Path, metavar="RESULTS.sqlite")
+    parser.add_argument("results", type=Path, metavar="RESULTS.sqlite|ROWS.json")
     parser.add_argument("out", type=Path, metavar="OUT.svg")
     given = parser.parse_args(arguments)
     try:
-        store = Store(given.results)
-        given.out.write_text(picture(latest(store.records()), store.environments()), encoding="utf-8")
+        records, environments = _read(given.results)
+        given.out.write_text(picture(latest(records), environments), encoding="utf-8")
     except (InputError, StoreError, OSError) as error:
         parser.error(str(error))
+
+
+def _read(path: Path) -> tuple[list[Record], dict[str, Environment]]:
+    if path.suffix == ".json":
+        return load_json(path)
+    store = Store(path)
+    return store.records(), store.environments()
 
 
 if __name__ == "__main__":

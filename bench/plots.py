@@ -18,7 +18,8 @@ from bench.summary import Line, Ranking, line_order
 _ERROR = (
     "One mark a cell: the largest error of its kernel, relative to the kernel's own scale. The bar is the tolerance of "
     "the method's kind and dtype; a mark to its right is wrong. An error of exactly 0 is drawn at 1e-18. What a limit "
-    "method shows is its distance from the finite network's kernel, which is no mistake."
+    "method shows is its distance from the finite network's kernel, and a stochastic one the noise of its estimate: no "
+    "mistakes."
 )
 _FIRST = (
     "One mark a cell. On the dotted line the first call costs what every later one costs; the height above it is "

@@ -9,8 +9,9 @@ from itertools import product
 from pathlib import PurePath
 
 import reference
+from bench import engines
 from bench.cases import CaseSource, Fixture, NetworkOnInputs
-from bench.data import Inputs
+from bench.data import Inputs, digits
 from impls.registry import did_you_mean
 from reference import MLP, Conv, ConvNet, InputError
 
@@ -72,13 +73,20 @@ def fixtures() -> list[CaseSource]:
     return [Fixture(case.name) for case in reference.cases()]
 
 
+def default_cases(profile: Profile) -> list[CaseSource]:
+    """The profile's own cases, or its networks on the digits."""
+    if profile.fixtures:
+        return fixtures()
+    return [*engines.CASES] if profile.engines else cases_of(profile, digits())
+
+
 def cases_of(profile: Profile, inputs: Inputs) -> list[CaseSource]:
     """The profile's networks on `inputs`, a case for each size."""
     return [case for n in batches(profile.batch, inputs) for case in _networks(profile, inputs.first(n))]
 
 
 def batches(wanted: Sequence[int], inputs: Inputs) -> list[int]:
-    """The wanted numbers of examples as far as there are so many; else all there are."""
+    """The wanted numbers of examples as far as there are so many; else all there are: the run says so."""
     if any(n < 1 for n in wanted):
         raise InputError(f"--batch takes positive numbers of examples, got {', '.join(map(str, wanted))}")
     return sorted({n for n in wanted if n <= len(inputs.x1)}) or [len(inputs.x1)]

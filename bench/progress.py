@@ -87,4 +87,13 @@ def _result(record: Record) -> str:
     if record.status != "ok":
         return f"{record.status}: {record.reason}"
     middle = statistics.median(record.samples_s)
-    return f"ok, {units.seconds(middle)}, error {units.error(record.error)}"
+    return f"ok, {units.seconds(middle)}, {_error(record)}"
+
+
+def _error(record: Record) -> str:
+    """In words where it is no mistake: a limit is another kernel, a stochastic method estimates."""
+    if record.kind == "limit" and record.error is not None:
+        return f"distance {record.error:.2g} from the finite kernel"
+    if record.kind == "stochastic" and record.error is not None:
+        return f"an estimate, off by {record.error:.2g}"
+    return f"error {units.error(record.error)}"

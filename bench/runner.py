@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bench import bounds, engines, memory
 from bench.cases import CaseSource
-from bench.check import Truth, find_truth
+from bench.check import Truth, build, find_truth
 from bench.environment import describe_environment
 from bench.measure import Job, measure
 from bench.methods import Listed, find_methods
@@ -59,6 +59,7 @@ class Run:
         self.store = Store.create(options.out)
         self.environment = describe_environment()
         self.pool = Pool(_modules(names), options.threads, options.device)
+        self._check_model(sources)
         methods = self._methods(names)
         self.places = list(_lay_out(options, self.profile.outputs, self.profile.dtypes, self.profile.replicates,
                                     sources, methods))
@@ -88,6 +89,13 @@ class Run:
 
     def _rows(self) -> list[Record]:
         return [record for record in self.store.records() if record.environment == self.environment.key]
+
+    def _check_model(self, sources: Sequence[CaseSource]) -> None:
+        """A model that cannot be built is said before anything is computed."""
+        if sources and isinstance(sources[0], UserModel):
+            outcome = self.pool.run(PREPARATION, build, sources[0])
+            if outcome.status != "ok":
+                raise InputError(outcome.reason)
 
     def _methods(self, names: Sequence[str]) -> list[Listed]:
         outcome = self.pool.run(PREPARATION, find_methods, names, self.options.impl, self.options.device)

@@ -17,6 +17,9 @@ from bench.summary import BAD, WORST_FIRST, Ranking, Total, rankings, totals
 WIDE = 100
 """Columns from which on there is room for the spread of the times."""
 
+_ERRORS = {"limit": 'of "limit" is the distance of another kernel from the finite one',
+           "stochastic": 'of "stoch" is the noise of an estimate'}
+
 _BADLY: tuple[Status, ...] = (*BAD, "oom", "timeout")
 
 
@@ -38,6 +41,9 @@ def print_table(records: Iterable[Record], console: Console) -> None:
     console.print()
     console.print(_totals_table(totals(ranked)))
     console.print(_answer(totals(ranked), sum(ranking.fastest is not None for ranking in ranked)))
+    shown = {entry.kind for ranking in ranked for entry in ranking.unranked}
+    if meanings := [text for kind, text in _ERRORS.items() if kind in shown]:
+        console.print(Text(f"\"error\" {'; '.join(meanings)}: no mistake."))
 
 
 def _cell_table(ranking: Ranking, wide: bool) -> Table:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import numpy as np
 
 from bench.cases import NetworkOnInputs, contents_of, digest_of
 from bench.data import Inputs, digits
+from impls import RegistryError
 from impls.registry import did_you_mean, import_file
 from impls.runtime import as_network
+from impls.user_network import UserNetwork
 from reference import MLP, Case, ConvNet, InputError
 
 
@@ -92,13 +95,38 @@ class UserModel:
     def _own_case(self, case: Case) -> Case:
         if self.inputs is not None:
             raise InputError(f"{self.network} returned a Case, which has inputs of its own: leave --input away")
+        if self.n is not None and self.n > len(case.x1):
+            raise InputError(f"--batch {self.n}: the Case that {self.network} returned has {len(case.x1)} examples")
         return replace(case, name=self.name, x1=case.x1[: self.n], x2=None if case.x2 is None else case.x2[: self.n])
 
     def _fitting_digits(self, network: MLP | ConvNet) -> Inputs:
         if network.input_shape not in ((64,), (1, 8, 8)):
             raise InputError(f"{self.network} takes inputs of shape {network.input_shape}, the digits have (1, 8, 8): "
                              "give --input X.npy")
-        return digits().first(self.n or 32)
+        found = digits()
+        if self.n is not None and self.n > len(found.x1):
+            raise InputError(f"--batch {self.n}: there are {len(found.x1)} digits")
+        return found.first(self.n or 32)
+
+
+@contextmanager
+def users_code(case: Case) -> Iterator[None]:
+    """What a user's own model raises is `InputError`; what goes wrong with a network of ours is passed on."""
+    try:
+        yield
+    except (InputError, RegistryError):
+        raise
+    except Exception as error:
+        if not isinstance(case.network, UserNetwork):
+            raise
+        raise InputError(f"{case.name} fails on inputs of shape {case.x1.shape}: {type(error).__name__}: "
+                         f"{error}{_about_integers(case.x1)}") from error
+
+
+def _about_integers(x: np.ndarray) -> str:
+    if x.dtype.kind == "f":
+        return ""
+    return f"; the inputs are integers ({x.dtype}): unless the model embeds tokens, convert them, x.astype('float32')"
 
 
 def parse_model(spec: str) -> tuple[Path, str]:

@@ -6,6 +6,8 @@ else is converted. Modules are known by their classes. It declares torchvision, 
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from backpack import backpack, extend
 from backpack.extensions import BatchGrad
@@ -25,7 +27,7 @@ def batch_grad(module: nn.Module, x1: Tensor, x2: Tensor | None, request: Reques
     for layer in module.modules():
         if not list(layer.children()):  # BackPACK has no rule for containers, and needs none for gradients
             extend(layer)
-    with torch.enable_grad(), precision(x1.dtype):
+    with torch.enable_grad(), precision(next(module.parameters()).dtype):  # x1 may hold tokens
         return assemble(lambda x: _jacobian(module, x),
                         lambda left, right: contract(left, right, request.outputs), x1, x2, request.batch_size)
 
@@ -33,13 +35,14 @@ def batch_grad(module: nn.Module, x1: Tensor, x2: Tensor | None, request: Reques
 def _jacobian(module: nn.Module, x: Tensor) -> Tensor:
     """(N, O, P)"""
     params = [param for param in module.parameters() if param.requires_grad]
-    # PyTorch warns of full backward hooks, which BackPACK uses, where no input requires a gradient.
+    # PyTorch warns of full backward hooks, which BackPACK uses, where no input requires a gradient; tokens cannot.
     x = x.detach().requires_grad_() if x.is_floating_point() else x
     outputs = flat_outputs(module, x).sum(0)
     rows = []
     for a, output in enumerate(outputs):
         more = a + 1 < len(outputs)
-        with backpack(BatchGrad(), retain_graph=more):
+        with backpack(BatchGrad(), retain_graph=more), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Full backward hook is firing", UserWarning)
             output.backward(retain_graph=more)
         rows.append(torch.cat([_taken(param) for param in params], dim=1))
     return torch.stack(rows, dim=1)

@@ -114,6 +114,10 @@ def torch_model():
     import torch
     return torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2))
 
+def embedding():
+    import torch
+    return torch.nn.Sequential(torch.nn.Embedding(12, 4), torch.nn.Flatten(), torch.nn.Linear(12, 2))
+
 def wide_torch_model():
     import torch
     return torch.nn.Linear(7, 2)
@@ -129,12 +133,24 @@ def equinox_model():
 '''
 
 
+# Importing it makes this process one in which CUDA is there for one framework and missing for another.
+HALF_CUDA = METHODS + '''
+import bench.measure, bench.methods
+
+bench.methods.missing_device = lambda framework, name: "JAX has no such device here" if framework == "jax" else None
+bench.measure.wake = lambda framework, name: None
+ELSEWHERE = Proved("elsewhere")
+ELSEWHERE.framework = "jax"
+'''
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with methods, models and inputs to name on the command line."""
     folder = tmp_path_factory.mktemp("files")
     (folder / "methods.py").write_text(METHODS)
     (folder / "models.py").write_text(MODELS)
+    (folder / "half_cuda.py").write_text(HALF_CUDA)
     (folder / "broken.py").write_text("import no_such_module_anywhere\n")
     np.save(folder / "x.npy", np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3))
     np.save(folder / "integers.npy", np.arange(12).reshape(4, 3))
@@ -327,6 +343,9 @@ def _wait_for_rows(out: Path, n: int, running: subprocess.Popen[str]) -> None:
     (("--profile", "quik"), ("unknown profile 'quik'", "quick")),
     (("--methods", "torch_func.jacobian_contractoin"), ("unknown method", "torch_func.jacobian_contraction")),
     (("--profile", "fixtures", "--cases", "mlp_rellu"), ("unknown case", "mlp_relu")),
+    (("--cases", "mlp_relu"), ("case 'mlp_relu' is of the profile fixtures: --profile fixtures",)),
+    (("--cases", "MLP-depth3-*"), ("is of the profile engines",)),
+    (("--profile", "fixtures", "--cases", "digits-mlp-w64-o1-n16"), ("is of the profile quick",)),
     (("--profile", "fixtures", "--widths", "8"), ("--widths",)),
     (("--profile", "engines", "--batch", "8"), ("profile engines has cases of its own", "--batch")),
     (("--profile", "engines", "--outputs", "trace"), ("one kind of kernel", "--outputs")),
@@ -387,8 +406,39 @@ def test_cuda_where_there_is_none(tmp_path: Path) -> None:
     assert Store(tmp_path).records() == []
 
 
+def test_cuda_where_one_framework_has_it(files: Path, tmp_path: Path) -> None:
+    done = bench("run", "--profile", "fixtures", "--cases", CASE, "--methods", "good", "elsewhere", "--device", "cuda",
+                 "--impl", f"{files}/half_cuda.py:GOOD", f"{files}/half_cuda.py:ELSEWHERE", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr + done.stdout
+    found = rows(tmp_path)
+    assert found["good"].status == "ok"
+    assert (found["elsewhere"].status, found["elsewhere"].reason) == ("unsupported", "JAX has no such device here")
+    alone = bench("run", "--profile", "fixtures", "--cases", CASE, "--methods", "elsewhere", "--device", "cuda",
+                  "--impl", f"{files}/half_cuda.py:ELSEWHERE", "--out", tmp_path)
+    assert_usage_error(alone, "JAX has no such device here")
+
+
 def test_integer_inputs(files: Path, tmp_path: Path) -> None:
-    assert_usage_error(bench("run", "--input", files / "integers.npy", "--out", tmp_path), "astype")
+    """Of no use for the profile's networks; of a model of the user's, the model decides."""
+    given = ("--input", files / "integers.npy", "--out", tmp_path, "--methods", "torch_autograd.per_example")
+    assert_usage_error(bench("run", *given), "takes floating-point numbers", "astype")
+    assert_usage_error(bench("run", *given, "--model", f"{files}/models.py:network"), "floating-point", "astype")
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    assert_usage_error(bench("run", *given, "--model", f"{files}/models.py:torch_model"), "integers (int64)",
+                       "unless the model embeds tokens", "astype")
+    done = bench("run", *given, "--model", f"{files}/models.py:embedding")
+    assert done.returncode == 0, done.stderr + done.stdout
+    row = rows(tmp_path)["torch_autograd.per_example"]
+    assert (row.status, row.info.n1, row.info.n_params) == ("ok", 4, 12 * 4 + 12 * 2 + 2)
+
+
+def test_more_examples_than_there_are(files: Path, tmp_path: Path) -> None:
+    done = bench("run", "--input", files / "x.npy", "--batch", "2", "100000", "--cases", "no-such-case", "--out",
+                 tmp_path)
+    assert "--batch 100000: x.npy has 4 examples; measured with 2" in done.stdout
+    done = bench("run", "--model", f"{files}/models.py:case", "--batch", "100000", "--out", tmp_path, "--methods",
+                 "torch_autograd.per_example")
+    assert_usage_error(done, "--batch 100000", "has 3 examples")
 
 
 @pytest.mark.parametrize(("function", "words"), [
@@ -405,6 +455,7 @@ def test_models_that_cannot_be_used(files: Path, tmp_path: Path, function: str, 
     done = bench("run", "--model", f"{files}/models.py:{function}", "--input", files / "x.npy", "--out", tmp_path,
                  "--methods", "torch_autograd.per_example")
     assert_usage_error(done, *words)
+    assert ("computing" in done.stdout) == (function == "wide_torch_model"), "it is built before all else"
 
 
 def test_inputs_that_do_not_fit_a_network(files: Path, tmp_path: Path) -> None:
@@ -414,6 +465,7 @@ def test_inputs_that_do_not_fit_a_network(files: Path, tmp_path: Path) -> None:
     assert_usage_error(done, "(5,)", "(3,)")
     done = bench("run", "--model", f"{files}/models.py:network", "--out", tmp_path, "--methods", "explicit_mlp")
     assert_usage_error(done, "--input")
+    assert "computing" not in done.stdout
 
 
 # One's own model and data

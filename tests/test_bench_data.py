@@ -71,6 +71,19 @@ def test_unusable_arrays(tmp_path: Path, array: np.ndarray, message: str) -> Non
         load_inputs(_npy(tmp_path, array))
 
 
+def test_integers_for_a_model_stay_as_they_are(tmp_path: Path) -> None:
+    tokens = np.arange(6, dtype=np.int32).reshape(2, 3)
+    inputs = load_inputs(_npz(tmp_path, x1=tokens, x2=X[:, :3]), integers=True)
+    assert inputs.x1.dtype == np.int32
+    assert np.array_equal(inputs.x1, tokens)
+    assert inputs.x2 is not None
+    assert inputs.x2.dtype == np.float64
+    with pytest.raises(InputError, match="empty"):
+        load_inputs(_npy(tmp_path, tokens[:0]), integers=True)
+    with pytest.raises(InputError, match="floating-point numbers, or integers"):
+        load_inputs(_npy(tmp_path, tokens > 1), integers=True)
+
+
 def test_pickles_are_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "x.npy"
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)

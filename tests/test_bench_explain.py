@@ -11,6 +11,8 @@ pytest.importorskip("jax", reason="the JAX half is not installed")
 pytest.importorskip("torch", reason="the PyTorch half is not installed")
 pytest.importorskip("tyro", reason="the command line is not installed")
 
+from bench import explain as explaining
+from bench import methods
 from bench.cli import USAGE, main
 from impls import calibration
 from impls.calibration import Rates
@@ -46,6 +48,51 @@ def test_a_model(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = capsys.readouterr().out
     assert "structured_jax, full, float32, 4 × 4 examples, x2 = x1\nunsupported: the model is a torch.nn.Module" in out
     assert "weight" in out
+
+
+EMBEDDING = """
+import torch
+
+def make():
+    return torch.nn.Sequential(torch.nn.Embedding(9, 4), torch.nn.Flatten(), torch.nn.Linear(12, 2))
+
+def linear():
+    return torch.nn.Linear(3, 2)
+"""
+
+
+def test_tokens(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(EMBEDDING)
+    np.save(tmp_path / "x.npy", np.arange(9).reshape(3, 3))
+    given = ["--input", str(tmp_path / "x.npy"), "--methods", "structured_torch"]
+    assert main(["explain", "--model", f"{tmp_path / 'net.py'}:make", *given]) == 0
+    assert "0.weight" in capsys.readouterr().out
+    assert main(["explain", "--model", f"{tmp_path / 'net.py'}:linear", *given]) == USAGE
+    error = capsys.readouterr().err
+    assert "integers (int64): unless the model embeds tokens, convert them, x.astype('float32')" in error
+
+
+def test_a_device_that_one_framework_lacks(capsys: pytest.CaptureFixture[str],
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking, broken = {"jax"}, set[str]()
+
+    def missing_device(framework: str, _: str) -> str | None:
+        if framework in broken:
+            raise RuntimeError("the driver is too old")
+        return f"no CUDA for {framework}" if framework in lacking else None
+
+    monkeypatch.setattr(methods, "missing_device", missing_device)
+    monkeypatch.setattr(explaining, "_explained", lambda name, *_: f"the plan of {name}")  # CUDA is not there in truth
+    assert main(["explain", "--cases", "linear", "--device", "cuda"]) == 0
+    out = capsys.readouterr().out
+    assert "unsupported: no CUDA for jax" in out
+    assert "the plan of structured_torch" in out
+    broken.add("torch")
+    assert main(["explain", "--cases", "linear", "--device", "cuda"]) == USAGE
+    assert "no CUDA for jax" in capsys.readouterr().err
+    lacking.clear()
+    assert main(["explain", "--cases", "linear", "--device", "cuda"]) == 0
+    assert "unsupported: torch cannot start the device 'cuda': RuntimeError: the driver" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

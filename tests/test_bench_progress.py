@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -45,6 +46,18 @@ def test_a_line_for_each_cell_without_a_terminal(clock: list[float]) -> None:
         "[1/2] slow · a · full · float32: ok, 2.00 ms, error 1.0e-07 (about 7 s left)",
         "[2/2] quick · a · full · float32: crash: of [bold]old[/bold] age (about 0 s left)",
     ]
+
+
+@pytest.mark.parametrize(("kind", "words"), [
+    ("exact", "error 1.3e+00"), ("limit", "distance 1.3 from the finite kernel"),
+    ("stochastic", "an estimate, off by 1.3")])
+def test_what_is_no_mistake_is_not_called_an_error(clock: list[float], kind: str, words: str) -> None:
+    console, stream = _console(terminal=False)
+    cell = Cell("a", "a")
+    with Progress(console, [cell]) as shown:
+        shown.begin(cell)
+        shown.finish(replace(_finished(cell), kind=kind, error=1.3))
+    assert f"ok, 2.00 ms, {words} (" in stream.getvalue()
 
 
 def test_a_terminal_gets_a_bar_and_the_failures(clock: list[float]) -> None:

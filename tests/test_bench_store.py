@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
 
-from bench.environment import describe_environment
+from bench.environment import PACKAGES, describe_environment
 from bench.record import CaseInfo, Cell, Environment, Record
 from bench.store import FILE_NAME, SCHEMA_VERSION, Store, StoreError, latest
+
+ROOT = Path(__file__).parents[1]
 
 ENVIRONMENT = Environment("key", "a machine", "", "Linux", {"python": "3"})
 INFO = CaseInfo("a", "MLP", 8, 2, None, 3, 99, "random", digest="d1")
@@ -106,5 +109,16 @@ def test_environment_names_no_place_and_no_person() -> None:
     assert environment == describe_environment()
     text = repr(environment)
     assert str(Path.home()) not in text
-    assert str(Path(__file__).parents[1]) not in text
+    assert str(ROOT) not in text
     assert {"python", "numpy", "source"} <= set(environment.versions)
+
+
+def test_environment_has_every_library_that_computes_a_kernel() -> None:
+    versions = describe_environment().versions
+    assert "nvidia-cudnn-cu13" in PACKAGES
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            assert version(package) == versions[package]
+    peers = {line.partition("==")[0] for line in (ROOT / "requirements-nodeps.txt").read_text().splitlines()
+             if not line.startswith("#")}
+    assert peers | {"traker"} <= set(PACKAGES)

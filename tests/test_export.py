@@ -6,13 +6,15 @@ import csv
 import io
 import json
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench.export import COLUMNS, export, row
+from bench.export import COLUMNS, export, load_json, row
 from bench.record import Record
+from bench.store import Store
 from reference import InputError
 from tests.synthetic_records import ENVIRONMENT, failures, synthetic_records
 
@@ -43,6 +45,19 @@ def test_json_is_strict_and_comes_back(tmp_path: Path):
     assert json.loads(path.read_text("utf-8"), parse_constant=pytest.fail) == expected()
 
 
+def test_json_comes_back_as_records(tmp_path: Path):
+    given = records()[:-1]  # numbers that are not finite are written as None
+    export(given, ENVIRONMENTS, "json", tmp_path / "out.json")
+    assert load_json(tmp_path / "out.json") == (given, ENVIRONMENTS)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '[{"method": "mine"}]'])
+def test_other_json_is_refused(content: str, tmp_path: Path):
+    (tmp_path / "rows.json").write_text(content)
+    with pytest.raises(InputError, match=r"rows\.json is no file of"):
+        load_json(tmp_path / "rows.json")
+
+
 def test_csv_comes_back(tmp_path: Path):
     path = tmp_path / "out.csv"
     export(records(), ENVIRONMENTS, "csv", path)
@@ -68,6 +83,18 @@ def test_an_empty_store_has_columns_all_the_same(tmp_path: Path):
 def test_the_standard_output_is_the_default(capsys: pytest.CaptureFixture[str]):
     export(records(), ENVIRONMENTS, "csv")
     assert len(list(csv.DictReader(io.StringIO(capsys.readouterr().out)))) == len(records())
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_is_told_how_to_get_a_file(terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                              capsys: pytest.CaptureFixture[str]):
+    pytest.importorskip("tyro", reason="the command line is not installed")
+    from bench.cli import main
+
+    Store.create(tmp_path)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    assert main(["export", "--out", str(tmp_path)]) == 0
+    assert ("--file FILE" in capsys.readouterr().err) == terminal
 
 
 def test_samples_and_versions_are_json_texts():

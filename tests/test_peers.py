@@ -91,6 +91,18 @@ def test_frozen_parameters_of_a_users_module(method: str) -> None:
     assert comparison.ok, comparison.reason
 
 
+@pytest.mark.parametrize(("method", "dtype"), [
+    ("curvlinops.jacobian_products", "float32"), ("curvlinops.jacobian_products", "float64"),
+    ("backpack.batch_grad", "float32"),
+    pytest.param("backpack.batch_grad", "float64", marks=pytest.mark.xfail(
+        reason="BackPACK 1.7.1 holds the gradients of an Embedding in float32", strict=True, raises=RuntimeError))])
+def test_a_users_module_of_tokens(method: str, dtype: DType) -> None:
+    module = nn.Sequential(nn.Embedding(12, 4), nn.Flatten(), nn.Linear(12, 2))
+    of = Case("tokens", UserNetwork("torch", module), {}, np.arange(12).reshape(4, 3), np.array([[5, 5, 0]]))
+    comparison = compared(method, module, of, dtype)
+    assert comparison.ok, comparison.reason
+
+
 @pytest.mark.xfail(reason="nngeometry 0.4 normalises a BatchNorm's inputs with the default eps", strict=True,
                    raises=AssertionError)
 @pytest.mark.parametrize("method", ["nngeometry.gram", "nngeometry.jacobian"])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.export import load_json
 from bench.markup import VOID
 from bench.picture import main, picture
 from bench.record import Record
@@ -21,6 +22,7 @@ from bench.store import Store
 from reference import InputError
 from tests.synthetic_records import ENVIRONMENT, failures, synthetic_records
 
+ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = {ENVIRONMENT.key: ENVIRONMENT}
 HOSTILE = """<script>alert("x")</script><img src=x onerror=alert(1)> '&amp; ]]> </script> {{7*7}} \u202e"""
 
@@ -224,7 +226,14 @@ def test_the_picture_is_drawn_from_a_store(tmp_path: Path):
     assert "AMD EPYC 7763" in (tmp_path / "out.svg").read_text("utf-8")
 
 
-@pytest.mark.parametrize(("results", "out"), [("nothing.sqlite", "out.svg"), ("results.sqlite", "nowhere/out.svg")])
+def test_the_readmes_picture_is_of_its_rows(tmp_path: Path):
+    main([str(ROOT / "bench/results/quick-cpu.json"), str(tmp_path / "out.svg")])
+    assert (tmp_path / "out.svg").read_text("utf-8") == (ROOT / "docs/time-against-width.svg").read_text("utf-8")
+    assert len({record.environment for record in load_json(ROOT / "bench/results/quick-cpu.json")[0]}) == 1
+
+
+@pytest.mark.parametrize(("results", "out"), [("nothing.sqlite", "out.svg"), ("results.sqlite", "nowhere/out.svg"),
+                                              ("nothing.json", "out.svg")])
 def test_what_cannot_be_drawn_is_one_line(results: str, out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     Store.create(tmp_path)
     with pytest.raises(SystemExit) as exit_info:

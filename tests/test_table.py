@@ -42,6 +42,12 @@ def test_the_fastest_comes_first_and_unranked_kinds_say_so():
     assert "stoch" in block[-1]
 
 
+def test_the_error_of_kinds_that_are_not_ranked_is_explained():
+    text = " ".join(printed(synthetic_records(widths=(64,), batches=(8,))).split())
+    assert '"error" of "limit" is the distance of another kernel from the finite one; of "stoch" is the noise' in text
+    assert '"error" of' not in printed(synthetic_records(widths=(64,), batches=(8,), methods=["equinox.exact"]))
+
+
 def test_a_tie_is_marked():
     first = synthetic_records(widths=(64,), batches=(8,), n_outputs=(1,), methods=["equinox.exact"], replicates=1)[0]
     second = replace(first, cell=replace(first.cell, method="mine"))

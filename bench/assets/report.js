@@ -5,12 +5,12 @@
   const hidden = new Set();
   const visible = (trace) => !hidden.has(trace.meta);
 
-  // A phone has room for some of the x axis's labels only.
+  // A phone has room for some of the x axis's labels only: for two at least, as one alone gives no scale.
   function thin(layout, width) {
     const axis = layout.xaxis;
     if (!axis.ticktext) return;
     const room = width - layout.margin.r - (layout.yaxis.type === "category" ? 175 : 75);
-    const step = Math.ceil(axis.ticktext.length / Math.max(1, Math.floor(room / 64)));
+    const step = Math.ceil((axis.ticktext.length - 1) / Math.max(1, Math.floor(room / 64)));
     axis.ticktext = axis.ticktext.map((text, place) => (place % step ? "" : text));
   }
 
@@ -47,6 +47,19 @@
       else if (!hidden.delete(line)) hidden.add(line);
       refresh();
     });
+
+  // Says to the style where a box has more than it shows.
+  function hint(box) {
+    const more = (length, shown, at) => (length - shown - at > 1 ? "40px" : "0px");
+    box.style.setProperty("--right", more(box.scrollWidth, box.clientWidth, box.scrollLeft));
+    box.style.setProperty("--below", more(box.scrollHeight, box.clientHeight, box.scrollTop));
+  }
+  const resized = new ResizeObserver((entries) => entries.forEach((entry) => hint(entry.target.closest(".scroll"))));
+  for (const box of document.querySelectorAll(".scroll")) {
+    box.addEventListener("scroll", () => hint(box), { passive: true });
+    resized.observe(box);
+    resized.observe(box.firstElementChild); // rows come and go with the filter
+  }
 
   const filter = document.getElementById("filter");
   if (filter) {
