@@ -15,11 +15,12 @@ from bench.cases import CaseSource
 from bench.check import Truth, check
 from bench.floor import least_seconds
 from bench.record import Cell
-from bench.worker import Send
+from bench.worker import Send, describe
 from impls import Array, Method, MethodNotInstalled
 from impls.arrays import block_until_ready, to_numpy
 from impls.protocol import Framework, Kind
 from impls.runtime import device_memory, set_threads, wake
+from impls.user_network import UserNetwork
 from reference import Case, Request
 
 MAX_SAMPLES = 30
@@ -84,7 +85,12 @@ def measure(send: Send, job: Job) -> dict[str, Any]:
     gc.freeze()  # what is there now is kept for good: collecting between the calls stays quick
     peak = Peak(method.framework, job.cell.device)
     least_s = _least_seconds(case, job, method.kind)
-    kernel, fault = _time(send, lambda: method.prepare(case, request), job.steady_s, least_s)
+    try:
+        kernel, fault = _time(send, lambda: method.prepare(case, request), job.steady_s, least_s)
+    except NotImplementedError as error:
+        if not isinstance(case.network, UserNetwork):  # of the described ones a method says beforehand
+            raise
+        return {"status": "unsupported", "reason": describe(error).reason}
     if method.kind == bounds.KIND:
         return {"status": "ok", "checked_against": "nothing: it computes the products of a kernel, and no kernel"}
     send("check", {"peak_bytes": peak.bytes(), "kernel_bytes": kernel.nbytes})

@@ -118,6 +118,14 @@ def embedding():
     import torch
     return torch.nn.Sequential(torch.nn.Embedding(12, 4), torch.nn.Flatten(), torch.nn.Linear(12, 2))
 
+def last_step():
+    import torch
+
+    class LastStep(torch.nn.GRU):
+        def forward(self, x): return super().forward(x[:, None])[0][:, -1]
+
+    return LastStep(3, 2, batch_first=True)
+
 def wide_torch_model():
     import torch
     return torch.nn.Linear(7, 2)
@@ -430,6 +438,18 @@ def test_integer_inputs(files: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr + done.stdout
     row = rows(tmp_path)["torch_autograd.per_example"]
     assert (row.status, row.info.n1, row.info.n_params) == ("ok", 4, 12 * 4 + 12 * 2 + 2)
+
+
+def test_a_model_that_a_method_lacks_a_rule_for(files: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    lacking = "torch_func.jacobian_contraction"
+    done = bench("run", "--input", files / "x.npy", "--model", f"{files}/models.py:last_step", "--out", tmp_path,
+                 "--methods", lacking, "torch_autograd.per_example")
+    assert done.returncode == 0, done.stderr + done.stdout
+    found = rows(tmp_path)
+    assert found["torch_autograd.per_example"].status == "ok"
+    assert found[lacking].status == "unsupported"
+    assert "torch.func cannot map or differentiate" in found[lacking].reason
 
 
 def test_more_examples_than_there_are(files: Path, tmp_path: Path) -> None:
