@@ -12,7 +12,7 @@ import numpy as np
 from impls.jax_support import Batched, flat_outputs
 from impls.structured import planner
 from impls.structured.jax_analysis import Analysis, analyse
-from impls.structured.jax_contract import SUM, contract
+from impls.structured.jax_contract import SUM, TRANSPOSED, contract, transposed
 from impls.structured.jax_factors import Arrays, Factors
 from impls.structured.jax_panels import Kernels, Pieces, Slices, fill, write
 from impls.structured.jax_trace import Program, Value, trace
@@ -89,6 +89,7 @@ class Engine:
         left, right = ({name: a.reshape(-1, n_outputs, *a.shape[1:]) if name.endswith(".g") else a
                         for name, a in arrays.items()} for arrays in (factors1, factors2 or factors1))
         n1, n2 = (len(next(iter(side.values()))) for side in (left, right))
+        right |= transposed(self.factors.terms, right, self.outputs)
         size1, size2 = min(n1, self.plan.block1), min(n2, self.plan.block2)
         return self._fill(lambda i, j: self._contract(_rows(left, i, size1), _rows(right, j, size2)),
                           _starts(n1, size1, n2, size2, symmetric), self._shape(n1, n2), symmetric=symmetric)
@@ -126,9 +127,11 @@ def _starts(n1: int, size1: int, n2: int, size2: int, symmetric: bool) -> np.nda
     return np.array([(i, j) for i in rows for j in columns if not symmetric or j >= i], np.int32)
 
 
-def _rows(arrays: Any, start: Any, size: int) -> Any:
+def _rows(arrays: Arrays, start: Any, size: int) -> Arrays:
     """`size` examples from `start`, of each array."""
-    return jax.tree.map(lambda a: a if len(a) == size else jax.lax.dynamic_slice_in_dim(a, start, size), arrays)
+    axes = {name: 1 if name.endswith(TRANSPOSED) else 0 for name in arrays}
+    return {name: a if a.shape[axes[name]] == size else jax.lax.dynamic_slice_in_dim(a, start, size, axes[name])
+            for name, a in arrays.items()}
 
 
 def _example_bytes(program: Program) -> int:

@@ -6,15 +6,17 @@ taken directly has its tap on itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from impls.structured.jax_analysis import Analysis, Group
+from impls.structured.jax_analysis import ELEMENTWISE, Analysis, Group
 from impls.structured.jax_trace import Step, Value, evaluate
 from impls.structured.planner import Plan, Product, Way
 
@@ -60,6 +62,7 @@ class Factors:
             for k, (group, way) in enumerate(zip(groups, self.ways[i], strict=True))]
         tapped = [group for _, _, group, way in self.active if way != "top"]
         self.sites = list(dict.fromkeys(use.y for group in tapped for use in group.uses))
+        self.parted = self._parted(plan.task.n_outputs)
         self.gradients = self._gradients()
         self.joined = sorted(name for name, (_, size) in self.gradients.items() if join and size <= JOINED_SIZE)
         self.terms = self._terms()
@@ -74,6 +77,12 @@ class Factors:
             terms.append(Term("joined", "gradient", None))
         return terms + [Term(name, "gradient", owner) for name, (owner, _) in self.gradients.items()
                         if name not in self.joined]
+
+    def _parted(self, n_outputs: int) -> set[str]:
+        """The products whose inflow is left in parts, because the gradient's parts are less to lay end to end."""
+        return {f"{i}.{k}" for i, k, group, way in self.active
+                if way == "gradient" and not self.analysis.parameters[i].transposed
+                and n_outputs * group.product.outputs < group.product.positions}
 
     def _gradients(self) -> dict[str, tuple[int, int]]:
         """The gradients that are kept as such: whose they are, and how many numbers for each output."""
@@ -99,18 +108,21 @@ class Factors:
         return self._arrange(inflows, dict(zip(self.sites, at_sites, strict=True)),
                              {**dict(zip(self.direct, at_parameters, strict=True)), **self._forward(parameters, x)})
 
-    def _run(self, parameters: Sequence[Any], x: Any, taps: dict[Value, Any]) -> tuple[Any, dict[str, list[Any]]]:
-        """The outputs, and each product's inflow at each of its uses."""
+    def _run(self, parameters: Sequence[Any], x: Any, taps: dict[Value, Any]) -> tuple[Any, dict[str, list[list[Any]]]]:
+        """The outputs, and each product's inflow at each of its uses, as a list of its parts."""
         uses = {use.step: [] for _, _, group, _ in self.active for use in group.uses}
-        seen: dict[str, list[Any]] = {}
+        seen: dict[str, list[list[Any]]] = {}
         for i, k, group, _ in self.active:
-            seen[f"{i}.{k}"] = [None] * len(group.uses)
+            seen[f"{i}.{k}"] = [[] for _ in group.uses]
             for n, use in enumerate(group.uses):
-                uses[use.step].append((f"{i}.{k}", n, use))
+                inflow = use.in_parts if f"{i}.{k}" in self.parted else None
+                uses[use.step].append((f"{i}.{k}", n, use, inflow or (lambda h, use=use: [use.inflow(h)])))
 
         def visit(step: Step, inputs: list[Any], outputs: list[Any]) -> list[Any]:
-            for name, n, use in uses.get(step, ()):
-                seen[name][n] = use.inflow(inputs[use.activation])
+            if step.name in ELEMENTWISE and not self.forward:  # `_repeated` has no forward mode
+                outputs = _elementwise(step, inputs, outputs)
+            for name, n, use, inflow in uses.get(step, ()):
+                seen[name][n] = inflow(inputs[use.activation])
             tap = taps.get(step.outputs[0])
             return outputs if tap is None else [outputs[0] + tap]
 
@@ -127,15 +139,16 @@ class Factors:
 
         return dict(zip(self.forward, jax.jacfwd(run)([parameters[i] for i in self.forward]), strict=True))
 
-    def _arrange(self, inflows: dict[str, list[Any]], cotangents: dict[Value, Any],
+    def _arrange(self, inflows: dict[str, list[list[Any]]], cotangents: dict[Value, Any],
                  gradients: dict[int, Any]) -> Arrays:
         arrays: Arrays = {}
         flat = {f"{i}": d.astype(self.dtype).reshape(d.shape[0], -1) for i, d in gradients.items()}
         for i, k, group, way in self.active:
             name = f"{i}.{k}"
-            a, g = self._inflow(group, inflows[name]), self._cotangent(group, way, cotangents)
+            parts = [self._inflow(group, list(uses)) for uses in zip(*inflows[name], strict=True)]
+            a, g = parts[0], self._cotangent(group, way, cotangents)
             if way == "gradient":
-                flat |= {name: _gradient(a, g), **_carried_gradients(name, g, group)}
+                flat |= {name: _gradient(parts, g), **_carried_gradients(name, g, group)}
             if way != "gradient" or self.analysis.parameters[i].transposed:
                 arrays |= {f"{name}.a": _plain(a, group)} | ({} if g is None else {f"{name}.g": _plain(g, group)})
         if self.joined:
@@ -151,10 +164,57 @@ class Factors:
     def _cotangent(self, group: Group, way: Way, cotangents: dict[Value, Any]) -> Any:
         if way == "top":
             return None
-        parts = [jax.vmap(use.arrange)(cotangents[use.y]).astype(self.dtype) for use in group.uses]
+        parts = [jax.vmap(use.arrange)(cotangents[use.y]).astype(self.dtype)
+                 for use in group.uses]
         if group.product.lookup:  # its a has no room for a scale
             parts = [_times(part, use.view.scale) for part, use in zip(parts, group.uses, strict=True)]
         return parts[0] if len(parts) == 1 else jnp.concatenate(parts, 2)
+
+
+def _elementwise(step: Step, inputs: list[Any], outputs: list[Any]) -> list[Any]:
+    """The step's outputs, with `_sums` behind the gradients of biases and scales."""
+    shape = step.outputs[0].shape
+    narrow = [o.only_parameters and 1 < math.prod(o.shape) < math.prod(shape) for o in step.inputs]
+    if not any(narrow):
+        return outputs
+    return step(*(_wide(v, shape) if is_narrow else v for v, is_narrow in zip(inputs, narrow, strict=True)))
+
+
+def _wide(v: Any, shape: tuple[int, ...]) -> Any:
+    """v broadcast to `shape`, which has as many axes."""
+    same = [axis for axis in range(len(shape)) if v.shape[axis] == shape[axis]]
+    new = [axis for axis in range(len(shape)) if axis not in same]
+    wide: Any = _repeated(v.reshape(-1), math.prod(shape[axis] for axis in new))
+    wide = wide.reshape([shape[axis] for axis in new + same])
+    return wide.transpose([(new + same).index(axis) for axis in range(len(shape))])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _repeated(v: Any, n: int) -> Any:
+    """(n, J): n times the same (J,)."""
+    return jnp.broadcast_to(v, (n, v.size))
+
+
+_repeated.defvjp(lambda v, n: (_repeated(v, n), None), lambda n, _, g: (_sums(g[None])[0],))
+
+
+@jax.custom_batching.custom_vmap
+def _sums(g: Any) -> Any:
+    """(B, T, J) to (B, J): sums over the positions, as one batched product with ones.
+
+    XLA's CPU backend makes of a sum a loop over g for each of its entries, with all that g is computed from inside, in
+    whatever order that lies in memory: a quarter of the passes of a ResNet (seen: jaxlib 0.10.2). Before a product g is
+    computed once. Under `vmap` all batches become one axis, for any other form is transposed first.
+    """
+    if jax.default_backend() != "cpu":
+        return jnp.sum(g, 1)
+    return jnp.einsum("bt,btj->bj", jnp.ones(g.shape[:2], g.dtype), g)
+
+
+@_sums.def_vmap
+def _(size: int, batched: Any, g: Any) -> Any:
+    sums: Any = _sums(g.reshape(-1, *g.shape[2:]))
+    return sums.reshape(size, -1, g.shape[-1]), True
 
 
 def _plain(array: Any, group: Group) -> Any:
@@ -176,9 +236,9 @@ def carried_inputs(group: Group) -> np.ndarray:
     return np.array(rows).reshape(len(rows), sum(repeats))
 
 
-def _gradient(a: Any, g: Any) -> Any:
-    """(O, S·J·I): Σ_t a[s,t,i] g[o,s,t,j]."""
-    d = jnp.einsum("sti,ostj->osji", a, g)
+def _gradient(parts: list[Any], g: Any) -> Any:
+    """(O, S·J·I): Σ_t a[s,t,i] g[o,s,t,j], with a in parts."""
+    d = jnp.concatenate([jnp.einsum("sti,ostj->osji", a, g) for a in parts], 3)
     return d.reshape(d.shape[0], -1)
 
 
@@ -186,7 +246,9 @@ def _carried_gradients(name: str, g: Any, group: Group) -> Arrays:
     """(O, S·J) for each carried bias: Σ_t v[t] g[o,s,t,j], with v the inputs that stand for it."""
     found: Arrays = {}
     for (bias, _), v in zip(group.carried, carried_inputs(group), strict=True):
-        alike = bool((v == v[0]).all())
-        d = float(v[0]) * jnp.sum(g, 2) if alike else jnp.sum(g * jnp.asarray(v[:, None], g.dtype), 2)
-        found[f"{name}.{bias}"] = d.reshape(d.shape[0], -1)
+        if (v == v[0]).all():
+            d = float(v[0]) * _sums(g.reshape(-1, *g.shape[2:]))
+        else:
+            d = jnp.sum(g * jnp.asarray(v[:, None], g.dtype), 2)
+        found[f"{name}.{bias}"] = d.reshape(g.shape[0], -1)
     return found

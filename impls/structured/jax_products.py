@@ -22,6 +22,7 @@ class Use:
 
     `inflow` brings the activations to a (S, T, I), or to the row numbers (T,) of a lookup; `arrange` brings an array of
     y's shape to (S, T, J). `roles`: the axes of the parameter's view (before its last transpositions) in S, I and J.
+    `in_parts`: the same as `inflow` in parts that are to be laid end to end along I, where that saves a copy.
     """
 
     rule: str
@@ -33,6 +34,7 @@ class Use:
     """S, T, I, J."""
     inflow: Arrange
     arrange: Arrange
+    in_parts: Callable[[Any], list[Any]] | None = None
 
     @property
     def y(self) -> Value:
@@ -128,32 +130,38 @@ def _convolution(view: View, position: int, step: Step) -> Use | str:
     y_batch, y_channel, *y_space = numbers.out_spec
     space = [y[axis] for axis in y_space]
 
-    def inflow(h: Any) -> Any:
+    def in_parts(h: Any) -> list[Any]:
         batch, channel, *image = numbers.lhs_spec
-        patches = _patches(h.transpose(batch, *image, channel), window, space, groups, params)
-        return patches.reshape(T, groups, I).swapaxes(0, 1)
+        parts = _patches(h.transpose(batch, *image, channel), window, space, groups, params)
+        return [part.reshape(T, groups, -1).swapaxes(0, 1) for part in parts]
+
+    def inflow(h: Any) -> Any:
+        return jnp.concatenate(in_parts(h), 2)
 
     def arrange(g: Any) -> Any:
         return g.transpose(y_channel, y_batch, *y_space).reshape(groups, J, T).swapaxes(1, 2)
 
     axes = view.core()[1]
     roles = ((groups,), tuple(axes[a] for a in (*window_axes, inn)), (axes[out],))
-    return Use("convolution", view, step, 0, roles, (groups, T, I, J), inflow, arrange)
+    return Use("convolution", view, step, 0, roles, (groups, T, I, J), inflow, arrange, in_parts)
 
 
-def _patches(h: Any, window: tuple[int, ...], space: list[int], groups: int, params: Any) -> Any:
+def _patches(h: Any, window: tuple[int, ...], space: list[int], groups: int, params: Any) -> list[Any]:
     """(N, …, C) to (N, T…, groups, K… × C/groups): at [t, …, k] the input that kernel position k meets at position t.
 
-    Channels are last, so that what is copied lies together.
+    One array for each row of the kernel. Channels are last, so that what is copied lies together.
     """
     pads = [(lo, hi, step - 1) for (lo, hi), step in zip(params["padding"], params["lhs_dilation"], strict=True)]
     h = lax.pad(h, jnp.zeros((), h.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
     h = h if groups == 1 else h.reshape(*h.shape[:-1], groups, h.shape[-1] // groups)
     for i in reversed(range(len(window))):
         stride, dilation = params["window_strides"][i], params["rhs_dilation"][i]
-        h = lax.concatenate([lax.slice_in_dim(h, first, first + (space[i] - 1) * stride + 1, stride, 1 + i)
-                             for first in range(0, window[i] * dilation, dilation)], h.ndim - 1)
-    return h
+        parts = [lax.slice_in_dim(h, first, first + (space[i] - 1) * stride + 1, stride, 1 + i)
+                 for first in range(0, window[i] * dilation, dilation)]
+        if not i:
+            return parts
+        h = lax.concatenate(parts, h.ndim - 1)
+    return [h]
 
 
 def _lookup(view: View, position: int, step: Step) -> Use | str:
