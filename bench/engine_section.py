@@ -49,7 +49,8 @@ class Comparison:
 
 def engines(records: Sequence[Record], rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> list[Section]:
     """One section, or none where no bound was measured."""
-    found = [(ranking, each) for ranking in rankings for each in comparisons(ranking, turns(records))]
+    found = [(ranking, each) for ranking in rankings if _has_bound(ranking)
+             for each in comparisons(ranking, turns(records))]
     if not found:
         return []
     headings = [*labels.columns, *_HEADINGS]
@@ -68,9 +69,7 @@ def turns(records: Iterable[Record]) -> dict[tuple[Group, str], Turns]:
 
 
 def comparisons(ranking: Ranking, times: dict[tuple[Group, str], Turns]) -> list[Comparison]:
-    """For each engine that is ranked in the group, where a bound stands beside it."""
-    if not any(entry.kind == KIND for entry in ranking.entries):
-        return []
+    """For each engine that is ranked in the group."""
     by_method = {entry.line.method: entry for entry in ranking.entries}
     peers = [entry for entry in ranking.ranked if entry.line.method not in ENGINES]
     peer = peers[0] if peers else None
@@ -83,6 +82,10 @@ def comparisons(ranking: Ranking, times: dict[tuple[Group, str], Turns]) -> list
         made.append(Comparison(entry, bound and bound.median_s, over(ENGINES[entry.line.method]), peer,
                                peer and _inverse(over(peer.line.method)), _inverse(over(NT)), by_method.get(NT)))
     return made
+
+
+def _has_bound(ranking: Ranking) -> bool:
+    return any(entry.kind == KIND for entry in ranking.entries)
 
 
 def ratio(own: Turns, other: Turns) -> float | None:

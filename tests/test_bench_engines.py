@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from bench import bounds, engines
+from bench import bounds, engines, markdown
 from bench.engine_section import comparisons, ratio, turns
 from bench.products import LARGEST, Gemm, products
 from bench.record import CaseInfo, Cell, Record
@@ -156,3 +156,12 @@ def test_section_of_the_report() -> None:
     assert all(text in section for text in ("0.500×", "3.00×", "12.0×", "explicit_mlp", "2.00 s"))
     assert "engines" not in [part.partition('"')[0] for part in
                              render([each for each in RUN if each.kind == "exact"], {}).split('<section id="')]
+
+
+def test_page_of_markdown() -> None:
+    text = markdown.tables(RUN, [ENVIRONMENT])
+    assert "Threads: 1; turns: 3." in text
+    row = f"| cell | structured_jax | 1.00 s | 0.500× | {PEER} | 3.00 s | 3.00× | 2.00 s | 24.0 s | 1000 B | 1000 B |"
+    assert row in text
+    without_bound = markdown.tables([each for each in RUN if each.kind == "exact"], [ENVIRONMENT])
+    assert f"| cell | structured_jax | 1.00 s | – | {PEER} |" in without_bound
