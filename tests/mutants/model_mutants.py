@@ -7,6 +7,7 @@ import copy
 from torch import nn
 
 from impls import own_torch
+from reference import InputError
 from tests.mutants.mutant import Mutant, Patch, attribute
 
 METHODS = ("torch_func.jacobian_contraction", "torch_autograd.per_example")
@@ -61,5 +62,5 @@ MUTANTS = (
     _mutant("thawed", "frozen parameters require gradients afterwards", attribute(own_torch, "_evaluated", _thawed)),
     _mutant("moved", "the parameters are in other memory afterwards", attribute(own_torch, "_evaluated", _moved)),
     _mutant("measured_in_training", "the model is measured in training mode: PyTorch refuses a single example",
-            attribute(own_torch, "_evaluated", _in_training), raises=ValueError),
+            attribute(own_torch, "_evaluated", _in_training), raises=InputError),
 )
