@@ -18,8 +18,8 @@ from bench.record import Environment, Record
 from bench.summary import rankings
 from reference import InputError
 
-_HEADINGS = ("case", "engine", "time", "× bound", "best peer", "its time", "faster", "first call", "NT's",
-             "peak memory", "best peer's")
+_HEADINGS = ("case", "engine", "time", "× bound", "best peer", "its time", "faster", "than NT structured", "first call",
+             "NT's", "peak memory", "best peer's")
 
 
 def tables(records: Sequence[Record], environments: Sequence[Environment]) -> str:
@@ -49,7 +49,8 @@ def _row(each: Comparison) -> tuple[str, ...]:
     engine, peer, nt = each.engine, each.peer, each.nt
     return (engine.line.method, units.seconds(engine.median_s), units.times(each.over_bound),
             peer.line.method if peer else units.NONE, units.seconds(peer and peer.median_s), units.times(each.faster),
-            units.seconds(engine.first_call_s), units.seconds(nt and nt.first_call_s), units.memory(engine.peak_bytes),
+            units.times(each.faster_than_nt), units.seconds(engine.first_call_s),
+            units.seconds(nt and nt.first_call_s), units.memory(engine.peak_bytes),
             units.memory(peer and peer.peak_bytes))
 
 
