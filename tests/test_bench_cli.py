@@ -314,11 +314,16 @@ def test_an_edited_method_is_measured_anew(tmp_path: Path) -> None:
     assert run_methods(tmp_path, tmp_path / "out", "GOOD").returncode == 3
 
 
+def _heed_ctrl_c() -> None:
+    """Also where these tests run in the background of a shell, which lets its children ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_keeps_what_is_finished(files: Path, tmp_path: Path) -> None:
     arguments = ("run", "--profile", "fixtures", "--cases", CASE, "--impl", f"{files}/methods.py:SLOW",
                  "--methods", "slow", "--replicates", "12", "--out", tmp_path)
     running = subprocess.Popen(_command(arguments), cwd=ROOT, env=_environment(), stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, start_new_session=True)
+                               stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=_heed_ctrl_c)
     _wait_for_rows(tmp_path, 2, running)
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the whole group
     _, errors = running.communicate(timeout=60)

@@ -95,6 +95,7 @@ def interrupted_at_the_start(pool, limits):
 def preloaded(send): return sorted({"torch", "jax"} & set(sys.modules)), os.getpid()
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background without it
     frameworks = sys.argv[1:]
     modules = {"torch": "impls.torch_autograd", "jax": "impls.equinox_exact"}
     pool = Pool(["no.such.module", *(modules[name] for name in frameworks)], 1, "cpu")
