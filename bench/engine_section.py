@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bench import markup, units
 from bench.bounds import ENGINES, KIND
@@ -14,7 +15,7 @@ from bench.markup import element
 from bench.page import Section
 from bench.record import Record
 from bench.sections import Styles, name_of
-from bench.summary import Entry, Group, Ranking, group_of
+from bench.summary import Entry, Group, Line, Ranking, group_of
 
 NT = "neural_tangents.structured_derivatives"
 
@@ -27,8 +28,10 @@ _TEXT = (
     "more turns, and its ratio is that of the first."
 )
 
-_HEADINGS = ("engine", "time", "bound", "× bound", "best peer", "its time", "faster", "than NT structured",
+HEADINGS = ("engine", "time", "bound", "× bound", "best peer", "its time", "faster", "than NT structured",
              "first call", "NT's", "peak memory", "best peer's")
+
+T = TypeVar("T")
 
 Turns = dict[int, float]
 """Replicate to the median of its calls, in seconds."""
@@ -53,8 +56,8 @@ def engines(records: Sequence[Record], rankings: Sequence[Ranking], labels: Labe
              for each in comparisons(ranking, turns(records))]
     if not found:
         return []
-    headings = [*labels.columns, *_HEADINGS]
-    rows = [[*labels.row(ranking.group), *_row(each, styles)] for ranking, each in found]
+    headings = [*labels.columns, *HEADINGS]
+    rows = [[*labels.row(ranking.group), *row(each, lambda line: name_of(line, styles))] for ranking, each in found]
     table = markup.table(headings, rows, {*headings} - {"network", "case", "kernel", "engine", "best peer"})
     return [Section("engines", "The structured engines", markup.join([element("p", _TEXT, class_="soft"), table]))]
 
@@ -98,13 +101,11 @@ def _inverse(value: float | None) -> float | None:
     return None if value is None else 1 / value
 
 
-def _row(each: Comparison, styles: Styles) -> list[object]:
+def row(each: Comparison, name: Callable[[Line], T]) -> list[str | T]:
+    """What stands under `HEADINGS`, with each method as `name` has it."""
     engine, peer, nt = each.engine, each.peer, each.nt
-    return [name_of(engine.line, styles), units.seconds(engine.median_s), units.seconds(each.bound_s),
-            units.times(each.over_bound), name_of(peer.line, styles) if peer else units.NONE,
-            units.seconds(peer.median_s) if peer else units.NONE, units.times(each.faster),
-            units.times(each.faster_than_nt), units.seconds(engine.first_call_s),
-            units.seconds(nt.first_call_s) if nt else units.NONE, units.memory(engine.peak_bytes),
-            units.memory(peer.peak_bytes) if peer else units.NONE]
-
-
+    return [name(engine.line), units.seconds(engine.median_s), units.seconds(each.bound_s),
+            units.times(each.over_bound), name(peer.line) if peer else units.NONE,
+            units.seconds(peer and peer.median_s), units.times(each.faster), units.times(each.faster_than_nt),
+            units.seconds(engine.first_call_s), units.seconds(nt and nt.first_call_s), units.memory(engine.peak_bytes),
+            units.memory(peer and peer.peak_bytes)]

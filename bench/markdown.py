@@ -11,15 +11,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import units
-from bench.engine_section import Comparison, comparisons, turns
+from bench.engine_section import HEADINGS, comparisons, row, turns
 from bench.export import load_json
 from bench.record import Environment, Record
 from bench.summary import rankings
 from reference import InputError
 
-_HEADINGS = ("case", "engine", "time", "× bound", "best peer", "its time", "faster", "than NT structured", "first call",
-             "NT's", "peak memory", "best peer's")
+LEFT = ("engine", "best peer")
+"""Of its columns those of words; the others are figures."""
 
 
 def tables(records: Sequence[Record], environments: Sequence[Environment]) -> str:
@@ -39,19 +38,16 @@ def tables(records: Sequence[Record], environments: Sequence[Environment]) -> st
 
 def _table(records: Sequence[Record]) -> str:
     times = turns(records)
-    rows = [_HEADINGS, tuple("---" if heading in ("case", "engine", "best peer") else "---:" for heading in _HEADINGS),
-            *((ranking.group.info.case, *_row(each)) for ranking in rankings(records)
-              for each in comparisons(ranking, times))]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    found = [(ranking.group.info.case, row(each, lambda line: line.method)) for ranking in rankings(records)
+             for each in comparisons(ranking, times)]
+    lines = [["case", *_shown(HEADINGS)], ["---", *("---" if name in LEFT else "---:" for name in _shown(HEADINGS))],
+             *([case, *_shown(cells)] for case, cells in found)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _row(each: Comparison) -> tuple[str, ...]:
-    engine, peer, nt = each.engine, each.peer, each.nt
-    return (engine.line.method, units.seconds(engine.median_s), units.times(each.over_bound),
-            peer.line.method if peer else units.NONE, units.seconds(peer and peer.median_s), units.times(each.faster),
-            units.times(each.faster_than_nt), units.seconds(engine.first_call_s),
-            units.seconds(nt and nt.first_call_s), units.memory(engine.peak_bytes),
-            units.memory(peer and peer.peak_bytes))
+def _shown(cells: Sequence[str]) -> list[str]:
+    """All but the bound's own time, which its ratio tells."""
+    return [cell for heading, cell in zip(HEADINGS, cells, strict=True) if heading != "bound"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

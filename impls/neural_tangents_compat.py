@@ -17,7 +17,6 @@ import importlib
 import importlib.metadata
 import operator
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import ModuleType, SimpleNamespace
@@ -31,6 +30,7 @@ import numpy as np
 from jax.extend import core as extend_core
 from jax.extend import linear_util
 
+from impls.imports import invalid_escapes
 from impls.jax_support import bind
 from impls.protocol import MethodNotInstalled
 from impls.registry import REMEDIES
@@ -50,9 +50,7 @@ def load() -> ModuleType:
     `ModuleNotFoundError` where neural-tangents is missing.
     """
     _check_versions()
-    with _removed_names(), _without_tensorflow(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # escape sequences in its docstrings
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with _removed_names(), _without_tensorflow(), invalid_escapes():
         neural_tangents = importlib.import_module("neural_tangents")
     vars(neural_tangents).pop("experimental", None)  # the stand-in
     _mend(importlib.import_module("neural_tangents._src.empirical"))

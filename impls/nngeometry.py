@@ -8,7 +8,6 @@ Layers are known by the names of their classes (`LayerCollection`). It declares 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,15 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from impls.imports import invalid_escapes
 from impls.torch_blocks import assemble, contract
 from impls.torch_peers import ModuleMethod, has_frozen_parameters, unknown_layers
 from impls.torch_support import precision
 from reference import Case, Layered, Request
 from reference.layers import Dense, Layer, LayerNorm, Residual, Shape, met
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # escape sequences in its docstrings
-    warnings.simplefilter("ignore", SyntaxWarning)  # the same from Python 3.12 on
+with invalid_escapes():
     from nngeometry import GramMatrix, Jacobian
     from nngeometry.layercollection import LayerCollection
 

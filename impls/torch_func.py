@@ -31,8 +31,7 @@ def jacobian_contraction(f: Forward, params: Params, x1: Tensor, x2: Tensor | No
     def block(left: Params, right: Params) -> Tensor:
         return summed(contract(left[name], right[name], request.outputs) for name in params)
 
-    # The transforms differentiate all the same; nothing outside is recorded.
-    with torch.no_grad(), precision(dtype_of(params)), _missing_rules(f, params, x1):
+    with _transforming(f, params, x1):
         return assemble(partial(_jacobians, f, _detached(params)), block, x1, x2, request.batch_size)
 
 
@@ -44,7 +43,7 @@ def jacobian_components(
     def blocks(left: Params, right: Params) -> Params:
         return {name: contract(left[name], right[name], request.outputs) for name in params}
 
-    with torch.no_grad(), precision(dtype_of(params)), _missing_rules(f, params, x1):
+    with _transforming(f, params, x1):
         return assemble_parts(partial(_jacobians, f, _detached(params)), blocks, x1, x2, request.batch_size)
 
 
@@ -59,24 +58,26 @@ def ntk_vector_products(f: Forward, params: Params, x1: Tensor, x2: Tensor | Non
     def block(left: Tensor, right: Tensor) -> Tensor:
         return _products(f, _detached(params), left, right, request.outputs)
 
-    with torch.no_grad(), precision(dtype_of(params)), _missing_rules(f, params, x1):
+    with _transforming(f, params, x1):
         return assemble(lambda x: x, block, x1, x2, request.batch_size)
 
 
 @contextmanager
-def _missing_rules(f: Forward, params: Params, x: Tensor) -> Iterator[None]:
-    """Inside, an operation of f that the transforms have no rule for (`nn.LSTM`, say) raises `NotImplementedError`.
+def _transforming(f: Forward, params: Params, x: Tensor) -> Iterator[None]:
+    """Inside, in full precision, the transforms differentiate f, and nothing outside is recorded.
 
-    PyTorch raises errors of all kinds there; told apart from the model's own by whether it can be evaluated.
+    An operation of f that they have no rule for (`nn.LSTM`, say) raises `NotImplementedError`: PyTorch raises errors of
+    all kinds there, told apart from the model's own by whether it can be evaluated.
     """
-    try:
-        yield
-    except RuntimeError as error:
-        if "memory" in str(error):
-            raise
-        f(params, x[:1])
-        raise NotImplementedError("torch.func cannot map or differentiate an operation of this network "
-                                  f"({type(error).__name__}: {error})") from error
+    with torch.no_grad(), precision(dtype_of(params)):
+        try:
+            yield
+        except RuntimeError as error:
+            if "memory" in str(error):
+                raise
+            f(params, x[:1])
+            raise NotImplementedError("torch.func cannot map or differentiate an operation of this network "
+                                      f"({type(error).__name__}: {error})") from error
 
 
 def _jacobians(f: Forward, params: Params, x: Tensor) -> Params:

@@ -9,7 +9,6 @@ Blocks of 100 columns are drawn from the seeds seed + 1000·block, so that of tw
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,14 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from impls.imports import invalid_escapes
 from impls.options import projection_options
 from impls.torch_blocks import assemble, contract
 from impls.torch_support import built, precision, unsupported
 from reference import Case, Request
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # escape sequences in its docstrings
-    warnings.simplefilter("ignore", SyntaxWarning)  # the same from Python 3.12 on
+with invalid_escapes():
     from trak.gradient_computers import FunctionalGradientComputer
     from trak.projectors import BasicProjector, ProjectionType
 

@@ -164,8 +164,7 @@ class Factors:
     def _cotangent(self, group: Group, way: Way, cotangents: dict[Value, Any]) -> Any:
         if way == "top":
             return None
-        parts = [jax.vmap(use.arrange)(cotangents[use.y]).astype(self.dtype)
-                 for use in group.uses]
+        parts = [jax.vmap(use.arrange)(cotangents[use.y]).astype(self.dtype) for use in group.uses]
         if group.product.lookup:  # its a has no room for a scale
             parts = [_times(part, use.view.scale) for part, use in zip(parts, group.uses, strict=True)]
         return parts[0] if len(parts) == 1 else jnp.concatenate(parts, 2)

@@ -10,7 +10,8 @@ from functools import cache
 
 from impls import Method
 from reference import Case, Expected, Layered, Request, compare, float64_expected, random_case
-from reference.layers import Activate, Attention, Dense, LayerNorm, Positions, Residual
+from reference.cases import transformer_block
+from reference.layers import Dense, LayerNorm, Positions
 from tests.gate.checks import prepare, skip_unsupported
 from tests.gate.selection import Selection
 
@@ -20,9 +21,8 @@ WIDTH, LENGTH = 128, 64
 @cache
 def transformer() -> tuple[Case, Expected]:
     """One layer, one output at each position, 200,000 parameters."""
-    block = (Residual((LayerNorm("norm1"), Attention("attention", 4))),
-             Residual((LayerNorm("norm2"), Dense("up", 4 * WIDTH), Activate("gelu"), Dense("down", WIDTH))))
-    layers = (Dense("embed", WIDTH), Positions("positions"), *block, LayerNorm("norm"), Dense("head", 1))
+    layers = (Dense("embed", WIDTH), Positions("positions"), *transformer_block("block", WIDTH, 4, expansion=4),
+              LayerNorm("norm"), Dense("head", 1))
     case = random_case("one layer of a transformer", Layered((LENGTH, 16), layers), 1, None)
     return case, float64_expected(case, (0,), (0,))
 
