@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -314,16 +315,20 @@ def test_an_edited_method_is_measured_anew(tmp_path: Path) -> None:
     assert run_methods(tmp_path, tmp_path / "out", "GOOD").returncode == 3
 
 
-def _heed_ctrl_c() -> None:
-    """Also where these tests run in the background of a shell, which lets its children ignore it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+@pytest.fixture
+def heeded_ctrl_c() -> Iterator[None]:
+    """For programs started here; a shell lets what runs in its background, as these tests may, ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.usefixtures("heeded_ctrl_c")
 def test_ctrl_c_keeps_what_is_finished(files: Path, tmp_path: Path) -> None:
     arguments = ("run", "--profile", "fixtures", "--cases", CASE, "--impl", f"{files}/methods.py:SLOW",
                  "--methods", "slow", "--replicates", "12", "--out", tmp_path)
     running = subprocess.Popen(_command(arguments), cwd=ROOT, env=_environment(), stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=_heed_ctrl_c)
+                               stderr=subprocess.PIPE, text=True, start_new_session=True)
     _wait_for_rows(tmp_path, 2, running)
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the whole group
     _, errors = running.communicate(timeout=60)
