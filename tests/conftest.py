@@ -7,6 +7,7 @@ both `pytest tests/gate --impl …` (from any directory) and a plain `pytest` fi
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
@@ -14,6 +15,7 @@ from jaxtyping import install_import_hook
 # Before anything imports them: the shapes in their signatures are then checked at every call.
 install_import_hook(["reference", "impls"], "beartype.beartype")
 
+from tests.bench_command import write_files  # noqa: E402
 from tests.gate import supervision  # noqa: E402
 from tests.gate.compilation import set_xla_flag  # noqa: E402
 from tests.gate.selection import SELECTION, Selection  # noqa: E402
@@ -50,3 +52,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SELECTION] = Selection.from_options(config)
     if not hasattr(config, "workerinput"):  # the workers of pytest-xdist report to the controller, which counts
         config.pluginmanager.register(GateSummary(config.stash[SELECTION]), "gate-summary")
+
+
+@pytest.fixture(scope="session")
+def bench_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with methods, models and inputs to name on the command line of `python -m bench`."""
+    folder = tmp_path_factory.mktemp("files")
+    write_files(folder)
+    return folder
