@@ -11,7 +11,17 @@ import gc
 from pathlib import Path
 
 import pytest
-from jaxtyping import install_import_hook
+from beartype import beartype
+from jaxtyping import install_import_hook, jaxtyped
+
+
+def _nothing() -> None:
+    pass
+
+
+# Python does not find the compiled files of what a hooked module imports, and compiles it anew: so what every process
+# needs is imported before, the checker, and JAX where it is there, which jaxtyping asks for its tracebacks.
+jaxtyped(typechecker=beartype)(_nothing)
 
 # Before anything imports them: the shapes in their signatures are then checked at every call.
 install_import_hook(["reference", "impls"], "beartype.beartype")
