@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import gc
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -28,7 +30,7 @@ install_import_hook(["reference", "impls"], "beartype.beartype")
 
 from tests.bench_command import write_files  # noqa: E402
 from tests.gate import supervision  # noqa: E402
-from tests.gate.compilation import set_xla_flag  # noqa: E402
+from tests.gate.compilation import few_optimizations, set_xla_flag  # noqa: E402
 from tests.gate.selection import SELECTION, Selection  # noqa: E402
 from tests.gate.summary import GateSummary  # noqa: E402
 
@@ -81,3 +83,10 @@ def bench_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
     write_files(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def quick_compilation_of_module(request: pytest.FixtureRequest) -> Iterator[None]:
+    """As the gate has it, for modules that compile much and compute little; nothing with --optimized."""
+    with nullcontext() if request.config.option.optimized else few_optimizations():
+        yield

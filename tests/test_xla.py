@@ -33,7 +33,7 @@ def test_a_transformer_of_some_size_is_right(method: str) -> None:
                     reason="XLA is known to compute wrong numbers in this version and on this machine")
 def test_the_gate_finds_xlas_mistake() -> None:
     """As users compile, and with the gate's quick compilation."""
-    for compiling in (nullcontext(), few_optimizations(PLAIN_JAX)):
+    for compiling in (nullcontext(), few_optimizations()):
         with compiling, pytest.raises(AssertionError, match=r"^width 128, 64 positions: error 0\.00"):
             larger_network(PLAIN_JAX, SELECTION)
 
