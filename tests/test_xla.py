@@ -22,6 +22,9 @@ from tests.planted.plain_jax import PLAIN_JAX
 
 SELECTION = Selection(("jax",), "cpu")
 
+FIRST = {"xla_cpu_enable_fast_math": "False"}
+SECOND = {"xla_cpu_enable_fast_math": "True"}
+
 
 @pytest.mark.parametrize("method", ["structured_jax", "equinox.exact"])
 def test_a_transformer_of_some_size_is_right(method: str) -> None:
@@ -42,11 +45,18 @@ def test_options_are_those_that_xla_knows() -> None:
     assert jax.jit(lambda x: x + 1, compiler_options=xla.options())(np.float32(1)) == 2
 
 
-def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xla, "_WITHOUT_LIBRARY", {"xla_no_such_option": ""})
+@pytest.mark.parametrize(("choices", "taken"), [
+    ((FIRST, SECOND), FIRST),
+    (({**FIRST, "xla_no_such_option": ""}, SECOND), SECOND),
+    (({"xla_cpu_experimental_ynn_fusion_type": "NO_SUCH_TYPE"}, SECOND), SECOND),
+    (({"xla_no_such_option": ""},), {}),
+])
+def test_the_first_options_that_xla_knows_are_taken(choices: tuple[dict[str, str], ...], taken: dict[str, str],
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xla, "_CHOICES", choices)
     xla.options.cache_clear()
     try:
-        assert xla.options() == {}
+        assert xla.options() == taken
     finally:
         xla.options.cache_clear()
 
