@@ -7,6 +7,7 @@ taken directly has its tap on itself.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.structured.jax_analysis import ELEMENTWISE, Analysis, Group
-from impls.structured.jax_trace import Step, Value, evaluate
+from impls.structured.jax_once import once
+from impls.structured.jax_trace import Program, Step, Value, evaluate
 from impls.structured.planner import Plan, Product, Way
 
 Arrays = dict[str, Any]
@@ -62,6 +64,8 @@ class Factors:
             for k, (group, way) in enumerate(zip(groups, self.ways[i], strict=True))]
         tapped = [group for _, _, group, way in self.active if way != "top"]
         self.sites = list(dict.fromkeys(use.y for group in tapped for use in group.uses))
+        self.shared = set() if self.forward else {*self.sites, *_forks(analysis.program)}
+        """Values whose cotangents are read several times (`once`, which has no forward mode)."""
         self.parted = self._parted(plan.task.n_outputs)
         self.gradients = self._gradients()
         self.joined = sorted(name for name, (_, size) in self.gradients.items() if join and size <= JOINED_SIZE)
@@ -93,13 +97,16 @@ class Factors:
                 found |= {f"{i}.{k}.{bias}": (bias, self.analysis.parameters[bias].size) for bias, _ in group.carried}
         return found
 
-    def __call__(self, parameters: Sequence[Any], x: Any) -> Arrays:
-        """For one example: name to array; ``a`` (S, T, I), ``g`` (O, S, T, J), without S = T = 1; gradients (O, …)."""
+    def __call__(self, parameters: Sequence[Any], x: Any, true: Any) -> Arrays:
+        """For one example: name to array; ``a`` (S, T, I), ``g`` (O, S, T, J), without S = T = 1; gradients (O, …).
+
+        `true`: as in `once`.
+        """
         def run(taps: tuple[list[Any], list[Any]]) -> Any:
             at_sites = dict(zip(self.sites, taps[0], strict=True))
             at_parameters = dict(zip(self.direct, taps[1], strict=True))
             tapped = [p + at_parameters[i] if i in at_parameters else p for i, p in enumerate(parameters)]
-            return self._run(tapped, x, at_sites)
+            return self._run(tapped, x, at_sites, true)
 
         zeros = ([jnp.zeros(y.shape, y.dtype) for y in self.sites],
                  [jnp.zeros(parameters[i].shape, parameters[i].dtype) for i in self.direct])
@@ -108,7 +115,8 @@ class Factors:
         return self._arrange(inflows, dict(zip(self.sites, at_sites, strict=True)),
                              {**dict(zip(self.direct, at_parameters, strict=True)), **self._forward(parameters, x)})
 
-    def _run(self, parameters: Sequence[Any], x: Any, taps: dict[Value, Any]) -> tuple[Any, dict[str, list[list[Any]]]]:
+    def _run(self, parameters: Sequence[Any], x: Any, taps: dict[Value, Any],
+             true: Any) -> tuple[Any, dict[str, list[list[Any]]]]:
         """The outputs, and each product's inflow at each of its uses, as a list of its parts."""
         uses = {use.step: [] for _, _, group, _ in self.active for use in group.uses}
         seen: dict[str, list[list[Any]]] = {}
@@ -124,7 +132,9 @@ class Factors:
             for name, n, use, inflow in uses.get(step, ()):
                 seen[name][n] = inflow(inputs[use.activation])
             tap = taps.get(step.outputs[0])
-            return outputs if tap is None else [outputs[0] + tap]
+            outputs = outputs if tap is None else [outputs[0] + tap]
+            return [once(value, true) if output in self.shared else value
+                    for output, value in zip(step.outputs, outputs, strict=True)]
 
         return evaluate(self.analysis.program, parameters, x, visit), seen
 
@@ -135,7 +145,7 @@ class Factors:
 
         def run(some: list[Any]) -> Any:
             replaced = dict(zip(self.forward, some, strict=True))
-            return self._run([replaced.get(i, p) for i, p in enumerate(parameters)], x, {})[0]
+            return self._run([replaced.get(i, p) for i, p in enumerate(parameters)], x, {}, true=True)[0]
 
         return dict(zip(self.forward, jax.jacfwd(run)([parameters[i] for i in self.forward]), strict=True))
 
@@ -168,6 +178,14 @@ class Factors:
         if group.product.lookup:  # its a has no room for a scale
             parts = [_times(part, use.view.scale) for part, use in zip(parts, group.uses, strict=True)]
         return parts[0] if len(parts) == 1 else jnp.concatenate(parts, 2)
+
+
+def _forks(program: Program) -> set[Value]:
+    """Values whose cotangents are sums, since several steps read them."""
+    readers = Counter(operand for step in program.steps for operand in step.inputs)
+    return {value for step in program.steps for value in step.outputs
+            if readers[value] > 1 and value.parameters and value.on_example
+            and jnp.issubdtype(value.dtype, np.floating)}
 
 
 def _elementwise(step: Step, inputs: list[Any], outputs: list[Any]) -> list[Any]:
@@ -205,9 +223,8 @@ def _sums(g: Any) -> Any:
     whatever order that lies in memory: a quarter of the passes of a ResNet (seen: jaxlib 0.10.2). Before a product g is
     computed once. Under `vmap` all batches become one axis, for any other form is transposed first.
     """
-    if jax.default_backend() != "cpu":
-        return jnp.sum(g, 1)
-    return jnp.einsum("bt,btj->bj", jnp.ones(g.shape[:2], g.dtype), g)
+    return jax.lax.platform_dependent(
+        g, cpu=lambda g: jnp.einsum("bt,btj->bj", jnp.ones(g.shape[:2], g.dtype), g), default=lambda g: jnp.sum(g, 1))
 
 
 @_sums.def_vmap
