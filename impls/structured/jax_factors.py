@@ -24,6 +24,8 @@ from impls.structured.planner import Plan, Product, Way
 
 Arrays = dict[str, Any]
 
+PRODUCTS = ("dot_general", "conv_general_dilated")
+
 JOINED_SIZE = 1 << 11
 """Gradients up to this many numbers for each output are laid side by side and contracted in one matrix product."""
 
@@ -64,8 +66,7 @@ class Factors:
             for k, (group, way) in enumerate(zip(groups, self.ways[i], strict=True))]
         tapped = [group for _, _, group, way in self.active if way != "top"]
         self.sites = list(dict.fromkeys(use.y for group in tapped for use in group.uses))
-        self.shared = set() if self.forward else {*self.sites, *_forks(analysis.program)}
-        """Values whose cotangents are read several times (`once`, which has no forward mode)."""
+        self.forks = set() if self.forward else _forks(analysis.program)  # `once` has no forward mode
         self.parted = self._parted(plan.task.n_outputs)
         self.gradients = self._gradients()
         self.joined = sorted(name for name, (_, size) in self.gradients.items() if join and size <= JOINED_SIZE)
@@ -133,7 +134,7 @@ class Factors:
                 seen[name][n] = inflow(inputs[use.activation])
             tap = taps.get(step.outputs[0])
             outputs = outputs if tap is None else [outputs[0] + tap]
-            return [once(value, true) if output in self.shared else value
+            return [once(value, true) if output in self.forks else value
                     for output, value in zip(step.outputs, outputs, strict=True)]
 
         return evaluate(self.analysis.program, parameters, x, visit), seen
@@ -181,8 +182,11 @@ class Factors:
 
 
 def _forks(program: Program) -> set[Value]:
-    """Values whose cotangents are sums, since several steps read them."""
-    readers = Counter(operand for step in program.steps for operand in step.inputs)
+    """Values that several steps other than products read: where skip connections begin, and what is normalised.
+
+    Their cotangents are sums, of which nothing but `once` keeps XLA from computing all anew for the next sum.
+    """
+    readers = Counter(operand for step in program.steps if step.name not in PRODUCTS for operand in step.inputs)
     return {value for step in program.steps for value in step.outputs
             if readers[value] > 1 and value.parameters and value.on_example
             and jnp.issubdtype(value.dtype, np.floating)}
