@@ -29,6 +29,11 @@ PRODUCTS = ("dot_general", "conv_general_dilated")
 JOINED_SIZE = 1 << 11
 """Gradients up to this many numbers for each output are laid side by side and contracted in one matrix product."""
 
+WIDE_INFLOW = 128
+"""From this I on, the products that make gradients have the positions first on both sides. XLA leaves such products to
+Eigen on the CPU, where YNN slows down with many examples (seen: 16 products of (320, 256) and (256, 288), at 95 and 63
+GFLOP/s); with fewer I it is the other way round."""
+
 
 @dataclass(frozen=True, eq=False)
 class Term:
@@ -258,8 +263,17 @@ def carried_inputs(group: Group) -> np.ndarray:
 
 def _gradient(parts: list[Any], g: Any) -> Any:
     """(O, S·J·I): Σ_t a[s,t,i] g[o,s,t,j], with a in parts."""
-    d = jnp.concatenate([jnp.einsum("sti,ostj->osji", a, g) for a in parts], 3)
+    d = jnp.concatenate([_product(a, g) for a in parts], 3)
     return d.reshape(d.shape[0], -1)
+
+
+def _product(a: Any, g: Any) -> Any:
+    """(O, S, J, I): Σ_t a[s,t,i] g[o,s,t,j]."""
+    if a.shape[-1] < WIDE_INFLOW:
+        return jnp.einsum("sti,ostj->osji", a, g)
+    O, S, T, J = g.shape
+    d = jax.lax.dot_general(g.transpose(1, 2, 0, 3).reshape(S, T, O * J), a, (((1,), (1,)), ((0,), (0,))))
+    return d.reshape(S, O, J, -1).swapaxes(0, 1)
 
 
 def _carried_gradients(name: str, g: Any, group: Group) -> Arrays:
