@@ -23,7 +23,9 @@ from tests.planted.plain_jax import PLAIN_JAX
 SELECTION = Selection(("jax",), "cpu")
 
 FIRST = {"xla_cpu_enable_fast_math": "False"}
-SECOND = {"xla_cpu_enable_fast_math": "True"}
+SECOND = {"xla_cpu_enable_fast_min_max": "False"}
+
+Options = tuple[dict[str, str], ...]
 
 
 @pytest.mark.parametrize("method", ["structured_jax", "equinox.exact"])
@@ -41,24 +43,26 @@ def test_the_gate_finds_xlas_mistake() -> None:
             larger_network(PLAIN_JAX, SELECTION)
 
 
-def test_options_are_those_that_xla_knows() -> None:
-    assert jax.jit(lambda x: x + 1, compiler_options=xla.options())(np.float32(1)) == 2
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_options_are_those_that_xla_knows(in_turn: bool) -> None:
+    assert jax.jit(lambda x: x + 1, compiler_options=xla.options(in_turn=in_turn))(np.float32(1)) == 2
 
 
-@pytest.mark.parametrize(("choices", "taken"), [
-    ((FIRST, SECOND), FIRST),
-    (({**FIRST, "xla_no_such_option": ""}, SECOND), SECOND),
-    (({"xla_cpu_experimental_ynn_fusion_type": "NO_SUCH_TYPE"}, SECOND), SECOND),
-    (({"xla_no_such_option": ""},), {}),
+@pytest.mark.parametrize(("products", "order", "taken"), [
+    ((FIRST, {}), (SECOND, {}), FIRST | SECOND),
+    (({**FIRST, "xla_no_such_option": ""}, FIRST, {}), (SECOND, {}), FIRST | SECOND),
+    ((FIRST, {}), ({"xla_cpu_scheduler_type": "NO_SUCH_TYPE"}, {}), FIRST),
+    (({"xla_no_such_option": ""}, {}), ({"xla_no_such_option": ""}, {}), {}),
 ])
-def test_the_first_options_that_xla_knows_are_taken(choices: tuple[dict[str, str], ...], taken: dict[str, str],
+def test_the_first_options_that_xla_knows_are_taken(products: Options, order: Options, taken: dict[str, str],
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xla, "_CHOICES", choices)
-    xla.options.cache_clear()
+    monkeypatch.setattr(xla, "_PRODUCTS", products)
+    monkeypatch.setattr(xla, "_IN_TURN", order)
+    xla._first_known.cache_clear()
     try:
-        assert xla.options() == taken
+        assert xla.options(in_turn=True) == taken
     finally:
-        xla.options.cache_clear()
+        xla._first_known.cache_clear()
 
 
 def test_settings_reach_jit() -> None:
