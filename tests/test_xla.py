@@ -43,9 +43,10 @@ def test_the_gate_finds_xlas_mistake() -> None:
             larger_network(PLAIN_JAX, SELECTION)
 
 
-@pytest.mark.parametrize("in_turn", [False, True])
-def test_options_are_those_that_xla_knows(in_turn: bool) -> None:
-    assert jax.jit(lambda x: x + 1, compiler_options=xla.options(in_turn=in_turn))(np.float32(1)) == 2
+@pytest.mark.parametrize("every", [False, True])
+def test_options_are_those_that_xla_knows(every: bool) -> None:
+    options = xla.options(in_turn=every, older_loops=every)
+    assert jax.jit(lambda x: x + 1, compiler_options=options)(np.float32(1)) == 2
 
 
 @pytest.mark.parametrize(("products", "order", "taken"), [
@@ -58,9 +59,10 @@ def test_the_first_options_that_xla_knows_are_taken(products: Options, order: Op
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xla, "_PRODUCTS", products)
     monkeypatch.setattr(xla, "_IN_TURN", order)
+    monkeypatch.setattr(xla, "_OLDER_LOOPS", ({"xla_no_such_option": ""}, {}))
     xla._first_known.cache_clear()
     try:
-        assert xla.options(in_turn=True) == taken
+        assert xla.options(in_turn=True, older_loops=True) == taken
     finally:
         xla._first_known.cache_clear()
 

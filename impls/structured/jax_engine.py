@@ -42,7 +42,8 @@ class Engine:
         self.plan = planner.plan(task, self.analysis.parameters)
         self.factors = Factors(self.analysis, self.plan, self.dtype, join=not apart)
         # Two functions: what XLA compiles as one it fuses as one, and computes a factor anew for every slice of it.
-        self._passing, self.contraction = compiled(self._passes), compiled(self._contraction, in_turn=True)
+        self._passing = compiled(self._passes, older_loops=any(s.name == "conv_general_dilated" for s in program.steps))
+        self.contraction = compiled(self._contraction, in_turn=True)
 
     def __call__(self, params: Any, x1: Any, x2: Any | None) -> jax.Array:
         """The kernel, laid out as the request's outputs say."""
