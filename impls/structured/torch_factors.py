@@ -211,10 +211,9 @@ class Factors:
         group = self.groups[name]
         if name not in self.whole:
             return {name: _gradient(inflow, self._cotangent(group, at_sites), group)}
-        d = self.whole[name](inflow, at_sites[group.uses[0].y].to(self.dtype))
-        if not group.carried:
-            return {name: d.flatten(2)}
-        return {name: d.flatten(2), f"{name}.carried": _carried(self._cotangent(group, at_sites), group).flatten(2)}
+        g = at_sites[group.uses[0].y].to(self.dtype)
+        d = self.whole[name](inflow, g).flatten(2)
+        return {name: d} | ({f"{name}.carried": _carried_whole(g, group).flatten(2)} if group.carried else {})
 
     def _slopes(self, ends: dict[Value, Tensor], taps: dict[Value, Tensor]) -> dict[Value, Tensor]:
         """(1, N, …): what the numbers of each separable product are multiplied by on their way to the end."""
@@ -245,17 +244,18 @@ class Factors:
             c = linear[group.tail.end].flatten(1)
             c = c if group.tail.order is None else c[:, group.tail.order]
             arrays[f"{name}.c"] = vmap(use.arrange)(c.unflatten(1, use.y.shape))[:, :, 0].flatten(1).to(self.dtype)
+            if name in self.whole:
+                slope = at_sites[use.y].to(self.dtype)
+                e = self.whole[name](inflows[name], slope)[0]
+                e = torch.cat([e, _carried_whole(slope, group)[0]], 3) if group.carried else e
+                arrays[f"{name}.e"] = e.flatten(1, 2)
+                continue
             slope = self._cotangent(group, at_sites)[0]
             if group.product.single:
                 arrays |= {f"{name}.a": inflows[name], f"{name}.d": slope.flatten(1)}
                 continue
-            if name in self.whole:
-                e = self.whole[name](inflows[name], at_sites[use.y].to(self.dtype))[0]
-            elif group.product.inputs == 1:
-                e = (inflows[name] * slope).sum(2)[..., None]
-            else:
-                e = slope.mT @ inflows[name]
-            e = torch.cat([e, _carried(slope, group)], 3) if group.carried else e
+            e = slope.mT @ inflows[name] if group.product.inputs > 1 else (inflows[name] * slope).sum(2)[..., None]
+            e = torch.cat([e, slope.mT @ carried_inputs(group, slope).T], 3) if group.carried else e
             arrays[f"{name}.e"] = e.flatten(1, 2)
         return arrays
 
@@ -347,9 +347,11 @@ def _constant_inflow(group: Group) -> float | None:
     return scales.pop() if len(scales) == 1 and all(use.activation is None for use in group.uses) else None
 
 
-def _carried(g: Tensor, group: Group) -> Tensor:
-    """(…, S, J, B) from (…, S, T, J): Σ_t g for the carried biases."""
-    return g.mT @ carried_inputs(group, g).T
+def _carried_whole(g: Tensor, group: Group) -> Tensor:
+    """(O, N, S, J, B) from the cotangent of an image (O, N, batch, channels, …): its sums for the carried biases."""
+    S, _, _, J = group.uses[0].sizes
+    sums = g.sum((2, *range(4, g.ndim))).unflatten(2, (S, J))
+    return torch.stack([_times(sums, value) for _, (value,) in group.carried], 4)
 
 
 def _gradient(a: Tensor, g: Tensor, group: Group) -> Tensor:

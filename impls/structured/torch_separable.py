@@ -13,7 +13,7 @@ from torch import Tensor
 
 from impls.structured.planner import Outputs
 
-AT_ONCE = 1 << 18
+AT_ONCE = 1 << 19
 """Numbers of a block, which should stay in the caches."""
 
 
@@ -27,9 +27,10 @@ def weights(c: Tensor, outputs: Outputs) -> Tensor:
 def of_single(c: Tensor, d: Tensor, d2: Tensor, gram: Tensor, *, symmetric: bool) -> Tensor:
     """(W, N, M) for weights `c`: F[n,m,j] = (a[n]·a'[m]) d[n,j] d'[m,j], with `gram` the products of the inputs."""
     found = d.new_empty(len(c), len(d), len(d2))
-    for rows, columns in _blocks(len(d), len(d2), min(len(c), len(d2)) * d.shape[1], symmetric):
+    few = 2 * len(c) < len(d2)
+    for rows, columns in _blocks(len(d), len(d2), (len(c) if few else len(d2)) * d.shape[1], symmetric):
         left, right = d[rows], d2[columns]
-        if len(c) < len(right):
+        if few:
             block = (c[:, None] * left).flatten(0, 1) @ right.T
         else:
             block = c @ (left[:, None] * right).flatten(0, 1).T
