@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from impls.structured import planner
 from impls.structured.planner import Product, Task, Way
@@ -11,7 +16,7 @@ from reference.case import Outputs, random_case
 
 torch = pytest.importorskip("torch", reason="the structured PyTorch engine needs PyTorch")
 
-from torch import nn  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
 from impls.structured.explain import explain  # noqa: E402
 from impls.structured.torch_engine import Engine  # noqa: E402
@@ -67,6 +72,68 @@ def test_components(name: str, separated: None) -> None:
     parts = METHODS[0].components(f, params, x1, None, Request(dtype="float64"))
     for part in params:
         assert_kernel(parts[part], kernels(module, first, second, part)[True], "full", "float64")
+
+
+OPERATIONS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "tanh": lambda m, h: h.tanh(),
+    "times_sigmoid": lambda m, h: h * h.sigmoid(),
+    "scale": lambda m, h: h * m.vector,
+    "bias": lambda m, h: m.vector - h,
+    "half": lambda m, h: h / 2,
+    "places": lambda m, h: h * m.places[: h.shape[1], None] if h.ndim == 3 else h,
+    "turn": lambda m, h: h.mT if h.ndim == 3 and h.shape[1] == 4 else h,
+    "mean": lambda m, h: h.mean(1, keepdim=True),
+    "sum": lambda m, h: h.sum(-2) if h.ndim == 3 else h,
+    "all_but_one": lambda m, h: h[:, :3],
+    "matrix": lambda m, h: h @ m.weight,
+    "flip": lambda m, h: h.flip(1) + h,
+    "softmax": lambda m, h: h.softmax(1),
+    "gate": lambda m, h: h * m.first(m.x[:, 0])[:, None].sum(-1, keepdim=True).reshape(-1, *[1] * (h.ndim - 1)),
+    "max": lambda m, h: h.amax(1, keepdim=True),
+}
+
+
+class Random(nn.Module):
+    """Operations drawn by hypothesis behind a dense layer whose outputs are 4 × 4; then a head that is a matrix."""
+
+    def __init__(self, operations: list[str], n_outputs: int) -> None:
+        super().__init__()
+        self.operations = operations
+        self.first, self.last, self.vector = nn.Linear(3, 5), nn.Linear(5, 4), nn.Parameter(torch.randn(4))
+        self.weight, self.places = nn.Parameter(torch.randn(4, 4)), nn.Parameter(torch.randn(4))
+        with torch.no_grad():
+            self.head = nn.Linear(self._features(torch.zeros(1, 4, 3)).shape[1], n_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self._features(x))
+
+    def _features(self, x: Tensor) -> Tensor:
+        self.x, h = x, self.last(self.first(x).tanh())
+        for operation in self.operations:
+            h = OPERATIONS[operation](self, h) if h.shape[-1] == 4 else h.tanh()
+        return h.flatten(1)
+
+
+@settings(
+    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    operations=st.lists(st.sampled_from(sorted(OPERATIONS)), max_size=4),
+    n_outputs=st.integers(1, 3),
+    outputs=st.sampled_from(OUTPUTS),
+    symmetric=st.booleans(),
+)
+def test_random_tails(
+    operations: list[str], n_outputs: int, outputs: Outputs, symmetric: bool, separated: None
+) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        module = Random(operations, n_outputs).double()
+        x1, x2 = (torch.randn(n, 4, 3, dtype=torch.float64) for n in (3, 2))
+    f, params = module_function(module)
+    other = None if symmetric else x2
+    kernel = Engine(f, params, x1, other, outputs=outputs)(params, x1, other)
+    assert_kernel(kernel, kernels(module, x1, x2)[symmetric], outputs, "float64")
 
 
 @pytest.mark.parametrize("outputs", OUTPUTS)
