@@ -114,11 +114,20 @@ class Random(nn.Module):
         return h.flatten(1)
 
 
+SINGLE = st.sampled_from(["tanh", "times_sigmoid", "scale", "bias", "half", "places", "gate"])
+POOL = st.sampled_from(["mean", "sum", "mean", "sum", "max", "flip"])
+BEHIND = st.sampled_from(["matrix", "scale", "bias", "half", "tanh"])
+LIKELY = st.builds(
+    lambda *parts: [name for part in parts for name in part],
+    *(st.lists(operation, max_size=2) for operation in (SINGLE, POOL, BEHIND)),
+)
+
+
 @settings(
     max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    operations=st.lists(st.sampled_from(sorted(OPERATIONS)), max_size=4),
+    operations=st.one_of(LIKELY, LIKELY, st.lists(st.sampled_from(sorted(OPERATIONS)), max_size=4)),
     n_outputs=st.integers(1, 3),
     outputs=st.sampled_from(OUTPUTS),
     symmetric=st.booleans(),
