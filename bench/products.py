@@ -75,6 +75,9 @@ def _of_way(way: Way, product: Product, n1: int, n2: int, task: Task) -> Iterato
         yield Gemm(I, T, O * J, task.examples * S)
         yield _inner(n1, n2, product.size, task)
         return
+    if way == "separable":
+        yield from _separable(product, n1, n2, task)
+        return
     if not product.lookup:
         together = T if way != "top" or task.outputs == "full" else 1  # a top layer's diagonal needs t = u alone
         yield Gemm(n1 * together, I, n2 * together, S * (T // together))
@@ -84,6 +87,18 @@ def _of_way(way: Way, product: Product, n1: int, n2: int, task: Task) -> Iterato
     if way == "gram":
         rows, batch = (O, 1) if task.outputs == "full" else (1, O)
         yield Gemm(n1 * rows * T, J, n2 * rows * T, S * batch)
+
+
+def _separable(product: Product, n1: int, n2: int, task: Task) -> Iterator[Gemm]:
+    """In the outputs as well without symmetry: all O² products of the factors that are the same for all examples."""
+    S, T, I, J = product.shared, product.positions, product.inputs, product.outputs
+    if product.single:
+        yield Gemm(n1, I, n2)
+    else:
+        yield Gemm(I, T, J, task.examples * S)
+        yield Gemm(n1, I, n2, S * J)
+    weights = {"full": task.n_outputs**2, "diagonal": task.n_outputs, "trace": 1}[task.outputs]
+    yield Gemm(weights, S * J, n1 * n2)
 
 
 def _inner(n1: int, n2: int, size: int, task: Task) -> Gemm:

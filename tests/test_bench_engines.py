@@ -50,7 +50,7 @@ def test_products_of_an_mlp(outputs: Outputs, n2: int | None) -> None:
     assert flops(products(mlp_plan(outputs, n2))) == 2 * (forward + backward + grams)
 
 
-@pytest.mark.parametrize("way", ["gram", "half", "gradient"])
+@pytest.mark.parametrize("way", ["gram", "half", "gradient", "separable"])
 def test_products_of_a_convolution(way: Any) -> None:
     S, T, I, J = 2, 5, 6, 7
     task = Task(N, None, O, "full", 4)
@@ -60,6 +60,7 @@ def test_products_of_a_convolution(way: Any) -> None:
         "gram": S * N * N * T * T * (I + O * O * J),
         "half": S * N * N * T * T * (I + O * J) + N * N * O * O * S * T * J,
         "gradient": N * S * T * O * I * J + N * N * O * O * S * I * J,
+        "separable": N * S * T * I * J + N * N * S * J * (I + O * O),
     }[way]
     assert flops(products(whole)) == 2 * (N * T * S * I * J + contraction)
 

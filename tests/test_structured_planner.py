@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product as combinations
 from typing import Any
 
@@ -41,6 +42,24 @@ def test_the_top_layer_is_never_multiplied_by_its_cotangent() -> None:
     top = Product(1, 1, 1024, 10, top=True)
     assert possible_ways(top, task()) == ("top",)
     assert cost("top", top, task()).flops < cost("gram", Product(1, 1, 1024, 10), task()).flops
+
+
+def test_a_separable_cotangent_is_made_use_of() -> None:
+    """Where there are outputs to save: with one output nothing is, nor on the diagonal of a dense layer's kernel."""
+    for product in (DENSE, CONVOLUTION):
+        known = replace(product, separable=True)
+        for outputs in ("full", "diagonal", "trace"):
+            asked = task(n1=16, outputs=outputs)
+            assert "separable" not in possible_ways(product, asked)
+            assert (way(known, asked) == "separable") is (product is CONVOLUTION or outputs != "diagonal")
+            assert way(known, replace(asked, n_outputs=1)) == way(product, replace(asked, n_outputs=1))
+
+
+def test_flops_of_a_separable_cotangent_by_hand() -> None:
+    """6 pairs of examples and 3 of outputs: Σ_j c c' F, times a·a' for a single position."""
+    small = task(n1=2, n2=3, n_outputs=2)
+    assert cost("separable", Product(1, 1, 5, 7), small).flops == 6 * (2 * 5 + 7 + 3 * (2 * 7 + 1))
+    assert cost("separable", Product(1, 4, 5, 7), small).flops == 5 * 2 * 4 * 35 + 6 * (2 * 35 + 3 * (2 * 7 + 1))
 
 
 def test_symmetry_halves_the_pairs() -> None:

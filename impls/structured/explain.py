@@ -11,6 +11,7 @@ WAYS: dict[Way, str] = {
     "gram": "products of inputs times products of cotangents, for each pair of positions",
     "half": "as gram, but the positions of x2 are summed first",
     "gradient": "the gradient of each example, then one product",
+    "separable": "the gradient of each example alone, or its inputs and derivatives; the outputs come in afterwards",
     "direct": "the gradient of each example and output, from the framework's own backward pass",
 }
 """What `planner` says of them, in a line."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from impls.jax_support import jaxprs_in
 from impls.structured import planner
 from impls.structured.jax_products import Use, find_use
+from impls.structured.jax_tails import Tail, Tails
 from impls.structured.jax_trace import Program, Step, Value
 from impls.structured.jax_views import View, concatenated, extend, indices, scalar_factor
 
@@ -41,12 +42,14 @@ class Group:
     top: float | None = None
     """Where y is the output up to its shape: what y is multiplied by on the way."""
     carried: tuple[tuple[int, tuple[float, ...]], ...] = ()
+    tail: Tail | None = None
+    """Where its cotangent is separable: what lies behind y."""
 
     @property
     def product(self) -> planner.Product:
         S, _, I, J = self.uses[0].sizes
-        T = sum(use.sizes[1] for use in self.uses)
-        return planner.Product(S, T, I, J, lookup=self.uses[0].rule == "embedding", top=self.top is not None)
+        T, lookup = sum(use.sizes[1] for use in self.uses), self.uses[0].rule == "embedding"
+        return planner.Product(S, T, I, J, lookup, top=self.top is not None, separable=self.tail is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,13 +77,13 @@ class _Found:
 def analyse(program: Program, names: Sequence[str]) -> Analysis:
     """Find a rule for each parameter; `names` are for people."""
     found = _find(program)
-    paths = _Paths(program)
+    paths, tails = _Paths(program), Tails(program)
     groups: list[tuple[Group, ...]] = []
     for i, parameter in enumerate(program.parameters):
         uses, other = found.uses[i], found.biases[i] or i in found.scales
         if uses and other:
             found.reasons.setdefault(i, "enters a product and a sum")
-        grouped = () if i in found.reasons else _grouped(uses, paths)
+        grouped = () if i in found.reasons else _grouped(uses, paths, tails)
         if grouped is None or not _crossable(grouped, parameter):
             found.reasons[i], grouped = "enters several products that overlap in part", ()
         groups.append(grouped)
@@ -185,13 +188,17 @@ def _passing_factor(step: Step, position: int) -> float | None:
     return scalar_factor(step, position)
 
 
-def _grouped(uses: list[Use], paths: _Paths) -> tuple[Group, ...]:
+def _grouped(uses: list[Use], paths: _Paths, tails: Tails) -> tuple[Group, ...]:
     by_role: dict[object, list[Use]] = defaultdict(list)
     for use in uses:
         by_role[use.rule, use.view.key, use.roles, use.sizes[0]].append(use)
     alone = len(by_role) == 1 or not _swapped([group[0] for group in by_role.values()])
-    return tuple(Group(tuple(group), top=paths.top(group[0]) if len(group) == 1 and alone else None)
-                 for group in by_role.values())
+    groups: list[Group] = []
+    for group in by_role.values():
+        top = paths.top(group[0]) if len(group) == 1 and alone else None
+        tail = tails.find(group[0]) if len(group) == 1 and alone and top is None else None
+        groups.append(Group(tuple(group), top=top, tail=tail))
+    return tuple(groups)
 
 
 def _swapped(uses: Sequence[Use]) -> bool:
@@ -230,7 +237,7 @@ def _carry_biases(found: _Found, groups: list[tuple[Group, ...]], program: Progr
             if at is not None:
                 group = of_parameter[at]
                 values = _carries(group, biases, program.parameters[i], paths) or ()
-                grown = Group(group.uses, group.top, (*group.carried, (i, values)))
+                grown = replace(group, carried=(*group.carried, (i, values)))
                 groups[j] = (*of_parameter[:at], grown, *of_parameter[at + 1:])
                 carriers[i] = j
                 break

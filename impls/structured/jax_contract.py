@@ -38,6 +38,8 @@ def _shares(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: An
         first, second = (_cross(term, *pair, outputs, dtype) for pair in pairs)
         swap = {"full": (2, 3, 0, 1), "diagonal": (1, 0, 2), "trace": (1, 0)}[outputs]
         return [(owner, first + second.transpose(swap))]
+    if term.way == "separable":
+        return _separable(term, left, right, outputs, dtype, apart=apart)
     a, a2 = (_inflow(side[f"{term.name}.a"], term.product) for side in (left, right))
     if term.way == "top":
         grams = _input_grams if outputs == "full" else _same_position_grams
@@ -45,6 +47,50 @@ def _shares(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: An
     g, g2 = (_cotangent(side[f"{term.name}.g"], term.product) for side in (left, right))
     return [(i, _half(gram, g, g2) if term.way == "half" else _gram(gram, g, g2, outputs))
             for i, gram in _input_grams(term, a, a2, dtype, apart=apart)]
+
+
+def _separable(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: Any, *,
+               apart: bool) -> list[tuple[int, Any]]:
+    """Σ_{s,j} c[o] c[o'] F[n,m], where F is symmetric in the examples and c c' in the outputs."""
+    assert term.group is not None
+    assert term.owner is not None
+    c = left[f"{term.name}.c"]
+    o, p = np.triu_indices(len(c))
+    weights = {"full": c[o] * c[p], "diagonal": c * c, "trace": jnp.sum(c * c, 0, keepdims=True)}[outputs]
+    if term.product.single:
+        a, a2 = (_inflow(side[f"{term.name}.a"], term.product) for side in (left, right))
+        d, d2 = left[f"{term.name}.d"], right[f"{term.name}.d"]
+        found = _weighted(weights, d, d2)
+        shares = [(i, found * gram[0, :, 0, :, 0, None]) for i, gram in
+                  _input_grams(term, a, a2, dtype, apart=apart)]
+    else:
+        biases = [(bias, f"{term.name}.{bias}") for bias, _ in term.group.carried]
+        names = [(term.owner, [f"{term.name}.e"]), *((bias, [name]) for bias, name in biases)]
+        if not apart:
+            names = [(term.owner, [f"{term.name}.e", *(name for _, name in biases)])]
+        shares = [(i, _weighted(weights, *(_beside(side, some) for side in (left, right)))) for i, some in names]
+    if outputs == "trace":
+        return [(i, share[..., 0]) for i, share in shares]
+    if outputs == "diagonal":
+        return shares
+    place = np.zeros((len(c), len(c)), np.int32)
+    place[o, p] = place[p, o] = np.arange(len(o))
+    return [(i, share[..., place].transpose(0, 2, 1, 3)) for i, share in shares]
+
+
+def _beside(side: Arrays, names: list[str]) -> Any:
+    """(N, J, I), of gradients (N, J, I) and (N, J)."""
+    arrays = [side[name] for name in names]
+    return jnp.concatenate([a if a.ndim == 3 else a[..., None] for a in arrays], 2)
+
+
+def _weighted(weights: Any, d: Any, d2: Any) -> Any:
+    """(N, M, W) from (W, J), and (N, J) or (N, J, I)."""
+    if len(weights) == 1:
+        rows = d * (weights[0] if d.ndim == 2 else weights[0, :, None])
+        return _matmul(rows.reshape(len(d), -1), d2.reshape(len(d2), -1))[..., None]
+    pairs = d[:, None] * d2 if d.ndim == 2 else jnp.einsum("nji,mji->nmj", d, d2)
+    return _matmul(pairs.reshape(-1, weights.shape[1]), weights).reshape(len(d), len(d2), -1)
 
 
 def _inflow(a: Any, product: Product) -> Any:

@@ -13,7 +13,7 @@ from impls.jax_support import Batched, flat_outputs
 from impls.structured import planner
 from impls.structured.jax_analysis import Analysis, analyse
 from impls.structured.jax_contract import SUM, contract
-from impls.structured.jax_factors import Arrays, Factors
+from impls.structured.jax_factors import SAME, Arrays, Factors
 from impls.structured.jax_panels import Kernels, Pieces, Slices, fill, write
 from impls.structured.jax_trace import Program, Value, trace
 from impls.xla import compiled
@@ -87,13 +87,14 @@ class Engine:
     def _passes(self, leaves: list[Any], x: Any, true: Any) -> Arrays:
         arrays = jax.vmap(lambda example: self.factors(leaves, example, true))(x)
         # The backward pass has its cotangents as matrices of N·O rows: in any other shape XLA computes them once more.
-        return {name: a.reshape(-1, *a.shape[2:]) if name.endswith(".g") else a for name, a in arrays.items()}
+        flat = {name: a.reshape(-1, *a.shape[2:]) if name.endswith(".g") else a for name, a in arrays.items()}
+        return flat | self.factors.same_for_all(leaves)
 
     def _contraction(self, factors1: Arrays, factors2: Arrays | None) -> Kernels:
         n_outputs, symmetric = self.plan.task.n_outputs, factors2 is None
         left, right = ({name: a.reshape(-1, n_outputs, *a.shape[1:]) if name.endswith(".g") else a
                         for name, a in arrays.items()} for arrays in (factors1, factors2 or factors1))
-        n1, n2 = (len(next(iter(side.values()))) for side in (left, right))
+        n1, n2 = (len(next(a for name, a in side.items() if not name.endswith(SAME))) for side in (left, right))
         size1, size2 = min(n1, self.plan.block1), min(n2, self.plan.block2)
         return self._fill(lambda i, j: self._contract(_rows(left, i, size1), _rows(right, j, size2)),
                           _starts(n1, size1, n2, size2, symmetric), self._shape(n1, n2), symmetric=symmetric)
@@ -133,7 +134,8 @@ def _starts(n1: int, size1: int, n2: int, size2: int, symmetric: bool) -> np.nda
 
 def _rows(arrays: Arrays, start: Any, size: int) -> Arrays:
     """`size` examples from `start`, of each array."""
-    return {name: a if len(a) == size else jax.lax.dynamic_slice_in_dim(a, start, size) for name, a in arrays.items()}
+    return {name: a if name.endswith(SAME) or len(a) == size else jax.lax.dynamic_slice_in_dim(a, start, size)
+            for name, a in arrays.items()}
 
 
 def _example_bytes(program: Program) -> int:

@@ -19,6 +19,7 @@ import numpy as np
 
 from impls.structured.jax_analysis import ELEMENTWISE, Analysis, Group
 from impls.structured.jax_once import once
+from impls.structured.jax_tails import Linear
 from impls.structured.jax_trace import Program, Step, Value, evaluate
 from impls.structured.planner import Plan, Product, Way
 
@@ -33,6 +34,10 @@ WIDE_INFLOW = 128
 """From this I on, the products that make gradients have the positions first on both sides. XLA leaves such products to
 Eigen on the CPU, where YNN slows down with many examples (seen: 16 products of (320, 256) and (256, 288), at 95 and 63
 GFLOP/s); with fewer I it is the other way round."""
+
+
+SAME = ".c"
+"""Ends the names of what is the same for all examples."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +74,12 @@ class Factors:
         self.active: list[tuple[int, int, Group, Way]] = [
             (i, k, group, way) for i, groups in enumerate(analysis.groups) if self.ways[i] != ("direct",)
             for k, (group, way) in enumerate(zip(groups, self.ways[i], strict=True))]
-        tapped = [group for _, _, group, way in self.active if way != "top"]
+        tapped = [group for _, _, group, way in self.active if way not in ("top", "separable")]
         self.sites = list(dict.fromkeys(use.y for group in tapped for use in group.uses))
         self.forks = set() if self.forward else _forks(analysis.program)  # `once` has no forward mode
+        self.separable = {f"{i}.{k}": (group, group.tail) for i, k, group, way in self.active
+                          if way == "separable" and group.tail is not None}
+        self.ends = {tail.end: Linear(analysis.program, tail.end) for _, tail in self.separable.values()}
         self.parted = self._parted(plan.task.n_outputs)
         self.gradients = self._gradients()
         self.joined = sorted(name for name, (_, size) in self.gradients.items() if join and size <= JOINED_SIZE)
@@ -90,9 +98,10 @@ class Factors:
 
     def _parted(self, n_outputs: int) -> set[str]:
         """The products whose inflow is left in parts, because the gradient's parts are less to lay end to end."""
+        outputs = {"gradient": n_outputs, "separable": 1}
         return {f"{i}.{k}" for i, k, group, way in self.active
-                if way == "gradient" and not self.analysis.parameters[i].transposed
-                and n_outputs * group.product.outputs < group.product.positions}
+                if way in outputs and not self.analysis.parameters[i].transposed
+                and outputs[way] * group.product.outputs < group.product.positions}
 
     def _gradients(self) -> dict[str, tuple[int, int]]:
         """The gradients that are kept as such: whose they are, and how many numbers for each output."""
@@ -106,24 +115,59 @@ class Factors:
     def __call__(self, parameters: Sequence[Any], x: Any, true: Any) -> Arrays:
         """For one example: name to array; ``a`` (S, T, I), ``g`` (O, S, T, J), without S = T = 1; gradients (O, …).
 
-        `true`: as in `once`.
+        Of a separable g what is not the same for all examples: ``d`` (J,), or with it summed over the positions the
+        gradients, ``e`` (S·J, I) and for each carried bias (S·J,). `true`: as in `once`.
         """
-        def run(taps: tuple[list[Any], list[Any]]) -> Any:
+        def run(taps: tuple[list[Any], list[Any], dict[str, Any]]) -> Any:
             at_sites = dict(zip(self.sites, taps[0], strict=True))
             at_parameters = dict(zip(self.direct, taps[1], strict=True))
             tapped = [p + at_parameters[i] if i in at_parameters else p for i, p in enumerate(parameters)]
-            return self._run(tapped, x, at_sites, true)
+            for name, (group, _) in self.separable.items():
+                y = group.uses[0].y
+                at_sites[y] = at_sites[y] + taps[2][name] if y in at_sites else taps[2][name]
+            out, ends, inflows = self._run(tapped, x, at_sites, true)
+            return (out, ends), inflows
 
         zeros = ([jnp.zeros(y.shape, y.dtype) for y in self.sites],
-                 [jnp.zeros(parameters[i].shape, parameters[i].dtype) for i in self.direct])
-        out, backward, inflows = jax.vjp(run, zeros, has_aux=True)
-        (at_sites, at_parameters), = jax.vmap(backward)(jnp.eye(out.size, dtype=out.dtype))
-        return self._arrange(inflows, dict(zip(self.sites, at_sites, strict=True)),
-                             {**dict(zip(self.direct, at_parameters, strict=True)), **self._forward(parameters, x)})
+                 [jnp.zeros(parameters[i].shape, parameters[i].dtype) for i in self.direct],
+                 {name: jnp.zeros(group.uses[0].y.shape, group.uses[0].y.dtype)
+                  for name, (group, _) in self.separable.items()})
+        (out, ends), backward, inflows = jax.vjp(run, zeros, has_aux=True)
+        none = [jnp.zeros_like(end) for end in ends]
+        (at_sites, at_parameters, _), = jax.vmap(lambda row: backward((row, none)))(jnp.eye(out.size, dtype=out.dtype))
+        arrays = self._arrange(inflows, dict(zip(self.sites, at_sites, strict=True)),
+                               {**dict(zip(self.direct, at_parameters, strict=True)), **self._forward(parameters, x)})
+        for n, value in enumerate(self.ends):  # one by one, for one may lie behind the other
+            ones = [jnp.ones_like(end) if m == n else end for m, end in enumerate(none)]
+            slopes = backward((jnp.zeros_like(out), ones))[0][2]
+            for name, (group, tail) in self.separable.items():
+                if tail.end is value:
+                    arrays |= self._slopes(name, group, slopes[name], inflows[name])
+        return arrays
+
+    def same_for_all(self, parameters: Sequence[Any]) -> Arrays:
+        """``c`` (O, S·J) of each separable g."""
+        linear = {end: each.cotangents(parameters) for end, each in self.ends.items()}
+        arrays: Arrays = {}
+        for name, (group, tail) in self.separable.items():
+            (use,), c = group.uses, linear[tail.end]
+            c = c.reshape(len(c), -1)[:, tail.order].reshape(-1, *use.y.shape)
+            arrays[f"{name}{SAME}"] = jax.vmap(use.arrange)(c)[:, :, 0].reshape(len(c), -1).astype(self.dtype)
+        return arrays
+
+    def _slopes(self, name: str, group: Group, slope: Any, inflows: list[list[Any]]) -> Arrays:
+        d = group.uses[0].arrange(slope).astype(self.dtype)
+        parts = [self._inflow(group, list(uses)) for uses in zip(*inflows, strict=True)]
+        if group.product.single:
+            return {f"{name}.a": _plain(parts[0], group), f"{name}.d": d.reshape(-1)}
+        e = jnp.concatenate([jnp.einsum("sti,stj->sji", a, d) for a in parts], 2)
+        return {f"{name}.e": e.reshape(-1, e.shape[-1]),
+                **{key: array[0] for key, array in _carried_gradients(name, d[None], group).items()}}
 
     def _run(self, parameters: Sequence[Any], x: Any, taps: dict[Value, Any],
-             true: Any) -> tuple[Any, dict[str, list[list[Any]]]]:
-        """The outputs, and each product's inflow at each of its uses, as a list of its parts."""
+             true: Any) -> tuple[Any, list[Any], dict[str, list[list[Any]]]]:
+        """The outputs, the ends of tails, and each product's inflow at each of its uses, as a list of its parts."""
+        ends: dict[Value, Any] = {}
         uses = {use.step: [] for _, _, group, _ in self.active for use in group.uses}
         seen: dict[str, list[list[Any]]] = {}
         for i, k, group, _ in self.active:
@@ -139,10 +183,13 @@ class Factors:
                 seen[name][n] = inflow(inputs[use.activation])
             tap = taps.get(step.outputs[0])
             outputs = outputs if tap is None else [outputs[0] + tap]
-            return [once(value, true) if output in self.forks else value
-                    for output, value in zip(step.outputs, outputs, strict=True)]
+            outputs = [once(value, true) if output in self.forks else value
+                       for output, value in zip(step.outputs, outputs, strict=True)]
+            ends.update((value, each) for value, each in zip(step.outputs, outputs, strict=True) if value in self.ends)
+            return outputs
 
-        return evaluate(self.analysis.program, parameters, x, visit), seen
+        out = evaluate(self.analysis.program, parameters, x, visit)
+        return out, [ends[end] for end in self.ends], seen
 
     def _forward(self, parameters: Sequence[Any], x: Any) -> dict[int, Any]:
         """Gradients that only forward mode reaches."""
@@ -160,6 +207,8 @@ class Factors:
         arrays: Arrays = {}
         flat = {f"{i}": d.astype(self.dtype).reshape(d.shape[0], -1) for i, d in gradients.items()}
         for i, k, group, way in self.active:
+            if way == "separable":
+                continue
             name = f"{i}.{k}"
             parts = [self._inflow(group, list(uses)) for uses in zip(*inflows[name], strict=True)]
             a, g = parts[0], self._cotangent(group, way, cotangents)

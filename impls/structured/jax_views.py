@@ -122,11 +122,11 @@ def indices(view: View, parameter: Value, *, core: bool = False) -> np.ndarray:
     """Which entry of the parameter each entry of the view is; with `core`, before the last transpositions."""
     array = np.arange(math.prod(parameter.shape), dtype=np.int32).reshape(parameter.shape)
     for step in view.core()[0] if core else view.steps:
-        array = _rearrange(step, array)
+        array = rearranged(step, array)
     return array
 
 
-def _rearrange(step: Step, array: np.ndarray) -> np.ndarray:
+def rearranged(step: Step, array: np.ndarray) -> np.ndarray:
     """In NumPy where that is quickly said: each operation that JAX runs by itself is compiled first."""
     params, shape = step.params, step.outputs[0].shape
     match step.name:

@@ -9,6 +9,7 @@ depends on the sizes:
     gram      Σ_{s,t,u} (a_t·a'_u) (g_t·g'_u)
     half      Σ_{s,t} g_t · (Σ_u (a_t·a'_u) g'_u): less than gram where T is large and O is
     gradient  the per-example gradient itself, N·O·S·I·J numbers, then one inner product
+    separable g[o,s,t,j] = c[o,s,j] d[s,t,j] with c the same for all examples: Σ_{s,j} c c' (Σ_i (Σ_t a d) (Σ_t a' d'))
     direct    the same gradient, taken from the framework's backward pass: for parameters that no product describes
 """
 
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Way = Literal["top", "gram", "half", "gradient", "direct"]
+Way = Literal["top", "gram", "half", "gradient", "separable", "direct"]
 Outputs = Literal["full", "diagonal", "trace"]
 
 # One core multiplies and adds about this often in the time that it takes to move one byte to or from memory
@@ -55,10 +56,18 @@ class Product:
     """a is one-hot and held as T integers: an embedding."""
     top: bool = False
     """y is the network's output up to its shape."""
+    separable: bool = False
+    """g is a factor that is the same for all examples times one that is the same for all outputs, and the former is the
+    same at all positions."""
 
     @property
     def size(self) -> int:
         return self.shared * self.inputs * self.outputs
+
+    @property
+    def single(self) -> bool:
+        """There is nothing to sum over but the inputs."""
+        return self.shared == self.positions == 1
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,12 @@ class Task:
     def products(self) -> int:
         """Inner products of cotangents for one pair of examples."""
         return self.n_outputs**2 if self.outputs == "full" else self.n_outputs
+
+    @property
+    def weights(self) -> int:
+        """Products c c' of the factors of a separable cotangent that are the same for all examples; symmetric."""
+        O = self.n_outputs
+        return {"full": O * (O + 1) // 2, "diagonal": O, "trace": 1}[self.outputs]
 
 
 @dataclass(frozen=True)
@@ -172,6 +187,14 @@ def cost(way: Way, product: Product, task: Task) -> Cost:
     if way == "half":
         flops = inputs_gram + 2 * g * T + 2 * task.n_outputs**2 * S * T * J
         return Cost(task.pairs * flops, task.pairs * 3 * g, a + g, S * T * T + 2 * g + task.entries)
+    if way == "separable":
+        summed = task.weights * (2 * S * J + 1)
+        if product.single:
+            return Cost(task.pairs * (inputs_gram + J + summed), task.pairs * 2 * task.weights, I + J,
+                        1 + task.weights)
+        flops = task.examples * 2 * T * product.size + task.pairs * (2 * product.size + summed)
+        moved = task.examples * 2 * product.size + task.pairs * (S * J + 2 * task.weights)
+        return Cost(flops, moved, product.size, task.weights)
     gradient = O * product.size
     return Cost(task.examples * 2 * T * gradient + task.pairs * 2 * task.products * product.size,
                 task.examples * 2 * gradient + task.pairs * task.entries, gradient, task.entries)
@@ -184,7 +207,9 @@ def possible_ways(product: Product, task: Task) -> tuple[Way, ...]:
     ways: tuple[Way, ...] = ("gram",)
     if task.outputs == "full" and product.positions > 1:
         ways += ("half",)
-    return ways if product.lookup else (*ways, "gradient")
+    if product.lookup:
+        return ways
+    return (*ways, "gradient", "separable") if product.separable else (*ways, "gradient")
 
 
 def plan(task: Task, parameters: Sequence[Parameter]) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -14,6 +14,7 @@ import torch
 from impls.structured import planner
 from impls.structured.torch_products import Use, find_use
 from impls.structured.torch_program import Program, Step, Value
+from impls.structured.torch_tails import Tail, Tails
 from impls.structured.torch_views import View, extend, scalar_factor
 
 
@@ -28,12 +29,14 @@ class Group:
     top: float | None = None
     """Where y is the output up to its shape: what y is multiplied by on the way."""
     carried: tuple[tuple[int, tuple[float, ...]], ...] = ()
+    tail: Tail | None = None
+    """Where its cotangent is separable: what lies behind y."""
 
     @cached_property
     def product(self) -> planner.Product:
         S, _, I, J = self.uses[0].sizes
-        T = sum(use.sizes[1] for use in self.uses)
-        return planner.Product(S, T, I, J, lookup=self.uses[0].rule == "embedding", top=self.top is not None)
+        T, lookup = sum(use.sizes[1] for use in self.uses), self.uses[0].rule == "embedding"
+        return planner.Product(S, T, I, J, lookup, top=self.top is not None, separable=self.tail is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +54,12 @@ class _Found:
     reasons: dict[int, str] = field(default_factory=dict)
 
 
-def analyse(
-    program: Program, names: Sequence[str], *, carry: bool = True, direct: Collection[str] = ()
-) -> Analysis:
-    """Find a rule for each parameter; `names` are for people. `carry`: products count the biases added to them.
-    `direct`: parameters whose products are better left to the framework's backward pass."""
-    found, paths = _find(program), _Paths(program)
+def analyse(program: Program, names: Sequence[str], *, carry: bool = True) -> Analysis:
+    """Find a rule for each parameter; `names` are for people. `carry`: products count the biases added to them."""
+    found, paths, tails = _find(program), _Paths(program), Tails(program)
     groups: list[tuple[Group, ...]] = []
     for i in range(len(names)):
-        grouped = () if i in found.reasons or names[i] in direct else _grouped(found.uses[i], paths)
+        grouped = () if i in found.reasons else _grouped(found.uses[i], paths, tails)
         if not _crossable(grouped):
             found.reasons[i], grouped = "enters several products that overlap in part", ()
         groups.append(grouped)
@@ -145,15 +145,17 @@ def _passing_factor(step: Step, value: Value) -> float | None:
     return scalar_factor(step)
 
 
-def _grouped(uses: list[Use], paths: _Paths) -> tuple[Group, ...]:
+def _grouped(uses: list[Use], paths: _Paths, tails: Tails) -> tuple[Group, ...]:
     by_role: dict[object, list[Use]] = defaultdict(list)
     for use in uses:
         by_role[use.rule, use.view.key, use.roles, use.sizes[0]].append(use)
     alone = len(by_role) == 1 or not _swapped([group[0] for group in by_role.values()])
-    return tuple(
-        Group(tuple(group), top=paths.top(group[0]) if len(group) == 1 and alone else None)
-        for group in by_role.values()
-    )
+    groups: list[Group] = []
+    for group in by_role.values():
+        top = paths.top(group[0]) if len(group) == 1 and alone else None
+        tail = tails.find(group[0]) if len(group) == 1 and alone and top is None else None
+        groups.append(Group(tuple(group), top=top, tail=tail))
+    return tuple(groups)
 
 
 def _swapped(uses: Sequence[Use]) -> bool:
@@ -241,8 +243,6 @@ def _parameter(
     size = math.prod(program.parameters[i].shape)
     if i in found.reasons:
         return planner.Parameter(names[i], size, rule=f"fallback: {found.reasons[i]}")
-    if found.uses[i] and not groups and i not in carriers:  # `direct`
-        return planner.Parameter(names[i], size, found.uses[i][0].rule)
     if groups:
         products = tuple(group.product for group in groups)
         return planner.Parameter(names[i], size, groups[0].uses[0].rule, products, transposed=has_cross_terms(groups))

@@ -14,6 +14,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from impls.structured import torch_separable as separable
 from impls.structured.planner import Outputs, Product
 from impls.structured.torch_factors import Arrays, Term, carried_inputs
 
@@ -49,7 +50,9 @@ class Contraction:
         if symmetric:
             self._mirror(kernel)
         for term in self.terms:
-            if not term.in_rows:
+            if term.way == "separable":
+                separable.add(kernel, _separable(term, left, right, self.outputs, symmetric=symmetric), self.outputs)
+            elif not term.in_rows:
                 self._add_blocks(term, left, right, kernel, symmetric)
 
     def shape(self, n1: int, n2: int) -> tuple[int, ...]:
@@ -167,6 +170,15 @@ def _add_share(term: Term, left: Arrays, right: Arrays, places: Sequence[Tensor]
     share = _share(term, left, right, outputs)
     for place in places:
         place.add_(share)
+
+
+def _separable(term: Term, left: Arrays, right: Arrays, outputs: Outputs, *, symmetric: bool) -> Tensor:
+    """(W, N, M)."""
+    c = separable.weights(left[f"{term.name}.c"], outputs)
+    if not term.product.single:
+        return separable.of_gradients(c, left[f"{term.name}.e"], right[f"{term.name}.e"], symmetric=symmetric)
+    gram = _input_gram(term, left[f"{term.name}.a"], right[f"{term.name}.a"])[0, :, 0, :, 0]
+    return separable.of_single(c, left[f"{term.name}.d"], right[f"{term.name}.d"], gram, symmetric=symmetric)
 
 
 def _share(term: Term, left: Arrays, right: Arrays, outputs: Outputs) -> Tensor:

@@ -50,12 +50,7 @@ class Engine:
         task = planner.Task(
             len(x1), n2, n_outputs, outputs, self.dtype.itemsize, example_bytes, batch_size, memory_limit
         )
-        plan = planner.plan(task, parameters)
-        direct = _better_left_to_pytorch(plan)
-        if analysis is not None and direct:
-            analysis = analyse(analysis.program, self.names, carry=not components, direct=direct)
-            plan = planner.plan(task, analysis.parameters)
-        self._prepare(plan, analysis, components=components)
+        self._prepare(planner.plan(task, parameters), analysis, components=components)
         self.tried = analysis is None
 
     def _prepare(self, plan: planner.Plan, analysis: Analysis | None, *, components: bool) -> None:
@@ -163,7 +158,8 @@ def _panel(plan: planner.Plan) -> int:
     if task.memory_limit is None:
         return panel
     numbers = task.memory_limit / 4 / task.itemsize
-    return max(1, min(panel, int((numbers / (task.entries + 2 * task.n_outputs)) ** 0.5)))
+    held = task.entries + 2 * task.n_outputs + (task.weights if any("separable" in s.ways for s in plan.steps) else 0)
+    return max(1, min(panel, int((numbers / held) ** 0.5)))
 
 
 def _place(kernel: Tensor, i: slice, j: slice, outputs: planner.Outputs) -> Tensor:
@@ -183,16 +179,6 @@ def _known(
         return _fallbacks(params, str(error)), None, n_outputs, 0
     analysis = analyse(program, tuple(params), carry=not components)
     return analysis.parameters, analysis, program.n_outputs, _example_bytes(program)
-
-
-def _better_left_to_pytorch(plan: planner.Plan) -> tuple[str, ...]:
-    """Convolutions whose per-example gradients are formed: PyTorch's backward pass makes them without a copy of the
-    input for each place of the window (seen: 0.87 of the time for a network of two convolutions)."""
-    return tuple(
-        step.parameter.name
-        for step in plan.steps
-        if step.parameter.rule == "convolution" and set(step.ways) == {"gradient"}
-    )
 
 
 def _fallbacks(params: Params, reason: str) -> list[planner.Parameter]:

@@ -18,12 +18,21 @@ from torch.func import vmap
 
 from impls.structured.planner import Plan, Product, Way
 from impls.structured.torch_analysis import Analysis, Group
+from impls.structured.torch_cotangents import Cotangents, in_place
 from impls.structured.torch_pointwise import differentiated_once, is_function_of_numbers
 from impls.structured.torch_products import Use
 from impls.structured.torch_program import Read, Step, Value, evaluate
+from impls.structured.torch_tails import Linear
 
 Arrays = dict[str, Tensor]
-"""Name to array: ``a`` (N, S, T, I) or row numbers (N, T), ``g`` (O, N, S, T, J), gradients (O, N, P)."""
+"""Name to array: ``a`` (N, S, T, I) or row numbers (N, T), ``g`` (O, N, S, T, J), gradients (O, N, P). Of a separable
+g: ``c`` (O, S·J), the same for all examples, and either ``d`` (N, J) or with it summed over the positions the gradients
+up to c, ``e`` (N, S·J, I + B)."""
+
+ROWS_AT_ONCE = 1 << 15
+"""Rows, of examples, outputs and positions, that go backward together on a CPU: fewer make slow matrix products, more
+leave the caches, and take memory anew from the system on each call (seen: a ConvNet's 160 rows of 256 positions in one
+piece take 1.3 times as long as in two)."""
 
 JOINED_SIZE = 1 << 12
 """Gradients up to this many numbers for each output are laid side by side and contracted in one matrix product."""
@@ -77,17 +86,41 @@ class Factors:
             if i not in self.direct
             for k, (group, way) in enumerate(zip(groups, self.ways[i], strict=True))
         ]
-        self.sites = list(
-            dict.fromkeys(use.y for _, _, group, way in self.active if way != "top" for use in group.uses)
-        )
+        self.groups = {f"{i}.{k}": group for i, k, group, _ in self.active}
+        self.sites = self._sites({"gram", "half", "gradient"})
+        self.separable = self._sites({"separable"})
+        self.ends = {
+            group.tail.end: Linear(analysis.program, group.tail.end)
+            for _, _, group, way in self.active
+            if way == "separable" and group.tail is not None
+        }
         self.uses = self._uses()
-        self.sizes = {f"{i}.{k}": _gradient_size(group) for i, k, group, way in self.active if way == "gradient"}
-        self.sizes |= {f"{i}": analysis.parameters[i].size for i in self.direct}
+        self.whole = {
+            f"{i}.{k}": group.uses[0].gradients
+            for i, k, group, way in self.active
+            if way in ("gradient", "separable") and len(group.uses) == 1 and group.uses[0].gradients is not None
+        }
+        self.sizes = self._sizes()
         self.joined = [name for name, size in self.sizes.items() if joined and size <= JOINED_SIZE]
         self.batched: bool | None = None
         """Whether the backward passes of all outputs may be made as one; known after the first forward pass."""
         self.terms = self._terms()
         self.last = next((group for _, _, group, way in self.active if way == "top" and _is_last_layer(group)), None)
+
+    def _sites(self, ways: set[Way]) -> list[Value]:
+        """Where the cotangents are taken that products of these ways need."""
+        return list(dict.fromkeys(use.y for *_, group, way in self.active if way in ways for use in group.uses))
+
+    def _sizes(self) -> dict[str, int]:
+        """Of the gradients that are kept as such: how many numbers for each output."""
+        sizes = {f"{i}": self.analysis.parameters[i].size for i in self.direct}
+        for i, k, group, way in self.active:
+            name, biases = f"{i}.{k}", len(group.carried) * group.product.shared * group.product.outputs
+            if way == "gradient" and name in self.whole:
+                sizes |= {name: group.product.size} | ({f"{name}.carried": biases} if biases else {})
+            elif way == "gradient":
+                sizes[name] = group.product.size + biases
+        return sizes
 
     def _uses(self) -> dict[Step, list[tuple[str, int, Use]]]:
         uses: dict[Step, list[tuple[str, int, Use]]] = {}
@@ -109,45 +142,60 @@ class Factors:
 
     def __call__(self, parameters: Sequence[Tensor], x: Tensor) -> Arrays:
         """For a batch of examples."""
-        shapes = [(y.shape, y.dtype) for y in self.sites] + [
-            (parameters[i].shape, parameters[i].dtype) for i in self.direct
-        ]
+        sites = [*self.sites, *self.separable]
+        shapes = [(y.shape, y.dtype) for y in sites] + [(parameters[i].shape, parameters[i].dtype) for i in self.direct]
         taps = [
             torch.zeros((), dtype=dtype, device=x.device).expand(len(x), *shape).requires_grad_()
             for shape, dtype in shapes
         ]
         run = _Run(self, parameters)
         with torch.enable_grad():
-            out, hidden, inflows = vmap(run)(x, taps)
+            out, hidden, ends, inflows = vmap(run)(x, taps)
         if self.batched is None:
-            self.batched = not _in_place((out, *hidden))
-        cotangents = _cotangents(out, hidden, run.seed, taps, self.batched)
-        at_sites = dict(zip(self.sites, cotangents[: len(self.sites)], strict=True))
-        at_parameters = dict(zip(self.direct, cotangents[len(self.sites) :], strict=True))
-        return self._arranged(
-            {name: [a.detach() for a in parts] for name, parts in inflows.items()}, at_sites, at_parameters
-        )
+            self.batched = not in_place((out, *hidden))
+        inflows = {name: self._inflow(name, [a.detach() for a in parts]) for name, parts in inflows.items()}
+        n = len(self.sites)
+        separable = self._separable(parameters, ends, taps[n : n + len(self.separable)], inflows)
+        cotangents = Cotangents(out, hidden, run.seed, [*taps[:n], *taps[n + len(self.separable) :]])
+        at_once = self._at_once(x) if self.batched else 1
+        some = [
+            self._arranged(inflows, cotangents(start, min(start + at_once, out.shape[1])))
+            for start in range(0, out.shape[1], at_once)
+        ]
+        columns = {name: [arrays[name] for arrays in some] for name in some[0]}
+        arrays = {name: each[0] if len(each) == 1 else torch.cat(each) for name, each in columns.items()}
+        kept = {f"{i}.{k}" for i, k, _, way in self.active if way not in ("gradient", "separable")}
+        return arrays | separable | {f"{name}.a": inflows[name] for name in inflows if name in kept}
 
-    def _arranged(
-        self, inflows: dict[str, list[Tensor]], at_sites: dict[Value, Tensor], at_parameters: dict[int, Tensor]
-    ) -> Arrays:
+    def _at_once(self, x: Tensor) -> int:
+        """Outputs that go backward together."""
+        n_outputs = self.analysis.program.n_outputs
+        if x.device.type != "cpu":
+            return n_outputs
+        rows = len(x) * max((group.product.positions for group in self.groups.values()), default=1)
+        blocks = -(-n_outputs // max(1, ROWS_AT_ONCE // rows))
+        return -(-n_outputs // blocks)
+
+    def _arranged(self, inflows: Arrays, cotangents: Sequence[Tensor]) -> Arrays:
+        """What depends on the outputs, for some of them."""
+        at_sites = dict(zip(self.sites, cotangents, strict=False))
+        at_parameters = dict(zip(self.direct, cotangents[len(self.sites) :], strict=True))
         arrays: Arrays = {}
         gradients = {f"{i}": d.to(self.dtype).reshape(*d.shape[:2], -1) for i, d in at_parameters.items()}
         for i, k, group, way in self.active:
             name = f"{i}.{k}"
-            a = self._inflow(group, inflows.pop(name))
             if way == "gradient":
-                gradients[name] = _gradient(a, self._cotangent(group, at_sites), group)
-                continue
-            arrays[f"{name}.a"] = a
-            if way != "top":
+                gradients |= self._gradient(name, inflows[name], at_sites)
+            elif way not in ("top", "separable"):
                 arrays[f"{name}.g"] = self._cotangent(group, at_sites)
         if self.joined:
             parts = [gradients.pop(name) for name in self.joined]
             arrays["joined"] = parts[0] if len(parts) == 1 else torch.cat(parts, 2)
         return arrays | gradients
 
-    def _inflow(self, group: Group, parts: list[Tensor]) -> Tensor:
+    def _inflow(self, name: str, parts: list[Tensor]) -> Tensor:
+        """(N, S, T, I), or as the framework has it."""
+        group = self.groups[name]
         if group.product.lookup:
             return torch.cat(parts, 1)
         scaled = [_times(part.to(self.dtype), use.scale) for part, use in zip(parts, group.uses, strict=True)]
@@ -158,6 +206,58 @@ class Factors:
         if group.product.lookup:  # its a has no room for a scale
             parts = [_times(part, use.scale) for part, use in zip(parts, group.uses, strict=True)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 3)
+
+    def _gradient(self, name: str, inflow: Tensor, at_sites: dict[Value, Tensor]) -> Arrays:
+        group = self.groups[name]
+        if name not in self.whole:
+            return {name: _gradient(inflow, self._cotangent(group, at_sites), group)}
+        g = at_sites[group.uses[0].y].to(self.dtype)
+        d = self.whole[name](inflow, g).flatten(2)
+        return {name: d} | ({f"{name}.carried": _carried_whole(g, group).flatten(2)} if group.carried else {})
+
+    def _slopes(self, ends: dict[Value, Tensor], taps: dict[Value, Tensor]) -> dict[Value, Tensor]:
+        """(1, N, …): what the numbers of each separable product are multiplied by on their way to the end."""
+        slopes: dict[Value, Tensor] = {}
+        for value, end in ends.items():  # one by one, for one may lie behind the other
+            sites = [
+                group.uses[0].y
+                for *_, group, way in self.active
+                if way == "separable" and group.tail is not None and group.tail.end is value
+            ]
+            found = torch.autograd.grad(end, [taps[y] for y in sites], torch.ones_like(end), retain_graph=True)
+            slopes |= {y: slope[None] for y, slope in zip(sites, found, strict=True)}
+        return slopes
+
+    def _separable(
+        self, parameters: Sequence[Tensor], ends: Sequence[Tensor], taps: Sequence[Tensor], inflows: Arrays
+    ) -> Arrays:
+        """What is needed of the cotangents that are never made for each output."""
+        if not self.ends:
+            return {}
+        linear = {end: each.cotangents(parameters) for end, each in self.ends.items()}
+        at_sites = self._slopes(dict(zip(self.ends, ends, strict=True)), dict(zip(self.separable, taps, strict=True)))
+        arrays: Arrays = {}
+        for i, k, group, way in self.active:
+            if way != "separable" or group.tail is None:
+                continue
+            name, (use,) = f"{i}.{k}", group.uses
+            c = linear[group.tail.end].flatten(1)
+            c = c if group.tail.order is None else c[:, group.tail.order]
+            arrays[f"{name}.c"] = vmap(use.arrange)(c.unflatten(1, use.y.shape))[:, :, 0].flatten(1).to(self.dtype)
+            if name in self.whole:
+                slope = at_sites[use.y].to(self.dtype)
+                e = self.whole[name](inflows[name], slope)[0]
+                e = torch.cat([e, _carried_whole(slope, group)[0]], 3) if group.carried else e
+                arrays[f"{name}.e"] = e.flatten(1, 2)
+                continue
+            slope = self._cotangent(group, at_sites)[0]
+            if group.product.single:
+                arrays |= {f"{name}.a": inflows[name], f"{name}.d": slope.flatten(1)}
+                continue
+            e = slope.mT @ inflows[name] if group.product.inputs > 1 else (inflows[name] * slope).sum(2)[..., None]
+            e = torch.cat([e, slope.mT @ carried_inputs(group, slope).T], 3) if group.carried else e
+            arrays[f"{name}.e"] = e.flatten(1, 2)
+        return arrays
 
 
 class _Run:
@@ -170,15 +270,22 @@ class _Run:
         self.factors, self.parameters = factors, parameters
         self.seed: Tensor | None = None
 
-    def __call__(self, x: Tensor, taps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], dict[str, list[Any]]]:
+    def __call__(
+        self, x: Tensor, taps: Sequence[Tensor]
+    ) -> tuple[Tensor, list[Tensor], list[Tensor], dict[str, list[Any]]]:
         f = self.factors
-        self.taps = dict(zip(f.sites, taps[: len(f.sites)], strict=True))
+        sites = [*f.sites, *f.separable]
+        self.taps: dict[Value, Tensor] = {}
+        for y, tap in zip(sites, taps[: len(sites)], strict=True):
+            self.taps[y] = self.taps[y] + tap if y in self.taps else tap
         self.hidden: list[Tensor] = []
+        self.ends: dict[Value, Tensor] = {}
         self.inflows: dict[str, list[Any]] = {f"{i}.{k}": [None] * len(group.uses) for i, k, group, _ in f.active}
         tapped = list(self.parameters)
-        for i, tap in zip(f.direct, taps[len(f.sites) :], strict=True):
+        for i, tap in zip(f.direct, taps[len(sites) :], strict=True):
             tapped[i] = tapped[i] + tap
-        return evaluate(f.analysis.program, tapped, x, self._step), self.hidden, self.inflows
+        out = evaluate(f.analysis.program, tapped, x, self._step)
+        return out, self.hidden, [self.ends[end] for end in f.ends], self.inflows
 
     def _step(self, step: Step, read: Read) -> tuple[Any, ...]:
         f = self.factors
@@ -187,9 +294,12 @@ class _Run:
         else:
             outputs = (differentiated_once(step, read),) if is_function_of_numbers(step) else step(read)
         for name, n, use in f.uses.get(step, ()):
-            self.inflows[name][n] = use.inflow(outputs[0] if use.activation is None else read(use.activation))
+            h = outputs[0] if use.activation is None else read(use.activation)
+            self.inflows[name][n] = h if name in f.whole else use.inflow(h)
         tap = self.taps.get(step.outputs[0])
-        return outputs if tap is None else (outputs[0] + tap, *outputs[1:])
+        outputs = outputs if tap is None else (outputs[0] + tap, *outputs[1:])
+        self.ends |= {value: each for value, each in zip(step.outputs, outputs, strict=True) if value in f.ends}
+        return outputs
 
     def _top(self, group: Group, read: Read) -> tuple[Any, ...]:
         """The top layer, cut from what it reads: that cotangent is the layer's weight, and no product is needed for
@@ -201,46 +311,6 @@ class _Run:
         self.hidden.append(hidden)
         self.seed = (weight.mT[:, None] if position == 0 else weight[..., None]) * group.top
         return use.step(lambda operand: hidden.detach() if operand is use.activation else read(operand))
-
-
-def _cotangents(
-    out: Tensor, hidden: Sequence[Tensor], seed: Tensor | None, taps: Sequence[Tensor], batched: bool
-) -> Sequence[Tensor]:
-    """For each tap (O, N, …): its gradient for each output of each example."""
-    n, n_outputs = out.shape
-    each = torch.eye(n_outputs, dtype=out.dtype, device=out.device)[:, None].expand(n_outputs, n, n_outputs)
-    ends = [(out, each)] + [(h, seed[:, None].expand(n_outputs, *h.shape)) for h in hidden if seed is not None]
-    ends = [end for end in ends if end[0].requires_grad]
-    if not taps or not ends:
-        return [tap.new_zeros(n_outputs, *tap.shape) for tap in taps]
-    starts, cotangents = zip(*ends, strict=True)
-    if batched:  # zeros made by PyTorch itself would lack the outputs' axis
-        rows = torch.autograd.grad(starts, taps, cotangents, is_grads_batched=True, allow_unused=True)
-        return [
-            tap.new_zeros(n_outputs, *tap.shape) if row is None else row for tap, row in zip(taps, rows, strict=True)
-        ]
-    rows = [
-        torch.autograd.grad(starts, taps, row, retain_graph=True, allow_unused=True, materialize_grads=True)
-        for row in zip(*cotangents, strict=True)
-    ]
-    return [torch.stack(column) for column in zip(*rows, strict=True)]
-
-
-def _in_place(ends: Sequence[Tensor]) -> bool:
-    """Whether something was written in place behind these values. A batching rule may do so where the program does
-    not, and the backward pass of that (`CopySlices`), made for several outputs at once, gives wrong numbers (seen:
-    PyTorch 2.13, select_scatter).
-    """
-    nodes = [end.grad_fn for end in ends if end.grad_fn is not None]
-    seen = set(nodes)
-    while nodes:
-        node = nodes.pop()
-        if node.name().rpartition("::")[2] in ("CopySlices", "AsStridedBackward0"):
-            return True
-        following = {after for after, _ in node.next_functions if after is not None} - seen
-        seen |= following
-        nodes.extend(following)
-    return False
 
 
 def _arrange(use: Use, cotangent: Tensor) -> Tensor:
@@ -271,14 +341,17 @@ def _is_last_layer(group: Group) -> bool:
     return use.step.name == "mm" and use.sizes[:2] == (1, 1) and use.step.inputs[0] is not use.step.inputs[1]
 
 
-def _gradient_size(group: Group) -> int:
-    return group.product.size + len(group.carried) * group.product.shared * group.product.outputs
-
-
 def _constant_inflow(group: Group) -> float | None:
     """The number that flows in everywhere, of a bias; None where it is not one number."""
     scales = {use.scale for use in group.uses}
     return scales.pop() if len(scales) == 1 and all(use.activation is None for use in group.uses) else None
+
+
+def _carried_whole(g: Tensor, group: Group) -> Tensor:
+    """(O, N, S, J, B) from the cotangent of an image (O, N, batch, channels, …): its sums for the carried biases."""
+    S, _, _, J = group.uses[0].sizes
+    sums = g.sum((2, *range(4, g.ndim))).unflatten(2, (S, J))
+    return torch.stack([_times(sums, value) for _, (value,) in group.carried], 4)
 
 
 def _gradient(a: Tensor, g: Tensor, group: Group) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
 
 from impls.structured.torch_program import Operand, Step, Value
 from impls.structured.torch_views import View
@@ -41,6 +42,9 @@ class Use:
     sign: float = 1.0
     overlapping: bool = False
     """Whether `arrange` may take an entry of y several times, or never."""
+    gradients: Callable[[Tensor, Tensor], Tensor] | None = None
+    """Of activations (N, …) and cotangents (O, N, …) of y, as they are: the gradients (O, N, S, J, I), where the
+    framework has an operation for them."""
 
     @property
     def y(self) -> Value:
@@ -141,9 +145,23 @@ def _convolution(view: View, position: int, step: Step) -> Use | str:
     def arrange(g: Tensor) -> Tensor:
         return _channels_first(g, S, J)
 
+    def gradients(h: Tensor, g: Tensor) -> Tensor:
+        """Each image is a group of channels; so its patches are never copied."""
+        n_outputs, n_images = len(g), math.prod(h.shape[:2])
+        g = g.flatten(1, 2).unflatten(2, (S, J)).permute(1, 2, 0, 3, *range(4, 4 + n))
+        shape = (n_images * S * n_outputs * J, inputs, *window)
+        image, cotangent = h.reshape(1, -1, *h.shape[3:]), g.reshape(1, shape[0], *g.shape[4:])
+        d = CONVOLVED[n](image, shape, cotangent, stride, padding, dilation, n_images * S)
+        d = d.view(-1, h.shape[1], S, n_outputs, J, I)
+        return (d[:, 0] if h.shape[1] == 1 else d.sum(1)).permute(2, 0, 1, 3, 4)
+
     axes = view.core()[1]
     roles = ((groups,), tuple(axes[1:]), (axes[0],))
-    return Use("convolution", view, step, x, roles, (S, T, I, J), inflow, arrange)
+    return Use("convolution", view, step, x, roles, (S, T, I, J), inflow, arrange, gradients=gradients)
+
+
+CONVOLVED: dict[int, Callable[..., Tensor]] = {1: conv1d_weight, 2: conv2d_weight, 3: conv3d_weight}
+"""By the number of axes of a window."""
 
 
 def _transposed_convolution(view: View, step: Step) -> Use:

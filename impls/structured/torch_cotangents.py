@@ -1,0 +1,56 @@
+"""The backward passes: the cotangents of some outputs of all examples at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class Cotangents:
+    """For each tap (O, N, …): its gradient for some of the outputs of each example."""
+
+    def __init__(self, out: Tensor, hidden: Sequence[Tensor], seed: Tensor | None, taps: Sequence[Tensor]) -> None:
+        n, n_outputs = out.shape
+        each = torch.eye(n_outputs, dtype=out.dtype, device=out.device)[:, None].expand(n_outputs, n, n_outputs)
+        ends = [(out, each)] + [(h, seed[:, None].expand(n_outputs, *h.shape)) for h in hidden if seed is not None]
+        self.ends = [end for end in ends if end[0].requires_grad]
+        self.taps = taps
+
+    def __call__(self, first: int, last: int) -> Sequence[Tensor]:
+        n_outputs = last - first
+        if not self.taps or not self.ends:
+            return [tap.new_zeros(n_outputs, *tap.shape) for tap in self.taps]
+        starts, cotangents = zip(*self.ends, strict=True)
+        if n_outputs == 1:
+            one = [c[first] for c in cotangents]
+            rows = torch.autograd.grad(
+                starts, self.taps, one, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+            return [row[None] for row in rows]
+        some = [c[first:last] for c in cotangents]  # zeros made by PyTorch itself would lack the outputs' axis
+        rows = torch.autograd.grad(
+            starts, self.taps, some, retain_graph=True, is_grads_batched=True, allow_unused=True
+        )
+        return [
+            tap.new_zeros(n_outputs, *tap.shape) if row is None else row
+            for tap, row in zip(self.taps, rows, strict=True)
+        ]
+
+
+def in_place(ends: Sequence[Tensor]) -> bool:
+    """Whether something was written in place behind these values. A batching rule may do so where the program does
+    not, and the backward pass of that (`CopySlices`), made for several outputs at once, gives wrong numbers (seen:
+    PyTorch 2.13, select_scatter).
+    """
+    nodes = [end.grad_fn for end in ends if end.grad_fn is not None]
+    seen = set(nodes)
+    while nodes:
+        node = nodes.pop()
+        if node.name().rpartition("::")[2] in ("CopySlices", "AsStridedBackward0"):
+            return True
+        following = {after for after, _ in node.next_functions if after is not None} - seen
+        seen |= following
+        nodes.extend(following)
+    return False
