@@ -23,6 +23,8 @@ from reference import Request  # noqa: E402
 from tests.structured_networks import Small  # noqa: E402
 from tests.test_structured_jax import OUTPUTS, assert_kernel, contracted, jacobians  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 HEAD = {"out": (6, 3), "b_out": (3,)}
 
 
