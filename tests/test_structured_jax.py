@@ -18,6 +18,7 @@ jax = pytest.importorskip("jax", reason="the structured JAX engine needs JAX")
 import jax.numpy as jnp  # noqa: E402
 
 from impls.jax_support import precision  # noqa: E402
+from impls.structured import jax_factors  # noqa: E402
 from impls.structured.jax_engine import Engine  # noqa: E402
 from impls.structured_jax import METHODS  # noqa: E402
 from tests.structured_networks import NETWORKS, Small  # noqa: E402
@@ -135,6 +136,17 @@ def test_blocks_do_not_change_the_kernel(outputs: Any, limits: dict[str, Any]) -
     ("batched_weights", "gram"), ("batched_weights", "gradient"), ("sliced_qkv", "half"), ("sliced_qkv", "gradient")])
 def test_every_way_gives_the_same_kernel(name: str, way: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the planner would choose for its cost."""
+    assert_way(name, way, monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["conv2d", "sliced_qkv", "batched_weights"])
+def test_gradients_of_wide_layers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are made in another order."""
+    monkeypatch.setattr(jax_factors, "WIDE_INFLOW", 1)
+    assert_way(name, "gradient", monkeypatch)
+
+
+def assert_way(name: str, way: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def only(product: planner.Product, task: planner.Task) -> tuple[Any, ...]:
         allowed = possible_ways(product, task)
         return (way,) if way in allowed else allowed
@@ -148,6 +160,22 @@ def test_every_way_gives_the_same_kernel(name: str, way: Any, monkeypatch: pytes
             engine = Engine(f, params, x1, x2, outputs=some)
             assert any(way in step.ways for step in engine.plan.steps)
             assert_kernel(engine(params, x1, x2), *expected[False], some, "float64")
+
+
+def test_the_cotangents_of_skip_connections_are_computed_once() -> None:
+    """On the CPU, behind conditions whose answer XLA does not know; elsewhere there are none."""
+    def f(p: Any, x: Any) -> Any:
+        h = x @ p["a"]
+        h = h + jnp.tanh(h) @ p["b"]
+        return jnp.sum(h + jnp.sin(h), 1)
+
+    params, x = {"a": jnp.ones((3, 4)), "b": jnp.ones((4, 4))}, jnp.ones((2, 3))
+    engine = Engine(f, params, x, None, outputs="full")
+    assert len(engine.factors.forks) == 2
+    traced = jax.jit(engine._passes).trace(jax.tree.leaves(params), x, True)
+    for platform, conditions in (("cpu", 2), ("cuda", 0)):
+        program = traced.lower(lowering_platforms=(platform,)).as_text()
+        assert program.count("stablehlo.negate") == conditions  # the branch that is never taken
 
 
 def test_a_matrix_and_its_transpose_without_their_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
