@@ -23,6 +23,10 @@ IN_PARALLEL = ["-n", WORKERS, "--dist", "worksteal"]
 # One thread a worker: two OpenMP threads on two busy cores turned 1 ms into 56 ms.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
+# The import hook that checks shapes has compiled files of its own for all that is imported under it, PyTorch too: where
+# they may not be written, each of the many processes of the tests compiles it anew, for 10 s.
+TESTING = {**ONE_THREAD, "PYTHONDONTWRITEBYTECODE": ""}
+
 
 # The first and the last releases that pyproject.toml claims (tests/test_versions.py holds the two together); what a
 # line does not name is as in constraints.txt. To claim another release of PyTorch, name it here: its build for the CPU
@@ -63,7 +67,7 @@ def tests(session: nox.Session) -> None:
     """The gate and the tests of everything else; ARGS go to pytest. The optional packages have to be there."""
     install(session)
     args = session.posargs or IN_PARALLEL
-    session.run("pytest", "--require-all", *args, env=ONE_THREAD)
+    session.run("pytest", "--require-all", *args, env=TESTING)
 
 
 @nox.session
@@ -76,7 +80,7 @@ def tests_versions(session: nox.Session, versions: str) -> None:
     install(session, constraints=_constraints(session, VERSIONS[versions]))
     session.run("python", "-m", "pip", "list")
     args = session.posargs or IN_PARALLEL
-    session.run("pytest", "tests/gate", "--require-all", *args, env=ONE_THREAD)
+    session.run("pytest", "tests/gate", "--require-all", *args, env=TESTING)
 
 
 def _constraints(session: nox.Session, pins: dict[str, str]) -> str:
@@ -107,7 +111,7 @@ def laws(session: nox.Session) -> None:
     """Every method to every law on 100 random networks of each family: an hour; ARGS go to pytest, e.g. --laws-seed."""
     install(session)
     session.run("pytest", "tests/gate/test_laws.py", "--laws-examples", "100", "-n", WORKERS, *session.posargs,
-                env=ONE_THREAD)
+                env=TESTING)
 
 
 @nox.session

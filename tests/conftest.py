@@ -7,15 +7,30 @@ both `pytest tests/gate --impl …` (from any directory) and a plain `pytest` fi
 from __future__ import annotations
 
 import argparse
+import gc
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
-from jaxtyping import install_import_hook
+from beartype import beartype
+from jaxtyping import install_import_hook, jaxtyped
+
+
+def _nothing() -> None:
+    pass
+
+
+# Python does not find the compiled files of what a hooked module imports, and compiles it anew: so what every process
+# needs is imported before, the checker, and JAX where it is there, which jaxtyping asks for its tracebacks.
+jaxtyped(typechecker=beartype)(_nothing)
 
 # Before anything imports them: the shapes in their signatures are then checked at every call.
 install_import_hook(["reference", "impls"], "beartype.beartype")
 
+from tests.bench_command import write_files  # noqa: E402
 from tests.gate import supervision  # noqa: E402
-from tests.gate.compilation import set_xla_flag  # noqa: E402
+from tests.gate.compilation import few_optimizations, set_xla_flag  # noqa: E402
 from tests.gate.selection import SELECTION, Selection  # noqa: E402
 from tests.gate.summary import GateSummary  # noqa: E402
 
@@ -50,3 +65,28 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SELECTION] = Selection.from_options(config)
     if not hasattr(config, "workerinput"):  # the workers of pytest-xdist report to the controller, which counts
         config.pluginmanager.register(GateSummary(config.stash[SELECTION]), "gate-summary")
+
+
+def pytest_collection_finish() -> None:
+    """Tell the garbage collector of what lives as long as the run, or it looks at all of it each time a program is
+    traced: an eighth of the gate's time."""
+    if gc.get_freeze_count():  # in a run within this one, of the gate's own tests
+        return
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+@pytest.fixture(scope="session")
+def bench_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with methods, models and inputs to name on the command line of `python -m bench`."""
+    folder = tmp_path_factory.mktemp("files")
+    write_files(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quick_compilation_of_module(request: pytest.FixtureRequest) -> Iterator[None]:
+    """As the gate has it, for modules that compile much and compute little; nothing with --optimized."""
+    with nullcontext() if request.config.option.optimized else few_optimizations():
+        yield

@@ -24,6 +24,8 @@ from reference.jacobian import linearise
 from reference.tolerances import tolerance
 from tests.planted import components as planted
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 # Tied uses, frozen and unused parameters, positions, and a tied embedding with attention.
 CASES = ("tied_dense", "frozen", "unused_parameter", "conv_explicit_padding", "transformer")
 METHODS = ("structured_torch", "torch_func.jacobian_contraction", "torch_func.ntk_vector_products",

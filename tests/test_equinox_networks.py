@@ -21,6 +21,8 @@ from reference import Case, InputError, Request, case, cases, expected, toleranc
 from reference.case import DType
 from tests.naive_kernels import assert_right, jax_expected
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 
 @pytest.mark.parametrize("of_case", cases(), ids=lambda case: case.name)
 def test_plain_jax_has_the_proved_kernel(of_case: Case) -> None:

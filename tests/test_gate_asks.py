@@ -313,6 +313,25 @@ def test_the_spread_of_projections() -> None:
     np.testing.assert_array_equal(matrix[:2, :4], [[0, 1, 4, 5], [2, 3, 6, 7]])
 
 
+def test_repeated_examples() -> None:
+    """Each kernel that is asked for is computed once."""
+    asked = recorder(test_requests.test_repeated_examples, CORRECT).asked
+    assert [shared.x2 is None for shared, _ in asked] == [True, False, False]
+    for shared, _ in asked:
+        np.testing.assert_array_equal(shared.x1[2], shared.x1[0])
+
+
+def _otherwise_at_the_repeated(base: Method, case: Case, request: Request) -> Callable[[], np.ndarray]:
+    """Of a pair of examples that are equal, though not one and the same."""
+    compute = base.prepare(case, request)
+    return lambda: compute() * (1 + 0.1 * np.eye(3)[2])[:, None, None, None] if len(case.x1) == 3 else compute()
+
+
+def _as_a_vector(base: Method, case: Case, request: Request) -> Callable[[], np.ndarray]:
+    compute = base.prepare(case, request)
+    return lambda: compute().ravel()
+
+
 # Of which test of the gate, and how what it says begins.
 SAID = (
     (exact.LAST_BLOCK_DROPPED, "test_batch_size", "batch_size=3: error "),
@@ -331,6 +350,14 @@ SAID = (
     (exact.STALE_PARAMETERS, "test_blocks_then_other_parameters", "another network after it, batch_size=1: error "),
     (requests.SKIPS_HARD_CASES, "test_more_parameters_and_outputs",
      "RuntimeError: the method raised SkipTest: hard; what it cannot do it says in `unsupported`"),
+    (requests.REPEATED_EXAMPLES, "test_repeated_examples", "an example of x1 repeats: error "),
+    (requests.X2_EQUAL_TO_X1, "test_repeated_examples", "x2 is given, and equal to x1: error "),
+    (requests.SAME_EXAMPLES, "test_repeated_examples", "x2 holds the examples of x1 in another order: error "),
+    (Wrapped(stochastic.RIGHT, _otherwise_at_the_repeated, "otherwise_at_the_repeated"), "test_repeated_examples",
+     "an example of x1 repeats: error "),
+    (Wrapped(stochastic.RIGHT, _as_a_vector, "as_a_vector"), "test_repeated_examples",
+     "an example of x1 repeats: the kernel has shape "),
+    (stochastic.OTHER_PROJECTIONS_FOR_GIVEN_X2, "test_repeated_examples", "x2 is given, and equal to x1: error "),
     (stochastic.DOUBLED, "test_spread", "the square of the deviation is 11.4 times what 256 independent projections "
      "give, 1.5 is allowed: they are fewer, or not independent"),
     (stochastic.ONE_KEY_FOR_ALL, "test_seed", "another seed gave the very same estimate"),

@@ -24,6 +24,8 @@ from impls.jax_support import precision  # noqa: E402
 from impls.protocol import MethodNotInstalled  # noqa: E402
 from reference import Expected, Request, compare  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 UNTOUCHED = """\
 changed by loading: []
 changed by using: []

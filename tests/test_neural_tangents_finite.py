@@ -21,6 +21,8 @@ from impls.user_network import UserNetwork  # noqa: E402
 from reference import Case, Conv, Expected, InputError, Request, case, compare, expected, round_to_float32  # noqa: E402
 from reference.case import Outputs  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 METHODS = tuple(f"neural_tangents.{name}" for name in (
     "auto", "jacobian_contraction", "ntk_vector_products", "structured_derivatives"))
 FORMS = [(outputs, dtype, batch_size) for (outputs, dtype), batch_size in zip(

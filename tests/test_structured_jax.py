@@ -22,6 +22,8 @@ from impls.structured.jax_engine import Engine  # noqa: E402
 from impls.structured_jax import METHODS  # noqa: E402
 from tests.structured_networks import NETWORKS, Small  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 OUTPUTS = ("full", "diagonal", "trace")
 
 

@@ -16,6 +16,8 @@ from impls.structured.jax_engine import Engine  # noqa: E402
 from tests.structured_networks import Small  # noqa: E402
 from tests.test_structured_jax import assert_kernel, contracted, jacobians  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 KEY = jax.random.PRNGKey(5)
 NO_FLAX = "Flax is not installed; pip install flax"
 

@@ -24,6 +24,8 @@ from impls.structured_jax import METHODS  # noqa: E402
 from tests.structured_networks import NETWORKS  # noqa: E402
 from tests.test_structured_jax import OUTPUTS, assert_kernel, contracted, jacobians  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 METHOD = METHODS[0]
 FLOAT64 = Request(dtype="float64")
 

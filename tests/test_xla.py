@@ -22,6 +22,11 @@ from tests.planted.plain_jax import PLAIN_JAX
 
 SELECTION = Selection(("jax",), "cpu")
 
+FIRST = {"xla_cpu_enable_fast_math": "False"}
+SECOND = {"xla_cpu_enable_fast_min_max": "False"}
+
+Options = tuple[dict[str, str], ...]
+
 
 @pytest.mark.parametrize("method", ["structured_jax", "equinox.exact"])
 def test_a_transformer_of_some_size_is_right(method: str) -> None:
@@ -33,22 +38,33 @@ def test_a_transformer_of_some_size_is_right(method: str) -> None:
                     reason="XLA is known to compute wrong numbers in this version and on this machine")
 def test_the_gate_finds_xlas_mistake() -> None:
     """As users compile, and with the gate's quick compilation."""
-    for compiling in (nullcontext(), few_optimizations(PLAIN_JAX)):
+    for compiling in (nullcontext(), few_optimizations()):
         with compiling, pytest.raises(AssertionError, match=r"^width 128, 64 positions: error 0\.00"):
             larger_network(PLAIN_JAX, SELECTION)
 
 
-def test_options_are_those_that_xla_knows() -> None:
-    assert jax.jit(lambda x: x + 1, compiler_options=xla.options())(np.float32(1)) == 2
+@pytest.mark.parametrize("every", [False, True])
+def test_options_are_those_that_xla_knows(every: bool) -> None:
+    options = xla.options(in_turn=every, older_loops=every)
+    assert jax.jit(lambda x: x + 1, compiler_options=options)(np.float32(1)) == 2
 
 
-def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xla, "_WITHOUT_LIBRARY", {"xla_no_such_option": ""})
-    xla.options.cache_clear()
+@pytest.mark.parametrize(("products", "order", "taken"), [
+    ((FIRST, {}), (SECOND, {}), FIRST | SECOND),
+    (({**FIRST, "xla_no_such_option": ""}, FIRST, {}), (SECOND, {}), FIRST | SECOND),
+    ((FIRST, {}), ({"xla_cpu_scheduler_type": "NO_SUCH_TYPE"}, {}), FIRST),
+    (({"xla_no_such_option": ""}, {}), ({"xla_no_such_option": ""}, {}), {}),
+])
+def test_the_first_options_that_xla_knows_are_taken(products: Options, order: Options, taken: dict[str, str],
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xla, "_PRODUCTS", products)
+    monkeypatch.setattr(xla, "_IN_TURN", order)
+    monkeypatch.setattr(xla, "_OLDER_LOOPS", ({"xla_no_such_option": ""}, {}))
+    xla._first_known.cache_clear()
     try:
-        assert xla.options() == {}
+        assert xla.options(in_turn=True, older_loops=True) == taken
     finally:
-        xla.options.cache_clear()
+        xla._first_known.cache_clear()
 
 
 def test_settings_reach_jit() -> None:

@@ -32,7 +32,7 @@ def _shares(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: An
     """By parameter; for "full" in the layout (N, O, M, O), in which the matrix products leave it."""
     owner = SUM if term.owner is None else term.owner
     if term.way == "gradient":
-        return [(owner, _inner(left[term.name], right[term.name], outputs, right.get(term.name + TRANSPOSED)))]
+        return [(owner, _inner(left[term.name], right[term.name], outputs))]
     if term.way == "cross":
         pairs = [(left, right), (right, left)]
         first, second = (_cross(term, *pair, outputs, dtype) for pair in pairs)
@@ -45,8 +45,7 @@ def _shares(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: An
         grams = _input_grams if outputs == "full" else _same_position_grams
         return [(i, _top(term, gram, outputs, dtype)) for i, gram in grams(term, a, a2, dtype, apart=apart)]
     g, g2 = (_cotangent(side[f"{term.name}.g"], term.product) for side in (left, right))
-    ready = right.get(f"{term.name}.g{TRANSPOSED}")
-    return [(i, _half(gram, g, g2) if term.way == "half" else _gram(gram, g, g2, outputs, ready))
+    return [(i, _half(gram, g, g2) if term.way == "half" else _gram(gram, g, g2, outputs))
             for i, gram in _input_grams(term, a, a2, dtype, apart=apart)]
 
 
@@ -104,11 +103,8 @@ def _cotangent(g: Any, product: Product) -> Any:
     return g.reshape(*g.shape[:2], product.shared, product.positions, product.outputs)
 
 
-def _inner(d: Any, d2: Any, outputs: Outputs, ready: Any = None) -> Any:
-    """Inner products of (N, O, P) and (M, O, P). `ready`: the latter as (P, M, O), or for the trace as (O·P, M)."""
-    if ready is not None:
-        inner = d.reshape(-1, len(ready)) @ ready.reshape(len(ready), -1)
-        return inner.reshape(*d.shape[:2], *d2.shape[:2]) if outputs == "full" else inner
+def _inner(d: Any, d2: Any, outputs: Outputs) -> Any:
+    """Inner products of (N, O, P) and (M, O, P)."""
     if outputs == "full":
         return _matmul(d.reshape(-1, d.shape[-1]), d2.reshape(-1, d2.shape[-1])).reshape(*d.shape[:2], *d2.shape[:2])
     if outputs == "diagonal":
@@ -119,28 +115,6 @@ def _inner(d: Any, d2: Any, outputs: Outputs, ready: Any = None) -> Any:
 def _matmul(a: Any, b: Any) -> Any:
     """a bᵀ, as the one call that every backend has: `einsum` would bring transposed copies along."""
     return jax.lax.dot_general(a, b, (((1,), (1,)), ((), ())))
-
-
-TRANSPOSED = ".transposed"
-"""Ends the names of what `transposed` adds."""
-
-
-def transposed(terms: Sequence[Term], right: Arrays, outputs: Outputs) -> Arrays:
-    """On the CPU, what stands on the right of inner products (`_inner`) once more, with the examples as axis 1.
-
-    Where rows lie a multiple of the page size apart, XLA's products with a transposed right side read from few sets of
-    the cache (seen: K 9216 at 51 GFLOP/s, else at 105; K 36864 at 24). Done once for all blocks: it is as slow there.
-    """
-    if jax.default_backend() != "cpu" or outputs == "diagonal":
-        return {}
-    found: Arrays = {}
-    for term in terms:
-        name = term.name if term.way == "gradient" else f"{term.name}.g"
-        if term.way == "gradient" or (term.way == "gram" and term.product.shared == term.product.positions == 1):
-            d = right[name]
-            d = d.transpose(2, 0, 1) if outputs == "full" else d.reshape(len(d), -1).T
-            found[name + TRANSPOSED] = jax.lax.optimization_barrier(d)  # else XLA puts it into the product again
-    return found
 
 
 def _input_grams(term: Term, a: Any, a2: Any, dtype: Any, *, apart: bool) -> list[tuple[int, Any]]:
@@ -182,21 +156,32 @@ def _equal(rows: Any, rows2: Any, dtype: Any) -> Any:
     return ((rows == rows2) & (rows >= 0)).astype(dtype)
 
 
-def _gram(gram: Any, g: Any, g2: Any, outputs: Outputs, ready: Any) -> Any:
+def _gram(gram: Any, g: Any, g2: Any, outputs: Outputs) -> Any:
     if outputs == "full":
         if g.shape[2] == g.shape[3] == 1:
-            return gram[0, :, 0, :, 0][:, None, :, None] * _inner(g[:, :, 0, 0], g2[:, :, 0, 0], outputs, ready)
+            return gram[0, :, 0, :, 0][:, None, :, None] * _inner(g[:, :, 0, 0], g2[:, :, 0, 0], outputs)
         return jnp.sum(gram[:, :, None, :, :, None] * jnp.einsum("nostj,mpsuj->snotmpu", g, g2), (0, 3, 6))
     if outputs == "diagonal":
         summed = jnp.sum(gram[:, None] * jnp.einsum("nostj,mosuj->sontmu", g, g2), (0, 3, 5))
         return summed.transpose(1, 2, 0)
     if g.shape[2] == g.shape[3] == 1:
-        return gram[0, :, 0, :, 0] * _inner(g, g2, outputs, ready)
+        return gram[0, :, 0, :, 0] * _inner(g, g2, outputs)
     return jnp.sum(gram * jnp.einsum("nostj,mosuj->sntmu", g, g2), (0, 2, 4))
 
 
 def _half(gram: Any, g: Any, g2: Any) -> Any:
-    return jnp.einsum("nostj,nmpstj->nomp", g, jnp.einsum("sntmu,mpsuj->nmpstj", gram, g2))
+    """(N, O, M, O). Everything stays in the order in which it comes, or is moved in runs of T·J numbers.
+
+    `einsum` would transpose the cotangents of both sides, and what lies between: twice the time of the products (seen:
+    XLA's CPU backend, jaxlib 0.10.2). So the grams, which are smaller, are repeated for each output instead.
+    """
+    (N, O, S, T, J), M = g.shape, len(g2)
+    rows = gram.transpose(3, 0, 4, 1, 2).reshape(M, 1, S, T, N * T)
+    rows = jnp.broadcast_to(rows, (M, O, S, T, N * T))
+    pushed = jax.lax.dot_general(rows, g2, (((3,), (3,)), ((0, 1, 2), (0, 1, 2))))
+    pushed = pushed.reshape(M, O, S, N, T, J).transpose(3, 0, 1, 2, 4, 5).reshape(N, M * O, S * T * J)
+    kernel = jax.lax.dot_general(g.reshape(N, O, S * T * J), pushed, (((2,), (2,)), ((0,), (0,))))
+    return kernel.reshape(N, O, M, O)
 
 
 def _top(term: Term, gram: Any, outputs: Outputs, dtype: Any) -> Any:

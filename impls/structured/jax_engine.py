@@ -12,7 +12,7 @@ import numpy as np
 from impls.jax_support import Batched, flat_outputs
 from impls.structured import planner
 from impls.structured.jax_analysis import Analysis, analyse
-from impls.structured.jax_contract import SUM, TRANSPOSED, contract, transposed
+from impls.structured.jax_contract import SUM, contract
 from impls.structured.jax_factors import SAME, Arrays, Factors
 from impls.structured.jax_panels import Kernels, Pieces, Slices, fill, write
 from impls.structured.jax_trace import Program, Value, trace
@@ -42,7 +42,8 @@ class Engine:
         self.plan = planner.plan(task, self.analysis.parameters)
         self.factors = Factors(self.analysis, self.plan, self.dtype, join=not apart)
         # Two functions: what XLA compiles as one it fuses as one, and computes a factor anew for every slice of it.
-        self.passes, self.contraction = compiled(self._passes), compiled(self._contraction)
+        self._passing = compiled(self._passes, older_loops=any(s.name == "conv_general_dilated" for s in program.steps))
+        self.contraction = compiled(self._contraction, in_turn=True)
 
     def __call__(self, params: Any, x1: Any, x2: Any | None) -> jax.Array:
         """The kernel, laid out as the request's outputs say."""
@@ -79,8 +80,12 @@ class Engine:
     def _sum(self, kernels: Kernels) -> jax.Array:
         return kernels[SUM] if kernels else self._zeros()
 
-    def _passes(self, leaves: list[Any], x: Any) -> Arrays:
-        arrays = jax.vmap(lambda example: self.factors(leaves, example))(x)
+    def passes(self, leaves: list[Any], x: Any) -> Arrays:
+        """What `contraction` needs of some examples."""
+        return self._passing(leaves, x, True)
+
+    def _passes(self, leaves: list[Any], x: Any, true: Any) -> Arrays:
+        arrays = jax.vmap(lambda example: self.factors(leaves, example, true))(x)
         # The backward pass has its cotangents as matrices of N·O rows: in any other shape XLA computes them once more.
         flat = {name: a.reshape(-1, *a.shape[2:]) if name.endswith(".g") else a for name, a in arrays.items()}
         return flat | self.factors.same_for_all(leaves)
@@ -90,7 +95,6 @@ class Engine:
         left, right = ({name: a.reshape(-1, n_outputs, *a.shape[1:]) if name.endswith(".g") else a
                         for name, a in arrays.items()} for arrays in (factors1, factors2 or factors1))
         n1, n2 = (len(next(a for name, a in side.items() if not name.endswith(SAME))) for side in (left, right))
-        right |= transposed(self.factors.terms, right, self.outputs)
         size1, size2 = min(n1, self.plan.block1), min(n2, self.plan.block2)
         return self._fill(lambda i, j: self._contract(_rows(left, i, size1), _rows(right, j, size2)),
                           _starts(n1, size1, n2, size2, symmetric), self._shape(n1, n2), symmetric=symmetric)
@@ -130,9 +134,8 @@ def _starts(n1: int, size1: int, n2: int, size2: int, symmetric: bool) -> np.nda
 
 def _rows(arrays: Arrays, start: Any, size: int) -> Arrays:
     """`size` examples from `start`, of each array."""
-    axes = {name: 1 if name.endswith(TRANSPOSED) else 0 for name in arrays}
-    return {name: a if name.endswith(SAME) or a.shape[axes[name]] == size
-            else jax.lax.dynamic_slice_in_dim(a, start, size, axes[name]) for name, a in arrays.items()}
+    return {name: a if name.endswith(SAME) or len(a) == size else jax.lax.dynamic_slice_in_dim(a, start, size)
+            for name, a in arrays.items()}
 
 
 def _example_bytes(program: Program) -> int:

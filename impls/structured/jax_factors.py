@@ -7,6 +7,7 @@ taken directly has its tap on itself.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,14 +18,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.structured.jax_analysis import ELEMENTWISE, Analysis, Group
+from impls.structured.jax_once import once
 from impls.structured.jax_tails import Linear
-from impls.structured.jax_trace import Step, Value, evaluate
+from impls.structured.jax_trace import Program, Step, Value, evaluate
 from impls.structured.planner import Plan, Product, Way
 
 Arrays = dict[str, Any]
 
+PRODUCTS = ("dot_general", "conv_general_dilated")
+
 JOINED_SIZE = 1 << 11
 """Gradients up to this many numbers for each output are laid side by side and contracted in one matrix product."""
+
+WIDE_INFLOW = 128
+"""From this I on, the products that make gradients have the positions first on both sides. XLA leaves such products to
+Eigen on the CPU, where YNN slows down with many examples (seen: 16 products of (320, 256) and (256, 288), at 95 and 63
+GFLOP/s); with fewer I it is the other way round."""
 
 
 SAME = ".c"
@@ -70,6 +79,7 @@ class Factors:
         self.separable = {f"{i}.{k}": (group, group.tail) for i, k, group, way in self.active
                           if way == "separable" and group.tail is not None}
         self.ends = {tail.end: Linear(analysis.program, tail.end) for _, tail in self.separable.values()}
+        self.forks = set() if self.forward else _forks(analysis.program)  # `once` has no forward mode
         self.parted = self._parted(plan.task.n_outputs)
         self.gradients = self._gradients()
         self.joined = sorted(name for name, (_, size) in self.gradients.items() if join and size <= JOINED_SIZE)
@@ -102,11 +112,11 @@ class Factors:
                 found |= {f"{i}.{k}.{bias}": (bias, self.analysis.parameters[bias].size) for bias, _ in group.carried}
         return found
 
-    def __call__(self, parameters: Sequence[Any], x: Any) -> Arrays:
+    def __call__(self, parameters: Sequence[Any], x: Any, true: Any) -> Arrays:
         """For one example: name to array; ``a`` (S, T, I), ``g`` (O, S, T, J), without S = T = 1; gradients (O, …).
 
         Of a separable g what is not the same for all examples: ``d`` (J,), or with it summed over the positions the
-        gradients, ``e`` (S·J, I) and for each carried bias (S·J,).
+        gradients, ``e`` (S·J, I) and for each carried bias (S·J,). `true`: as in `once`.
         """
         def run(taps: tuple[list[Any], list[Any], dict[str, Any]]) -> Any:
             at_sites = dict(zip(self.sites, taps[0], strict=True))
@@ -115,7 +125,7 @@ class Factors:
             for name, (group, _) in self.separable.items():
                 y = group.uses[0].y
                 at_sites[y] = at_sites[y] + taps[2][name] if y in at_sites else taps[2][name]
-            out, ends, inflows = self._run(tapped, x, at_sites)
+            out, ends, inflows = self._run(tapped, x, at_sites, true)
             return (out, ends), inflows
 
         zeros = ([jnp.zeros(y.shape, y.dtype) for y in self.sites],
@@ -150,12 +160,11 @@ class Factors:
         parts = [self._inflow(group, list(uses)) for uses in zip(*inflows, strict=True)]
         if group.product.single:
             return {f"{name}.a": _plain(parts[0], group), f"{name}.d": d.reshape(-1)}
-        e = jnp.concatenate([jnp.einsum("sti,stj->sji", a, d) for a in parts], 2)
-        return {f"{name}.e": e.reshape(-1, e.shape[-1]),
+        return {f"{name}.e": _gradient(parts, d[None]).reshape(d.shape[0] * d.shape[2], -1),
                 **{key: array[0] for key, array in _carried_gradients(name, d[None], group).items()}}
 
-    def _run(self, parameters: Sequence[Any], x: Any,
-             taps: dict[Value, Any]) -> tuple[Any, list[Any], dict[str, list[list[Any]]]]:
+    def _run(self, parameters: Sequence[Any], x: Any, taps: dict[Value, Any],
+             true: Any) -> tuple[Any, list[Any], dict[str, list[list[Any]]]]:
         """The outputs, the ends of tails, and each product's inflow at each of its uses, as a list of its parts."""
         ends: dict[Value, Any] = {}
         uses = {use.step: [] for _, _, group, _ in self.active for use in group.uses}
@@ -173,6 +182,8 @@ class Factors:
                 seen[name][n] = inflow(inputs[use.activation])
             tap = taps.get(step.outputs[0])
             outputs = outputs if tap is None else [outputs[0] + tap]
+            outputs = [once(value, true) if output in self.forks else value
+                       for output, value in zip(step.outputs, outputs, strict=True)]
             ends.update((value, each) for value, each in zip(step.outputs, outputs, strict=True) if value in self.ends)
             return outputs
 
@@ -186,7 +197,7 @@ class Factors:
 
         def run(some: list[Any]) -> Any:
             replaced = dict(zip(self.forward, some, strict=True))
-            return self._run([replaced.get(i, p) for i, p in enumerate(parameters)], x, {})[0]
+            return self._run([replaced.get(i, p) for i, p in enumerate(parameters)], x, {}, true=True)[0]
 
         return dict(zip(self.forward, jax.jacfwd(run)([parameters[i] for i in self.forward]), strict=True))
 
@@ -221,6 +232,17 @@ class Factors:
         if group.product.lookup:  # its a has no room for a scale
             parts = [_times(part, use.view.scale) for part, use in zip(parts, group.uses, strict=True)]
         return parts[0] if len(parts) == 1 else jnp.concatenate(parts, 2)
+
+
+def _forks(program: Program) -> set[Value]:
+    """Values that several steps other than products read: where skip connections begin, and what is normalised.
+
+    Their cotangents are sums, of which nothing but `once` keeps XLA from computing all anew for the next sum.
+    """
+    readers = Counter(operand for step in program.steps if step.name not in PRODUCTS for operand in step.inputs)
+    return {value for step in program.steps for value in step.outputs
+            if readers[value] > 1 and value.parameters and value.on_example
+            and jnp.issubdtype(value.dtype, np.floating)}
 
 
 def _elementwise(step: Step, inputs: list[Any], outputs: list[Any]) -> list[Any]:
@@ -258,9 +280,8 @@ def _sums(g: Any) -> Any:
     whatever order that lies in memory: a quarter of the passes of a ResNet (seen: jaxlib 0.10.2). Before a product g is
     computed once. Under `vmap` all batches become one axis, for any other form is transposed first.
     """
-    if jax.default_backend() != "cpu":
-        return jnp.sum(g, 1)
-    return jnp.einsum("bt,btj->bj", jnp.ones(g.shape[:2], g.dtype), g)
+    return jax.lax.platform_dependent(
+        g, cpu=lambda g: jnp.einsum("bt,btj->bj", jnp.ones(g.shape[:2], g.dtype), g), default=lambda g: jnp.sum(g, 1))
 
 
 @_sums.def_vmap
@@ -290,8 +311,17 @@ def carried_inputs(group: Group) -> np.ndarray:
 
 def _gradient(parts: list[Any], g: Any) -> Any:
     """(O, S·J·I): Σ_t a[s,t,i] g[o,s,t,j], with a in parts."""
-    d = jnp.concatenate([jnp.einsum("sti,ostj->osji", a, g) for a in parts], 3)
+    d = jnp.concatenate([_product(a, g) for a in parts], 3)
     return d.reshape(d.shape[0], -1)
+
+
+def _product(a: Any, g: Any) -> Any:
+    """(O, S, J, I): Σ_t a[s,t,i] g[o,s,t,j]."""
+    if a.shape[-1] < WIDE_INFLOW:
+        return jnp.einsum("sti,ostj->osji", a, g)
+    O, S, T, J = g.shape
+    d = jax.lax.dot_general(g.transpose(1, 2, 0, 3).reshape(S, T, O * J), a, (((1,), (1,)), ((0,), (0,))))
+    return d.reshape(S, O, J, -1).swapaxes(0, 1)
 
 
 def _carried_gradients(name: str, g: Any, group: Group) -> Arrays:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 
 from impls import Method
@@ -30,13 +30,19 @@ def set_xla_flag() -> None:
 
 
 @contextmanager
-def few_optimizations(method: Method) -> Iterator[None]:
+def fitting_optimizations(method: Method) -> Iterator[None]:
     """Inside, JAX compiles what `method` computes with few optimisations.
 
     Not for random methods: thousands of projections run long enough to be worth them.
     """
-    jax = sys.modules.get("jax")
-    if jax is None or method.framework != "jax" or method.kind == "stochastic":
+    with nullcontext() if method.framework != "jax" or method.kind == "stochastic" else few_optimizations():
+        yield
+
+
+@contextmanager
+def few_optimizations() -> Iterator[None]:
+    """Inside, JAX compiles with few optimisations; nothing where it has not been imported."""
+    if (jax := sys.modules.get("jax")) is None:
         yield
         return
     before = jax.config.values["jax_disable_most_optimizations"]

@@ -16,7 +16,7 @@ from impls import names
 from impls.protocol import Kind, Method
 from reference import Case
 from tests.gate.checks import Check, cases_for, cases_for_pairs, checks
-from tests.gate.compilation import few_optimizations
+from tests.gate.compilation import fitting_optimizations
 from tests.gate.known_wrong import expected_failure
 from tests.gate.limit_rate import rate_cases
 from tests.gate.selection import SELECTION, Selection
@@ -132,7 +132,7 @@ def quick_compilation(request: pytest.FixtureRequest, selection: Selection) -> I
     if method is None or request.config.option.optimized:
         yield
         return
-    with few_optimizations(method):
+    with fitting_optimizations(method):
         yield
 
 

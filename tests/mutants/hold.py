@@ -19,7 +19,7 @@ from impls import Method
 from impls.protocol import Framework
 from reference import Case
 from tests.gate.checks import Check
-from tests.gate.compilation import few_optimizations
+from tests.gate.compilation import fitting_optimizations
 from tests.gate.conftest import pytest_generate_tests
 from tests.gate.selection import SELECTION, Selection
 from tests.gate.summary import GateSummary
@@ -97,7 +97,7 @@ def death(mutant: Mutant) -> Death | None:
 
 def outcome(test: GateTest, method: Method) -> Death | Literal["passed", "skipped"]:
     """What comes of the test; an expected failure counts as skipped, as in pytest."""
-    with few_optimizations(method):
+    with fitting_optimizations(method):
         try:
             test.function(**test.arguments)
         except (pytest.skip.Exception, pytest.xfail.Exception):
