@@ -76,10 +76,10 @@ class Factors:
             for k, (group, way) in enumerate(zip(groups, self.ways[i], strict=True))]
         tapped = [group for _, _, group, way in self.active if way not in ("top", "separable")]
         self.sites = list(dict.fromkeys(use.y for group in tapped for use in group.uses))
-        self.forks = set() if self.forward else _forks(analysis.program)  # `once` has no forward mode
         self.separable = {f"{i}.{k}": (group, group.tail) for i, k, group, way in self.active
                           if way == "separable" and group.tail is not None}
         self.ends = {tail.end: Linear(analysis.program, tail.end) for _, tail in self.separable.values()}
+        self.forks = set() if self.forward else _forks(analysis.program)  # `once` has no forward mode
         self.parted = self._parted(plan.task.n_outputs)
         self.gradients = self._gradients()
         self.joined = sorted(name for name, (_, size) in self.gradients.items() if join and size <= JOINED_SIZE)
@@ -160,8 +160,7 @@ class Factors:
         parts = [self._inflow(group, list(uses)) for uses in zip(*inflows, strict=True)]
         if group.product.single:
             return {f"{name}.a": _plain(parts[0], group), f"{name}.d": d.reshape(-1)}
-        e = jnp.concatenate([jnp.einsum("sti,stj->sji", a, d) for a in parts], 2)
-        return {f"{name}.e": e.reshape(-1, e.shape[-1]),
+        return {f"{name}.e": _gradient(parts, d[None]).reshape(d.shape[0] * d.shape[2], -1),
                 **{key: array[0] for key, array in _carried_gradients(name, d[None], group).items()}}
 
     def _run(self, parameters: Sequence[Any], x: Any, taps: dict[Value, Any],

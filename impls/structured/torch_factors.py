@@ -29,10 +29,10 @@ Arrays = dict[str, Tensor]
 g: ``c`` (O, S·J), the same for all examples, and either ``d`` (N, J) or with it summed over the positions the gradients
 up to c, ``e`` (N, S·J, I + B)."""
 
-ROWS_AT_ONCE = 1 << 15
-"""Rows, of examples, outputs and positions, that go backward together on a CPU: fewer make slow matrix products, more
-leave the caches, and take memory anew from the system on each call (seen: a ConvNet's 160 rows of 256 positions in one
-piece take 1.3 times as long as in two)."""
+ROWS_AT_ONCE = 1 << 12
+"""Rows, of examples, outputs and positions, that even the smallest product has when it goes backward on a CPU: fewer
+make slow products. More leave the caches, and the memory for them is taken anew from the system on each call (seen: a
+ConvNet's 160 images of 256 positions in one piece take twice as long as in ten)."""
 
 JOINED_SIZE = 1 << 12
 """Gradients up to this many numbers for each output are laid side by side and contracted in one matrix product."""
@@ -172,8 +172,8 @@ class Factors:
         n_outputs = self.analysis.program.n_outputs
         if x.device.type != "cpu":
             return n_outputs
-        rows = len(x) * max((group.product.positions for group in self.groups.values()), default=1)
-        blocks = -(-n_outputs // max(1, ROWS_AT_ONCE // rows))
+        positions = min((group.product.positions for group in self.groups.values() if group.top is None), default=1)
+        blocks = -(-n_outputs // -(-ROWS_AT_ONCE // (len(x) * positions)))
         return -(-n_outputs // blocks)
 
     def _arranged(self, inflows: Arrays, cotangents: Sequence[Tensor]) -> Arrays:
