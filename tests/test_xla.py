@@ -35,7 +35,7 @@ def test_a_transformer_of_some_size_is_right(method: str) -> None:
 
 
 @pytest.mark.skipif(version("jaxlib") != "0.10.2" or platform.machine() != "x86_64",
-                    reason="XLA is known to compute wrong numbers in this version and on this machine")
+                    reason="the mistake is known of jaxlib 0.10.2 on x86-64")
 def test_the_gate_finds_xlas_mistake() -> None:
     """As users compile, and with the gate's quick compilation."""
     for compiling in (nullcontext(), few_optimizations()):
