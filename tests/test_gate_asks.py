@@ -327,6 +327,11 @@ def _otherwise_at_the_repeated(base: Method, case: Case, request: Request) -> Ca
     return lambda: compute() * (1 + 0.1 * np.eye(3)[2])[:, None, None, None] if len(case.x1) == 3 else compute()
 
 
+def _larger_where_one_repeats(base: Method, case: Case, request: Request) -> Callable[[], np.ndarray]:
+    compute = base.prepare(case, request)
+    return lambda: compute() * (1.1 if len(np.unique(case.x1, axis=0)) < len(case.x1) else 1.0)
+
+
 def _as_a_vector(base: Method, case: Case, request: Request) -> Callable[[], np.ndarray]:
     compute = base.prepare(case, request)
     return lambda: compute().ravel()
@@ -354,6 +359,8 @@ SAID = (
     (requests.X2_EQUAL_TO_X1, "test_repeated_examples", "x2 is given, and equal to x1: error "),
     (requests.SAME_EXAMPLES, "test_repeated_examples", "x2 holds the examples of x1 in another order: error "),
     (Wrapped(stochastic.RIGHT, _otherwise_at_the_repeated, "otherwise_at_the_repeated"), "test_repeated_examples",
+     "an example of x1 repeats: error "),
+    (Wrapped(CORRECT, _larger_where_one_repeats, "larger_where_one_repeats"), "test_repeated_examples",
      "an example of x1 repeats: error "),
     (Wrapped(stochastic.RIGHT, _as_a_vector, "as_a_vector"), "test_repeated_examples",
      "an example of x1 repeats: the kernel has shape "),
