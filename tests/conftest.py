@@ -90,3 +90,16 @@ def quick_compilation_of_module(request: pytest.FixtureRequest) -> Iterator[None
     """As the gate has it, for modules that compile much and compute little; nothing with --optimized."""
     with nullcontext() if request.config.option.optimized else few_optimizations():
         yield
+
+
+@pytest.fixture
+def separated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the costs, the engines contract separable cotangents as such wherever they can."""
+    from impls.structured import planner  # here: every run of the gate loads this file
+
+    possible = planner.possible_ways
+
+    def only(product: planner.Product, task: planner.Task) -> tuple[planner.Way, ...]:
+        return ("separable",) if product.separable else possible(product, task)
+
+    monkeypatch.setattr(planner, "possible_ways", only)

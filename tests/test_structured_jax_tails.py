@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from impls.structured import planner
-from impls.structured.planner import Product, Task, Way
-
 jax = pytest.importorskip("jax", reason="the structured JAX engine needs JAX")
 
 import jax.numpy as jnp  # noqa: E402
@@ -120,17 +117,6 @@ NOT_SEPARABLE = {
 }
 
 ALL = SEPARABLE | NOT_SEPARABLE
-
-
-@pytest.fixture
-def separated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the costs, the way is taken wherever it is possible."""
-    possible = planner.possible_ways
-
-    def only(product: Product, task: Task) -> tuple[Way, ...]:
-        return ("separable",) if product.separable else possible(product, task)
-
-    monkeypatch.setattr(planner, "possible_ways", only)
 
 
 @pytest.mark.parametrize("name", ALL)

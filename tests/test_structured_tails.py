@@ -9,8 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from impls.structured import planner
-from impls.structured.planner import Product, Task, Way
 from reference import MLP, Conv, ConvNet, Request
 from reference.case import Outputs, random_case
 
@@ -31,17 +29,6 @@ LAST = {"pool_grouped": "grouped.weight", "pool_of_what_is_gated": "last.bias"}
 
 LIMITS = ((None, None), (2, None), (None, 20_000))
 """Of examples at once, and bytes."""
-
-
-@pytest.fixture
-def separated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the costs, the way is taken wherever it is possible."""
-    possible = planner.possible_ways
-
-    def only(product: Product, task: Task) -> tuple[Way, ...]:
-        return ("separable",) if product.separable else possible(product, task)
-
-    monkeypatch.setattr(planner, "possible_ways", only)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -35,7 +35,6 @@ WIDE_INFLOW = 128
 Eigen on the CPU, where YNN slows down with many examples (seen: 16 products of (320, 256) and (256, 288), at 95 and 63
 GFLOP/s); with fewer I it is the other way round."""
 
-
 SAME = ".c"
 """Ends the names of what is the same for all examples."""
 

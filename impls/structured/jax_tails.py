@@ -9,7 +9,6 @@ dense layer. Then d is the derivative of the first part and c that of the second
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 from impls.structured.jax_products import Use
 from impls.structured.jax_trace import Constant, Operand, Program, Step, Value
 from impls.structured.jax_views import rearranged, scalar_factor
+from impls.structured.tails import all_lead_to, behind, linear_and_near, readers_of
 
 CALLS = ("jit", "closed_call", "core_call")
 
@@ -61,31 +61,8 @@ class Tails:
     def __init__(self, program: Program) -> None:
         opened = _Opened(program)
         self.steps, self.output, self.shown = opened.steps, opened.output, opened.shown
-        self.readers: dict[Value, list[Step]] = defaultdict(list)
-        for step in self.steps:
-            if _differentiated(step):
-                for value in {operand for operand in step.inputs if isinstance(operand, Value)}:
-                    self.readers[value].append(step)
-        self.linear, self.near = self._linear_and_near()
-
-    def _linear_and_near(self) -> tuple[set[Value], set[Value]]:
-        """The values whose cotangents are the same for all examples; and with them those that lead there by operations
-        on single numbers alone."""
-        linear: set[Value] = set()
-        near: set[Value] = set()
-        for step in reversed(self.steps):
-            for value in step.outputs:
-                readers = self.readers[value]
-                if value is self.output or (
-                        readers and all(_is_linear(r, value) and self._all_in(linear, r) for r in readers)):
-                    linear.add(value)
-                if value in linear or (readers and all(_number_by_number(r) and r.outputs[0] in near for r in readers)):
-                    near.add(value)
-        return linear, near
-
-    def _all_in(self, linear: set[Value], step: Step) -> bool:
-        """Those of its outputs that matter."""
-        return all(value in linear for value in step.outputs if value is self.output or self.readers[value])
+        self.readers = readers_of(self.steps, Value, _differentiated)
+        self.linear, self.near = linear_and_near(self.steps, self.output, self.readers, _is_linear, _number_by_number)
 
     def find(self, use: Use) -> Tail | None:
         """What lies behind this product; None where its cotangent is not known to be separable."""
@@ -95,7 +72,7 @@ class Tails:
         reached = self._reached(use.y)
         order = list(reached)
         for end in reversed([value for value in order if value in self.linear and value in self.shown]):
-            if self._all_lead_to(end, order):
+            if all_lead_to(end, order, self.readers):
                 entries = reached[end]
                 return Tail(self.shown[end], entries.ravel().argsort()) if self._alike(end, labels[entries]) else None
         return None
@@ -113,15 +90,6 @@ class Tails:
             elif all(e.shape == step.outputs[0].shape and (e == entries[0]).all() for e in entries):
                 reached[step.outputs[0]] = entries[0]
         return reached
-
-    def _all_lead_to(self, end: Value, order: Sequence[Value]) -> bool:
-        """Whether whatever y (the first) has a part in reaches the outputs through `end`, by operations on single
-        numbers."""
-        leading = {end}
-        for value in reversed(order[:order.index(end)]):
-            if all(step.outputs[0] in leading for step in self.readers[value]):
-                leading.add(value)
-        return order[0] in leading
 
     def _alike(self, value: Value, labels: np.ndarray) -> bool:
         """Whether all its numbers with the same label have the same cotangent."""
@@ -152,18 +120,7 @@ class Linear:
 
     def __init__(self, program: Program, end: Value) -> None:
         self.program, self.end = program, end
-        behind: set[Operand] = {end}
-        for step in program.steps:
-            if not behind.isdisjoint(step.inputs):
-                behind.update(step.outputs)
-        needed: set[Operand] = {program.output}
-        steps: list[Step] = []
-        for step in reversed(program.steps):
-            known = not any(value.on_example for value in step.outputs)
-            if not needed.isdisjoint(step.outputs) and (known or not behind.isdisjoint(step.inputs)):
-                needed.update(step.inputs)
-                steps.append(step)
-        self.steps = steps[::-1]
+        self.steps = behind(program, end)
 
     def cotangents(self, parameters: Sequence[Any]) -> Any:
         """Of `end`, the same for all examples: (O, …)."""
@@ -325,5 +282,3 @@ def _each_in_one_row(rows: np.ndarray) -> bool:
     last[rows] = where
     return bool((last[rows] == where).all())
 
-
-__all__ = ["Linear", "Tail", "Tails"]

@@ -9,7 +9,6 @@ dense layer. Then d is the derivative of the first part and c that of the second
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from impls.structured.tails import all_lead_to, behind, linear_and_near, readers_of
 from impls.structured.torch_products import Use
 from impls.structured.torch_program import Constant, Operand, Program, Step, Value
 from impls.structured.torch_views import scalar_factor
@@ -50,32 +50,10 @@ class Tails:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.readers: dict[Value, list[Step]] = defaultdict(list)
-        for step in program.steps:
-            if _differentiated(step):
-                for value in {operand for operand in step.inputs if isinstance(operand, Value)}:
-                    self.readers[value].append(step)
-        self.linear, self.near = self._linear_and_near()
-
-    def _linear_and_near(self) -> tuple[set[Value], set[Value]]:
-        """The values whose cotangents are the same for all examples; and with them those that lead there by operations
-        on single numbers alone."""
-        linear: set[Value] = set()
-        near: set[Value] = set()
-        for step in reversed(self.program.steps):
-            for value in step.outputs:
-                readers = self.readers[value]
-                if value is self.program.output or (
-                    readers and all(_is_linear(r, value) and self._all_in(linear, r) for r in readers)
-                ):
-                    linear.add(value)
-                if value in linear or (readers and all(_number_by_number(r) and r.outputs[0] in near for r in readers)):
-                    near.add(value)
-        return linear, near
-
-    def _all_in(self, linear: set[Value], step: Step) -> bool:
-        """Those of its outputs that matter."""
-        return all(value in linear for value in step.outputs if value is self.program.output or self.readers[value])
+        self.readers = readers_of(program.steps, Value, _differentiated)
+        self.linear, self.near = linear_and_near(
+            program.steps, program.output, self.readers, _is_linear, _number_by_number
+        )
 
     def find(self, use: Use) -> Tail | None:
         """What lies behind this product; None where its cotangent is not known to be separable."""
@@ -84,7 +62,7 @@ class Tails:
         reached = self._reached(use.y)
         order = list(reached)
         for end in reversed([value for value in order if value in self.linear]):
-            if self._all_lead_to(end, order):
+            if all_lead_to(end, order, self.readers):
                 entries = reached[end].flatten()
                 if not self._alike(end, _labels(use)[reached[end]]):
                     return None
@@ -105,15 +83,6 @@ class Tails:
             elif all(e.shape == step.outputs[0].shape and torch.equal(e, entries[0]) for e in entries):
                 reached[step.outputs[0]] = entries[0]
         return reached
-
-    def _all_lead_to(self, end: Value, order: Sequence[Value]) -> bool:
-        """Whether whatever y (the first) has a part in reaches the outputs through `end`, by operations on single
-        numbers."""
-        leading = {end}
-        for value in reversed(order[: order.index(end)]):
-            if all(step.outputs[0] in leading for step in self.readers[value]):
-                leading.add(value)
-        return order[0] in leading
 
     def _alike(self, value: Value, labels: Tensor) -> bool:
         """Whether all its numbers with the same label have the same cotangent."""
@@ -143,18 +112,7 @@ class Linear:
 
     def __init__(self, program: Program, end: Value) -> None:
         self.program, self.end = program, end
-        behind: set[Operand] = {end}
-        for step in program.steps:
-            if not behind.isdisjoint(step.inputs):
-                behind.update(step.outputs)
-        needed: set[Operand] = {program.output}
-        steps: list[Step] = []
-        for step in reversed(program.steps):
-            known = not any(value.on_example for value in step.outputs)
-            if not needed.isdisjoint(step.outputs) and (known or not behind.isdisjoint(step.inputs)):
-                needed.update(step.inputs)
-                steps.append(step)
-        self.steps = steps[::-1]
+        self.steps = behind(program, end)
 
     def cotangents(self, parameters: Sequence[Tensor]) -> Tensor:
         """Of `end`, the same for all examples: (O, …)."""
