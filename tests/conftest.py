@@ -13,24 +13,14 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from beartype import beartype
-from jaxtyping import install_import_hook, jaxtyped
 
+from tests.shapes import check_shapes
 
-def _nothing() -> None:
-    pass
-
-
-# Python does not find the compiled files of what a hooked module imports, and compiles it anew: so what every process
-# needs is imported before, the checker, and JAX where it is there, which jaxtyping asks for its tracebacks.
-jaxtyped(typechecker=beartype)(_nothing)
-
-# Before anything imports them: the shapes in their signatures are then checked at every call.
-install_import_hook(["reference", "impls"], "beartype.beartype")
+check_shapes()  # before anything imports the modules that it is about
 
 from tests.bench_command import write_files  # noqa: E402
 from tests.gate import supervision  # noqa: E402
-from tests.gate.compilation import few_optimizations, set_xla_flag  # noqa: E402
+from tests.gate.compilation import few_optimizations, set_xla_flags  # noqa: E402
 from tests.gate.selection import SELECTION, Selection  # noqa: E402
 from tests.gate.summary import GateSummary  # noqa: E402
 
@@ -61,7 +51,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if not config.option.optimized:
-        set_xla_flag()
+        set_xla_flags()
     config.stash[SELECTION] = Selection.from_options(config)
     if not hasattr(config, "workerinput"):  # the workers of pytest-xdist report to the controller, which counts
         config.pluginmanager.register(GateSummary(config.stash[SELECTION]), "gate-summary")

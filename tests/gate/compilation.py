@@ -14,28 +14,30 @@ from importlib.metadata import PackageNotFoundError, version
 
 from impls import Method
 
-# XLA's former code generator, which jaxlib 0.11 no longer has. A flag that XLA does not know ends the process, so only
-# for versions that were tried.
-_XLA_FLAG = "--xla_cpu_use_fusion_emitters=false"
+# XLA's former code generator, which jaxlib 0.11 no longer has, and less of LLVM's optimisation where few_optimizations
+# is not in force. A flag that XLA does not know ends the process, so only for versions that were tried.
+_XLA_FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1"
 _TRIED_ON = ("0.8.", "0.9.", "0.10.")
 
 
-def set_xla_flag() -> None:
+def set_xla_flags() -> None:
     """Effective only before JAX makes its first array. A value that XLA_FLAGS has already is left alone."""
     try:
         if version("jaxlib").startswith(_TRIED_ON):
-            os.environ.setdefault("XLA_FLAGS", _XLA_FLAG)
+            os.environ.setdefault("XLA_FLAGS", _XLA_FLAGS)
     except PackageNotFoundError:
         return
 
 
-@contextmanager
-def fitting_optimizations(method: Method) -> Iterator[None]:
-    """Inside, JAX compiles what `method` computes with few optimisations.
+MANY_PROJECTIONS = ("test_kernel", "test_unbiased", "test_convergence")
+"""Tests that ask random methods for thousands of projections, which run long enough to be worth optimisations."""
 
-    Not for random methods: thousands of projections run long enough to be worth them.
-    """
-    with nullcontext() if method.framework != "jax" or method.kind == "stochastic" else few_optimizations():
+
+@contextmanager
+def fitting_optimizations(method: Method, test: str) -> Iterator[None]:
+    """Inside, JAX compiles what the test of this name has `method` compute with few optimisations, where that pays."""
+    runs_long = method.kind == "stochastic" and test in MANY_PROJECTIONS
+    with nullcontext() if method.framework != "jax" or runs_long else few_optimizations():
         yield
 
 

@@ -132,7 +132,7 @@ def quick_compilation(request: pytest.FixtureRequest, selection: Selection) -> I
     if method is None or request.config.option.optimized:
         yield
         return
-    with fitting_optimizations(method):
+    with fitting_optimizations(method, request.node.originalname):
         yield
 
 

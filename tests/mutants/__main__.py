@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 import warnings
 
-from jaxtyping import install_import_hook
+from tests.shapes import check_shapes
 
-install_import_hook(["reference", "impls"], "beartype.beartype")  # as the tests do
+check_shapes()  # as the tests do
 
-from tests.gate.compilation import set_xla_flag  # noqa: E402
+from tests.gate.compilation import set_xla_flags  # noqa: E402
 
-set_xla_flag()
+set_xla_flags()
 
 from tests.mutants.hold import death  # noqa: E402
 from tests.mutants.registry import MUTANTS  # noqa: E402

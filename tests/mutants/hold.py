@@ -97,7 +97,7 @@ def death(mutant: Mutant) -> Death | None:
 
 def outcome(test: GateTest, method: Method) -> Death | Literal["passed", "skipped"]:
     """What comes of the test; an expected failure counts as skipped, as in pytest."""
-    with fitting_optimizations(method):
+    with fitting_optimizations(method, test.function.__name__):
         try:
             test.function(**test.arguments)
         except (pytest.skip.Exception, pytest.xfail.Exception):
