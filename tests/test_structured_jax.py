@@ -41,7 +41,8 @@ def jacobians(small: Small, params: Any, x1: Any, x2: Any) -> tuple[np.ndarray, 
 def contracted(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The full kernel, and √(K[n,n,a,a] K[m,m,b,b]), what its errors are measured against."""
     norms = [np.sqrt(np.einsum("nap,nap->na", j, j)) for j in (left, right)]
-    return np.einsum("nap,mbp->nmab", left, right), norms[0][:, None, :, None] * norms[1][None, :, None, :]
+    full = np.einsum("nap,mbp->nmab", left, right, optimize=True)  # or it is no matrix product
+    return full, norms[0][:, None, :, None] * norms[1][None, :, None, :]
 
 
 def assert_kernel(kernel: Any, full: np.ndarray, scale: np.ndarray, outputs: str, dtype: str) -> None:

@@ -14,9 +14,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 from impls import Method
 
-# XLA's former code generator, which jaxlib 0.11 no longer has, and less of LLVM's optimisation where few_optimizations
-# is not in force. A flag that XLA does not know ends the process, so only for versions that were tried.
-_XLA_FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1"
+# XLA's former code generator, which jaxlib 0.11 no longer has; less of LLVM's optimisation where few_optimizations is
+# not in force; and a program in one piece: 32 of them, to be compiled side by side, take a fifth longer where there are
+# as many workers as cores. A flag that XLA does not know ends the process, so only for versions that were tried.
+_XLA_FLAGS = " ".join(("--xla_cpu_use_fusion_emitters=false", "--xla_backend_optimization_level=1",
+                       "--xla_cpu_parallel_codegen_split_count=1"))
 _TRIED_ON = ("0.8.", "0.9.", "0.10.")
 
 
