@@ -182,6 +182,11 @@ def rows(out: Path) -> dict[str, Record]:
     return {record.cell.method: record for record in Store(out).records()}
 
 
+def any_method(bench_files: Path) -> tuple[str, ...]:
+    """Arguments that choose a method that is quick to load, where it does not matter which."""
+    return "--impl", f"{bench_files}/methods.py:GOOD", "--methods", "good"
+
+
 def assert_usage_error(done: Done, *words: str) -> None:
     assert done.returncode == 2, done.stderr + done.stdout
     assert done.stderr.startswith("error: "), done.stderr
