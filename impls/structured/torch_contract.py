@@ -16,7 +16,8 @@ from torch import Tensor
 
 from impls.structured import torch_separable as separable
 from impls.structured.planner import Outputs, Product
-from impls.structured.torch_factors import Arrays, Term, carried_inputs
+from impls.structured.torch_factors import Arrays, Term
+from impls.structured.torch_gradients import carried_inputs
 
 Pair = tuple[Tensor, Tensor]
 

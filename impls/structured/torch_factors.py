@@ -19,6 +19,13 @@ from torch.func import vmap
 from impls.structured.planner import Plan, Product, Way
 from impls.structured.torch_analysis import Analysis, Group
 from impls.structured.torch_cotangents import Cotangents, in_place
+from impls.structured.torch_gradients import (
+    arranged_cotangent,
+    carried_inputs,
+    carried_of_images,
+    gradient,
+    scaled,
+)
 from impls.structured.torch_pointwise import differentiated_once, is_function_of_numbers
 from impls.structured.torch_products import Use
 from impls.structured.torch_program import Read, Step, Value, evaluate
@@ -198,22 +205,22 @@ class Factors:
         group = self.groups[name]
         if group.product.lookup:
             return torch.cat(parts, 1)
-        scaled = [_times(part.to(self.dtype), use.scale) for part, use in zip(parts, group.uses, strict=True)]
-        return scaled[0] if len(scaled) == 1 else torch.cat(scaled, 2)
+        parts = [scaled(part.to(self.dtype), use.scale) for part, use in zip(parts, group.uses, strict=True)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
     def _cotangent(self, group: Group, at_sites: dict[Value, Tensor]) -> Tensor:
-        parts = [_arrange(use, at_sites[use.y]).to(self.dtype) for use in group.uses]
+        parts = [arranged_cotangent(use, at_sites[use.y]).to(self.dtype) for use in group.uses]
         if group.product.lookup:  # its a has no room for a scale
-            parts = [_times(part, use.scale) for part, use in zip(parts, group.uses, strict=True)]
+            parts = [scaled(part, use.scale) for part, use in zip(parts, group.uses, strict=True)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 3)
 
     def _gradient(self, name: str, inflow: Tensor, at_sites: dict[Value, Tensor]) -> Arrays:
         group = self.groups[name]
         if name not in self.whole:
-            return {name: _gradient(inflow, self._cotangent(group, at_sites), group)}
+            return {name: gradient(inflow, self._cotangent(group, at_sites), group)}
         g = at_sites[group.uses[0].y].to(self.dtype)
         d = self.whole[name](inflow, g).flatten(2)
-        return {name: d} | ({f"{name}.carried": _carried_whole(g, group).flatten(2)} if group.carried else {})
+        return {name: d} | ({f"{name}.carried": carried_of_images(g, group).flatten(2)} if group.carried else {})
 
     def _slopes(self, ends: dict[Value, Tensor], taps: dict[Value, Tensor]) -> dict[Value, Tensor]:
         """(1, N, …): what the numbers of each separable product are multiplied by on their way to the end."""
@@ -247,7 +254,7 @@ class Factors:
             if name in self.whole:
                 slope = at_sites[use.y].to(self.dtype)
                 e = self.whole[name](inflows[name], slope)[0]
-                e = torch.cat([e, _carried_whole(slope, group)[0]], 3) if group.carried else e
+                e = torch.cat([e, carried_of_images(slope, group)[0]], 3) if group.carried else e
                 arrays[f"{name}.e"] = e.flatten(1, 2)
                 continue
             slope = self._cotangent(group, at_sites)[0]
@@ -313,65 +320,7 @@ class _Run:
         return use.step(lambda operand: hidden.detach() if operand is use.activation else read(operand))
 
 
-def _arrange(use: Use, cotangent: Tensor) -> Tensor:
-    """(O, N, …) to (O, N, S, T, J)."""
-    S, T, _, J = use.sizes
-    if S == T == 1 and use.covers_y:
-        return cotangent.reshape(*cotangent.shape[:2], 1, 1, J)
-    return vmap(vmap(use.arrange))(cotangent)
-
-
-def _times(array: Tensor, scale: float) -> Tensor:
-    return array if scale == 1.0 else array * scale
-
-
-def carried_inputs(group: Group, like: Tensor) -> Tensor:
-    """(B, T): the values of the inputs that stand for the B carried biases."""
-    repeats = [use.sizes[1] for use in group.uses]
-    rows = [
-        [value for value, times in zip(values, repeats, strict=True) for _ in range(times)]
-        for _, values in group.carried
-    ]
-    return torch.tensor(rows, dtype=like.dtype, device=like.device)
-
-
 def _is_last_layer(group: Group) -> bool:
     """Whether each output is one row of a matrix times one vector."""
     (use,) = group.uses
     return use.step.name == "mm" and use.sizes[:2] == (1, 1) and use.step.inputs[0] is not use.step.inputs[1]
-
-
-def _constant_inflow(group: Group) -> float | None:
-    """The number that flows in everywhere, of a bias; None where it is not one number."""
-    scales = {use.scale for use in group.uses}
-    return scales.pop() if len(scales) == 1 and all(use.activation is None for use in group.uses) else None
-
-
-def _carried_whole(g: Tensor, group: Group) -> Tensor:
-    """(O, N, S, J, B) from the cotangent of an image (O, N, batch, channels, …): its sums for the carried biases."""
-    S, _, _, J = group.uses[0].sizes
-    sums = g.sum((2, *range(4, g.ndim))).unflatten(2, (S, J))
-    return torch.stack([_times(sums, value) for _, (value,) in group.carried], 4)
-
-
-def _gradient(a: Tensor, g: Tensor, group: Group) -> Tensor:
-    """(O, N, S·(I + B)·J): Σ_t a[s,t,i] g[o,s,t,j], for the carried biases as well."""
-    values = carried_inputs(group, a)
-    if a.shape[2] == 1:
-        if group.carried:
-            a = torch.cat([a, values.T.expand(*a.shape[:2], -1, -1)], 3)
-        return (a.mT * g).flatten(2)
-    (n_outputs, n, S, _, J), I = g.shape, a.shape[3]
-    if I == J == 1:  # a scale: products of one row and one column each
-        rows = [a, *(row[:, None] for row in values)]
-        ones = [False, *(set(times) == {1.0} for _, times in group.carried)]
-        shares = [g.sum(3) if one else (g * row).sum(3) for row, one in zip(rows, ones, strict=True)]
-        return torch.cat(shares, 3).flatten(2)
-    if number := _constant_inflow(group):
-        return _times(g.sum(3), number).flatten(2)
-    gradient = g.new_empty(n_outputs, n * S, I + len(values), J)
-    for each, cotangent in zip(gradient, g, strict=True):  # one output at a time: a is not copied for each of them
-        torch.bmm(a.flatten(0, 1).mT, cotangent.flatten(0, 1), out=each[:, :I])
-    if group.carried:
-        gradient[:, :, I:] = (g.mT @ values.T).mT.flatten(1, 2)
-    return gradient.view(n_outputs, n, -1)
