@@ -170,21 +170,18 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
 
 
+def choosing(files: Path, *objects: str) -> list[str]:
+    """The arguments for these objects of methods.py and no other method. GOOD is quick to load, where any will do."""
+    return ["--impl", *(f"{files}/methods.py:{name}" for name in objects), "--methods", *map(str.lower, objects)]
+
+
 def run_methods(files: Path, out: Path, *objects: str, options: tuple[str, ...] = ()) -> Done:
     """Measure these objects of methods.py, and nothing else, on one small case."""
-    names = [name.lower() for name in objects]
-    specs = [f"{files}/methods.py:{name}" for name in objects]
-    return bench("run", "--profile", "fixtures", "--cases", CASE, "--impl", *specs, "--methods", *names, "--out", out,
-                 *options)
+    return bench("run", "--profile", "fixtures", "--cases", CASE, *choosing(files, *objects), "--out", out, *options)
 
 
 def rows(out: Path) -> dict[str, Record]:
     return {record.cell.method: record for record in Store(out).records()}
-
-
-def any_method(bench_files: Path) -> tuple[str, ...]:
-    """Arguments that choose a method that is quick to load, where it does not matter which."""
-    return "--impl", f"{bench_files}/methods.py:GOOD", "--methods", "good"
 
 
 def assert_usage_error(done: Done, *words: str) -> None:

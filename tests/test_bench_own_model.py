@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.store import Store
-from tests.bench_command import any_method, assert_usage_error, bench, rows
+from tests.bench_command import assert_usage_error, bench, choosing, rows
 
 
 @pytest.mark.parametrize(("function", "method", "given"), [
@@ -45,7 +45,7 @@ def test_own_inputs_on_the_networks_of_the_profile(bench_files: Path, tmp_path: 
 def test_integer_inputs(bench_files: Path, tmp_path: Path) -> None:
     """Of no use for the profile's networks; of a model of the user's, the model decides."""
     given = ("--input", bench_files / "integers.npy", "--out", tmp_path)
-    quick = (*given, *any_method(bench_files))
+    quick = (*given, *choosing(bench_files, "GOOD"))
     assert_usage_error(bench("run", *quick), "takes floating-point numbers", "astype")
     assert_usage_error(bench("run", *quick, "--model", f"{bench_files}/models.py:network"), "floating-point", "astype")
     pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -75,7 +75,7 @@ def test_more_examples_than_there_are(bench_files: Path, tmp_path: Path) -> None
                  tmp_path)
     assert "--batch 100000: x.npy has 4 examples; measured with 2" in done.stdout
     done = bench("run", "--model", f"{bench_files}/models.py:case", "--batch", "100000", "--out", tmp_path,
-                 *any_method(bench_files))
+                 *choosing(bench_files, "GOOD"))
     assert_usage_error(done, "--batch 100000", "has 3 examples")
 
 
@@ -88,10 +88,10 @@ def test_more_examples_than_there_are(bench_files: Path, tmp_path: Path) -> None
     ("wide_torch_model", ("(4, 3)",)),
 ])
 def test_models_that_cannot_be_used(bench_files: Path, tmp_path: Path, function: str, words: tuple[str, ...]) -> None:
-    method = any_method(bench_files)
+    method = choosing(bench_files, "GOOD")
     if function == "wide_torch_model":
         pytest.importorskip("torch", reason="PyTorch is not installed")
-        method = ("--methods", "torch_autograd.per_example")
+        method = ["--methods", "torch_autograd.per_example"]
     done = bench("run", "--model", f"{bench_files}/models.py:{function}", "--input", bench_files / "x.npy",
                  "--out", tmp_path, *method)
     assert_usage_error(done, *words)
@@ -100,7 +100,7 @@ def test_models_that_cannot_be_used(bench_files: Path, tmp_path: Path, function:
 
 def test_inputs_that_do_not_fit_a_network(bench_files: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((4, 5), np.float32))
-    given = ("--model", f"{bench_files}/models.py:network", "--out", tmp_path, *any_method(bench_files))
+    given = ("--model", f"{bench_files}/models.py:network", "--out", tmp_path, *choosing(bench_files, "GOOD"))
     assert_usage_error(bench("run", *given, "--input", tmp_path / "x.npy"), "(5,)", "(3,)")
     done = bench("run", *given)
     assert_usage_error(done, "--input")
@@ -110,5 +110,5 @@ def test_inputs_that_do_not_fit_a_network(bench_files: Path, tmp_path: Path) -> 
 def test_a_case_that_cannot_be_built(bench_files: Path, tmp_path: Path) -> None:
     """10¹⁴ weights, but few in the first layer: more than any memory; one line says so."""
     np.save(tmp_path / "x.npy", np.ones((2, 1), np.float32))
-    assert_usage_error(bench("run", "--out", tmp_path, *any_method(bench_files), "--widths", "9999999",
+    assert_usage_error(bench("run", "--out", tmp_path, *choosing(bench_files, "GOOD"), "--widths", "9999999",
                              "--cases", "*mlp*o1-*", "--input", tmp_path / "x.npy"), "cannot be built", "TiB")

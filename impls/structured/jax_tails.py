@@ -281,4 +281,3 @@ def _each_in_one_row(rows: np.ndarray) -> bool:
     last = np.zeros(int(rows.max()) + 1, np.int64)
     last[rows] = where
     return bool((last[rows] == where).all())
-
