@@ -25,7 +25,7 @@ def jax_expected(f: Callable[..., Any], params: Any, x1: np.ndarray, x2: np.ndar
             leaves = jax.tree.leaves(derivative(params, jnp.asarray(x, "float64" if x.dtype.kind == "f" else None)))
             return np.concatenate([np.asarray(leaf).reshape(*leaf.shape[:2], -1) for leaf in leaves], axis=-1)
 
-        return _expected(jacobian(x1), jacobian(x1 if x2 is None else x2))
+        return from_jacobians(jacobian(x1), jacobian(x1 if x2 is None else x2))
 
 
 def torch_expected(f: Callable[..., Any], params: Any, x1: np.ndarray, x2: np.ndarray | None) -> Expected:
@@ -39,7 +39,7 @@ def torch_expected(f: Callable[..., Any], params: Any, x1: np.ndarray, x2: np.nd
         jacobians = torch.func.jacrev(lambda p: f(p, inputs).reshape(len(x), -1))(params)
         return np.concatenate([leaf.detach().flatten(2).numpy() for leaf in jacobians.values()], axis=-1)
 
-    return _expected(jacobian(x1), jacobian(x1 if x2 is None else x2))
+    return from_jacobians(jacobian(x1), jacobian(x1 if x2 is None else x2))
 
 
 def assert_right(kernel: Any, expected: Expected, dtype: DType, outputs: Outputs = "full",
@@ -49,6 +49,8 @@ def assert_right(kernel: Any, expected: Expected, dtype: DType, outputs: Outputs
     assert result.ok, result.reason
 
 
-def _expected(jacobian1: np.ndarray, jacobian2: np.ndarray) -> Expected:
+def from_jacobians(jacobian1: np.ndarray, jacobian2: np.ndarray) -> Expected:
+    """Of (N1, O, P) and (N2, O, P)."""
     block1, block2 = (np.einsum("nap,nbp->nab", jacobian, jacobian) for jacobian in (jacobian1, jacobian2))
-    return Expected(np.einsum("nap,mbp->nmab", jacobian1, jacobian2), block1, block2, "Jacobians by NumPy")
+    full = np.einsum("nap,mbp->nmab", jacobian1, jacobian2, optimize=True)  # or it is no matrix product
+    return Expected(full, block1, block2, "Jacobians by NumPy")

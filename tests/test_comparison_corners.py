@@ -16,7 +16,8 @@ from reference.statistics import (
     standard_errors_allowed,
 )
 from reference.tolerances import FALSE_ALARM_LEVEL
-from tests.test_statistics import estimate, expected_of, jacobian
+from tests.naive_kernels import from_jacobians
+from tests.test_statistics import estimate, jacobian
 
 LIMIT = tolerance("float64")
 
@@ -65,14 +66,14 @@ def test_the_allowance_is_bonferronis() -> None:
 
 @pytest.mark.parametrize("factor", [-0.9, 0.9])
 def test_rounding_is_no_deviation(factor: float) -> None:
-    truth = expected_of(jacobian(1), jacobian(2, n=3))
+    truth = from_jacobians(jacobian(1), jacobian(2, n=3))
     rounded = truth.full + factor * LIMIT * truth.scale("full")
     assert standard_errors(rounded, truth, "full", "float64", 10**9).max() < 1e-3
 
 
 def test_eigenvalues_of_small_kernels() -> None:
     """They scale with the kernel."""
-    large, small = (form_eigenvalues(expected_of(scale * jacobian(1), jacobian(2)), "trace") for scale in (1, 1e-3))
+    large, small = (form_eigenvalues(from_jacobians(scale * jacobian(1), jacobian(2)), "trace") for scale in (1, 1e-3))
     np.testing.assert_allclose(small, 1e-3 * large, rtol=1e-9, atol=1e-12)
 
 
@@ -93,7 +94,7 @@ class TestEstimates:
     """Of a kernel with 4 and 3 examples."""
 
     jac1, jac2 = jacobian(1), jacobian(2, n=3)
-    truth = expected_of(jac1, jac2)
+    truth = from_jacobians(jac1, jac2)
     full = estimate(jac1, jac2, np.random.default_rng(8).standard_normal((64, jac1.shape[2])))
 
     def held(self, full: np.ndarray, proj_dim: int = 64):
@@ -133,7 +134,7 @@ def test_an_asymmetric_estimate_is_not_ok() -> None:
     jac = jacobian()
     full = estimate(jac, jac, np.random.default_rng(5).standard_normal((64, jac.shape[2])))
     full[0, 1, 0, 0] += 1e-3
-    result = compare_stochastic(full, expected_of(jac, jac), outputs="full", dtype="float64", symmetric=True,
+    result = compare_stochastic(full, from_jacobians(jac, jac), outputs="full", dtype="float64", symmetric=True,
                                 proj_dim=64, n_checks=1)
     assert not result.ok
     assert "not symmetric" in result.reason

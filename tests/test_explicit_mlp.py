@@ -18,8 +18,9 @@ from impls.explicit_mlp import components  # noqa: E402
 from impls.torch_blocks import contract  # noqa: E402
 from impls.torch_support import functional  # noqa: E402
 from impls.user_network import UserNetwork  # noqa: E402
-from reference import MLP, Case, Expected, Request, case, cases, compare, expected, random_case  # noqa: E402
+from reference import MLP, Case, Request, case, cases, compare, expected, random_case  # noqa: E402
 from reference.case import DType, Outputs  # noqa: E402
+from tests.naive_kernels import from_jacobians  # noqa: E402
 
 MLPS = [shared.name for shared in cases() if isinstance(shared.network, MLP)]
 
@@ -42,9 +43,7 @@ def test_each_component_is_its_parameters_share(name: str) -> None:
     shares = components(shared, Request(dtype="float64"))
     assert list(shares) == list(shared.network.param_shapes())
     for parameter, share in shares.items():
-        j1, j2 = jacobians(shared, parameter)
-        truth = Expected(np.einsum("nap,mbp->nmab", j1, j2), np.einsum("nap,nbp->nab", j1, j1),
-                         np.einsum("nap,nbp->nab", j2, j2), "autograd")
+        truth = from_jacobians(*jacobians(shared, parameter))
         comparison = compare(to_numpy(share), truth, outputs="full", dtype="float64", symmetric=False)
         assert comparison.ok, f"{parameter}: {comparison.reason}"
 

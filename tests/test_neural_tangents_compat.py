@@ -22,7 +22,8 @@ import jax.numpy as jnp  # noqa: E402
 from impls import load, neural_tangents_compat  # noqa: E402
 from impls.jax_support import precision  # noqa: E402
 from impls.protocol import MethodNotInstalled  # noqa: E402
-from reference import Expected, Request, compare  # noqa: E402
+from reference import Request, compare  # noqa: E402
+from tests.naive_kernels import from_jacobians  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
 
@@ -123,7 +124,7 @@ def test_any_function(implementation: str, f: Callable[[Any, Any], Any]) -> None
         jacobian1, jacobian2 = (_jacobian(f, p, x) for x in (x1, x2))
     method: Any = load(f"neural_tangents.{implementation}")
     kernel = method.kernel(f, p, x1, x2, Request(dtype="float64"))
-    comparison = compare(np.asarray(kernel), _expected(jacobian1, jacobian2), outputs="full", dtype="float64",
+    comparison = compare(np.asarray(kernel), from_jacobians(jacobian1, jacobian2), outputs="full", dtype="float64",
                          symmetric=False)
     assert comparison.ok, comparison.reason
 
@@ -132,8 +133,3 @@ def _jacobian(f: Callable[[Any, Any], Any], p: Any, x: Any) -> np.ndarray:
     """(N, O, P)"""
     leaves = jax.tree.leaves(jax.jacobian(lambda p: f(p, x).reshape(len(x), -1))(p))
     return np.concatenate([np.asarray(leaf).reshape(*leaf.shape[:2], -1) for leaf in leaves], axis=-1)
-
-
-def _expected(jacobian1: np.ndarray, jacobian2: np.ndarray) -> Expected:
-    block1, block2 = (np.einsum("nap,nbp->nab", j, j) for j in (jacobian1, jacobian2))
-    return Expected(np.einsum("nap,mbp->nmab", jacobian1, jacobian2), block1, block2, "Jacobians")

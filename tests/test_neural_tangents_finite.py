@@ -20,6 +20,7 @@ from impls.jax_support import precision  # noqa: E402
 from impls.user_network import UserNetwork  # noqa: E402
 from reference import Case, Conv, Expected, InputError, Request, case, compare, expected, round_to_float32  # noqa: E402
 from reference.case import Outputs  # noqa: E402
+from tests.naive_kernels import from_jacobians  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
 
@@ -35,7 +36,7 @@ FORMS = [(outputs, dtype, batch_size) for (outputs, dtype), batch_size in zip(
 def test_against_plain_jacobian(method: str, name: str, outputs: Outputs, dtype: Any, batch_size: int | None) -> None:
     """The other definition of the network, differentiated by `jax.jacobian`; in turn symmetric or not."""
     shared = case(name) if batch_size is None or batch_size == 1 else case(name).with_symmetry()
-    check(method, shared, _from_jacobians(shared), Request(outputs, dtype, batch_size=batch_size))
+    check(method, shared, _own_truth(shared), Request(outputs, dtype, batch_size=batch_size))
 
 
 @pytest.mark.parametrize(("outputs", "batch_size"), [("full", None), ("trace", 3)])
@@ -50,13 +51,11 @@ def check(method: str, of: Case, truth: Expected, request: Request) -> None:
     assert comparison.ok, comparison.reason
 
 
-def _from_jacobians(shared: Case) -> Expected:
+def _own_truth(shared: Case) -> Expected:
     with precision("float64"):
         f, params, x1, x2 = jax_support.functional(shared, Request(dtype="float64"))
         x2 = x1 if x2 is None else x2
-        j1, j2 = (_jacobian(f, params, x) for x in (x1, x2))
-    return Expected(np.einsum("nap,mbp->nmab", j1, j2), np.einsum("nap,nbp->nab", j1, j1),
-                    np.einsum("nap,nbp->nab", j2, j2), "jax.jacobian")
+        return from_jacobians(*(_jacobian(f, params, x) for x in (x1, x2)))
 
 
 def _jacobian(f: Any, params: Any, x: Any) -> np.ndarray:
@@ -96,7 +95,7 @@ def test_outputs_of_two_axes(method: str) -> None:
     own = Case("own", UserNetwork("jax", f, params), {}, round_to_float32(x1),
                round_to_float32(x2))
     flat = Case("flat", UserNetwork("jax", lambda p, x: f(p, x).reshape(-1, 4), params), {}, own.x1, own.x2)
-    check(method, own, _from_jacobians(flat), Request(dtype="float64", batch_size=2))
+    check(method, own, _own_truth(flat), Request(dtype="float64", batch_size=2))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -19,6 +19,7 @@ from reference.statistics import (
 )
 from reference.tolerances import FALSE_ALARM_LEVEL
 from tests.gate.checks import GATE_PROJ_DIM
+from tests.naive_kernels import from_jacobians
 
 P = 20
 OUTPUTS = get_args(Outputs)
@@ -27,11 +28,6 @@ DISTRIBUTIONS = ("gaussian", "rademacher")
 
 def jacobian(seed: int = 0, n: int = 4, n_outputs: int = 3) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n, n_outputs, P))
-
-
-def expected_of(jac1: np.ndarray, jac2: np.ndarray) -> Expected:
-    return Expected(np.einsum("nap,mbp->nmab", jac1, jac2), np.einsum("nap,nbp->nab", jac1, jac1),
-                    np.einsum("map,mbp->mab", jac2, jac2), "Jacobians")
 
 
 def draw(rng: np.random.Generator, distribution: str, proj_dim: int) -> np.ndarray:
@@ -54,7 +50,7 @@ def symmetric_check(full: np.ndarray, truth: Expected, proj_dim: int, outputs: O
 
 def test_eigenvalues_of_an_entry_give_the_known_mean_and_variance() -> None:
     jac1, jac2 = jacobian(1), jacobian(2, n=3)
-    mu = form_eigenvalues(truth := expected_of(jac1, jac2), "full")
+    mu = form_eigenvalues(truth := from_jacobians(jac1, jac2), "full")
     np.testing.assert_allclose(mu.sum(-1), truth.full, atol=1e-12)
     own1, own2 = (np.einsum("naa->na", block) for block in (truth.block1, truth.block2))
     variance = truth.full**2 + np.einsum("na,mb->nmab", own1, own2)
@@ -63,7 +59,7 @@ def test_eigenvalues_of_an_entry_give_the_known_mean_and_variance() -> None:
 
 def test_eigenvalues_of_a_trace_are_those_of_the_form_in_parameter_space() -> None:
     jac1, jac2 = jacobian(1), jacobian(2, n=3)
-    mu = form_eigenvalues(expected_of(jac1, jac2), "trace")
+    mu = form_eigenvalues(from_jacobians(jac1, jac2), "trace")
     product = jac1[2].T @ jac2[1]
     direct = np.linalg.eigvalsh((product + product.T) / 2)
     largest = direct[np.argsort(np.abs(direct))][-6:]
@@ -86,7 +82,7 @@ def test_rate_of_values_that_cannot_occur_is_huge() -> None:
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_tails_are_as_light_as_the_bound_says(distribution: str, outputs: Outputs) -> None:
     jac1, jac2 = jacobian(1), jacobian(2, n=3)
-    truth, rng, proj_dim, n_runs = expected_of(jac1, jac2), np.random.default_rng(0), 32, 600
+    truth, rng, proj_dim, n_runs = from_jacobians(jac1, jac2), np.random.default_rng(0), 32, 600
     seen = np.array([
         standard_errors(select_outputs(estimate(jac1, jac2, draw(rng, distribution, proj_dim)), outputs), truth,
                         outputs, "float64", proj_dim) for _ in range(n_runs)])
@@ -98,7 +94,7 @@ def test_tails_are_as_light_as_the_bound_says(distribution: str, outputs: Output
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_right_estimates_pass(distribution: str) -> None:
     jac, rng, proj_dim = jacobian(), np.random.default_rng(1), 64
-    truth, n_runs = expected_of(jac, jac), 500
+    truth, n_runs = from_jacobians(jac, jac), 500
     estimates = (estimate(jac, jac, draw(rng, distribution, proj_dim)) for _ in range(n_runs))
     alarms = sum(not symmetric_check(full, truth, proj_dim, n_checks=1).ok for full in estimates)
     assert alarms <= 1 + 3 * FALSE_ALARM_LEVEL * n_runs
@@ -126,12 +122,12 @@ def wishart(truth: Expected, rng: np.random.Generator) -> np.ndarray:
 def test_other_projections_for_x2_fail() -> None:
     jac, rng = jacobian(), np.random.default_rng(3)
     full = estimate(jac, jac, draw(rng, "gaussian", 1024), draw(rng, "gaussian", 1024))
-    assert not symmetric_check(full, expected_of(jac, jac), 1024).ok
+    assert not symmetric_check(full, from_jacobians(jac, jac), 1024).ok
 
 
 def test_form_comes_first() -> None:
     jac = jacobian()
-    truth, full = expected_of(jac, jac), estimate(jac, jac, draw(np.random.default_rng(4), "gaussian", 64))
+    truth, full = from_jacobians(jac, jac), estimate(jac, jac, draw(np.random.default_rng(4), "gaussian", 64))
     assert "dtype float32" in symmetric_check(full.astype(np.float32), truth, 64).reason
     assert "shape" in symmetric_check(full.transpose(0, 2, 1, 3), truth, 64).reason
     full[1, 2, 0, 0] = np.nan
@@ -142,13 +138,13 @@ def test_an_asymmetric_estimate_fails() -> None:
     jac = jacobian()
     full = estimate(jac, jac, draw(np.random.default_rng(5), "gaussian", 64))
     full[0, 1, 0, 0] += 1e-3
-    assert "not symmetric" in symmetric_check(full, expected_of(jac, jac), 64).reason
+    assert "not symmetric" in symmetric_check(full, from_jacobians(jac, jac), 64).reason
 
 
 def test_part_of_a_kernel_is_compared_by_its_examples() -> None:
     jac = jacobian(n=6)
     full = estimate(jac, jac, draw(np.random.default_rng(6), "gaussian", 64))
-    few = expected_of(jac[[0, 5]], jac[[0, 5]])
+    few = from_jacobians(jac[[0, 5]], jac[[0, 5]])
 
     def compared(kernel: np.ndarray) -> Comparison:
         return compare_stochastic(kernel, few, outputs="full", dtype="float64", symmetric=True, proj_dim=64,
@@ -162,9 +158,9 @@ def test_a_dead_example_may_only_be_zero() -> None:
     jac = jacobian()
     jac[1] = 0
     full = estimate(jac, jac, draw(np.random.default_rng(7), "gaussian", 64))
-    assert symmetric_check(full, expected_of(jac, jac), 64).ok
+    assert symmetric_check(full, from_jacobians(jac, jac), 64).ok
     full[1, 1, 0, 0] = 1e-6
-    assert symmetric_check(full, expected_of(jac, jac), 64).error == np.inf
+    assert symmetric_check(full, from_jacobians(jac, jac), 64).error == np.inf
 
 
 def test_more_checks_allow_a_larger_deviation() -> None:
@@ -174,4 +170,4 @@ def test_more_checks_allow_a_larger_deviation() -> None:
 def test_a_projection_dimension_that_is_none_is_refused() -> None:
     jac = jacobian()
     with pytest.raises(InputError, match="proj_dim and n_checks must be positive, got 0 and 200"):
-        symmetric_check(np.zeros((4, 4, 3, 3)), expected_of(jac, jac), 0)
+        symmetric_check(np.zeros((4, 4, 3, 3)), from_jacobians(jac, jac), 0)

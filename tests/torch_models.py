@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from impls.user_network import UserNetwork
 from reference import Case, Expected, round_to_float32, seed_of
+from tests.naive_kernels import from_jacobians
 
 IMAGE = (2, 6, 6)
 
@@ -87,8 +88,7 @@ def naive_expected(module: nn.Module, case: Case) -> Expected:
     double = copy.deepcopy(module).double().eval()
     j1 = _naive_jacobian(double, case.x1)
     j2 = j1 if case.x2 is None else _naive_jacobian(double, case.x2)
-    blocks = [np.einsum("nap,nbp->nab", j, j) for j in (j1, j2)]
-    return Expected(np.einsum("nap,mbp->nmab", j1, j2), *blocks, source="naive autograd in float64")
+    return from_jacobians(j1, j2)
 
 
 def _naive_jacobian(module: nn.Module, x: np.ndarray) -> np.ndarray:
