@@ -77,6 +77,18 @@ def test_every_rule_in_float64(name: str) -> None:
         assert_kernel(Engine(f, params, x1, None, outputs="full")(params, x1, None), *expected[True], "full", "float64")
 
 
+@pytest.mark.parametrize("name", ["mlp", "conv2d", "tied_embedding", "recurrent", "sliced_qkv", "batched_weights"])
+def test_x1_and_x2_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they pass through the network where they are many; so few go as one batch."""
+    with precision("float64"):
+        f, params, x1, x2, expected = all_kernels(name, "float64")
+        for together in (True, False):
+            monkeypatch.setattr(planner, "FEW_ROWS", 10**9 * together)
+            engine = Engine(f, params, x1, x2, outputs="full")
+            assert engine.plan.together is together
+            assert_kernel(engine(params, x1, x2), *expected[False], "full", "float64")
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_expected_rules(name: str) -> None:
     small = NETWORKS[name]
@@ -173,7 +185,7 @@ def test_the_cotangents_of_skip_connections_are_computed_once() -> None:
     params, x = {"a": jnp.ones((3, 4)), "b": jnp.ones((4, 4))}, jnp.ones((2, 3))
     engine = Engine(f, params, x, None, outputs="full")
     assert len(engine.factors.forks) == 2
-    traced = jax.jit(engine._passes).trace(jax.tree.leaves(params), x, True)
+    traced = jax.jit(engine._passes).trace(jax.tree.leaves(params), [x], True)
     for platform, conditions in (("cpu", 2), ("cuda", 0)):
         program = traced.lower(lowering_platforms=(platform,)).as_text()
         assert program.count("stablehlo.negate") == conditions  # the branch that is never taken

@@ -120,6 +120,20 @@ def test_a_pass_is_bounded_without_a_limit() -> None:
     assert not chosen.recompute
 
 
+def test_few_rows_pass_together() -> None:
+    """x1 and x2 as one batch, where that fits and products have few rows: examples × outputs × positions."""
+    def together(product: Product, **changes: Any) -> bool:
+        return plan(task(n2=64, **changes), [Parameter("w", product.size, "dense", (product,))]).together
+
+    assert together(DENSE, n_outputs=1)
+    assert not together(DENSE, n_outputs=10)
+    assert not together(CONVOLUTION, n_outputs=1)
+    assert not together(DENSE, n_outputs=1, batch_size=64)
+    assert together(DENSE, n_outputs=1, batch_size=128)
+    assert not together(DENSE, n_outputs=1, memory_limit=2**17)
+    assert not plan(task(n_outputs=1), [Parameter("w", DENSE.size, "dense", (DENSE,))]).together
+
+
 def test_memory_does_not_grow_with_n() -> None:
     parameters = [Parameter("w", DENSE.size, "dense", (DENSE,))]
     blocks = [plan(task(n1=n, memory_limit=2**26), parameters).block1 for n in (2048, 4096, 8192)]

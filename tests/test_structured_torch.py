@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
 import impls  # noqa: E402
 from impls.arrays import to_numpy  # noqa: E402
+from impls.structured import planner  # noqa: E402
 from impls.structured import torch_internals as internals  # noqa: E402
 from impls.structured.torch_engine import Engine  # noqa: E402
 from impls.structured_torch import METHODS  # noqa: E402
@@ -100,6 +101,18 @@ def test_every_rule_in_float64(name: str, symmetric: bool) -> None:
     for outputs in OUTPUTS:
         kernel = Engine(f, params, x1, x2, outputs=outputs)(params, x1, x2)
         assert_kernel(kernel, expected_of(name)[symmetric], outputs, "float64")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_x1_and_x2_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they pass through the network where they are many; so few go as one batch."""
+    f, params, x1, x2 = drawn(NETWORKS[name], "float64", False)
+    for together in (True, False):
+        monkeypatch.setattr(planner, "FEW_ROWS", 10**9 * together)
+        engine = Engine(f, params, x1, x2, outputs="full")
+        products = [p for step in engine.plan.steps for p in step.parameter.products if not p.top]
+        assert engine.plan.together is (together and bool(products))
+        assert_kernel(engine(params, x1, x2), expected_of(name)[False], "full", "float64")
 
 
 @pytest.mark.parametrize("name", NETWORKS)

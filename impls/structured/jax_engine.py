@@ -44,6 +44,7 @@ class Engine:
         # Two functions: what XLA compiles as one it fuses as one, and computes a factor anew for every slice of it.
         self._passing = compiled(self._passes, older_loops=any(s.name == "conv_general_dilated" for s in program.steps))
         self.contraction = compiled(self._contraction, in_turn=True)
+        self._contraction_of_both = compiled(lambda both: self._contraction(*self._parts(both)), in_turn=True)
 
     def __call__(self, params: Any, x1: Any, x2: Any | None) -> jax.Array:
         """The kernel, laid out as the request's outputs say."""
@@ -74,21 +75,31 @@ class Engine:
             return {}
         if plan.panel1 < len(x1) or (x2 is not None and plan.panel2 < len(x2)):
             return fill(self, leaves, Slices(x1, plan.panel1), None if x2 is None else Slices(x2, plan.panel2))
+        if plan.together:
+            return self._contraction_of_both(self.passes(leaves, x1, x2))
         factors1 = self.passes(leaves, x1)
         return self.contraction(factors1, None if x2 is None else self.passes(leaves, x2))
 
     def _sum(self, kernels: Kernels) -> jax.Array:
         return kernels[SUM] if kernels else self._zeros()
 
-    def passes(self, leaves: list[Any], x: Any) -> Arrays:
-        """What `contraction` needs of some examples."""
-        return self._passing(leaves, x, True)
+    def passes(self, leaves: list[Any], *some: Any) -> Arrays:
+        """What `contraction` needs of some examples: one batch, or several laid end to end."""
+        return self._passing(leaves, some, True)
 
-    def _passes(self, leaves: list[Any], x: Any, true: Any) -> Arrays:
-        arrays = jax.vmap(lambda example: self.factors(leaves, example, true))(x)
+    def _passes(self, leaves: list[Any], some: Sequence[Any], true: Any) -> Arrays:
+        arrays = jax.vmap(lambda example: self.factors(leaves, example, true))(jnp.concatenate(some))
         # The backward pass has its cotangents as matrices of N·O rows: in any other shape XLA computes them once more.
         flat = {name: a.reshape(-1, *a.shape[2:]) if name.endswith(".g") else a for name, a in arrays.items()}
         return flat | self.factors.same_for_all(leaves)
+
+    def _parts(self, both: Arrays) -> tuple[Arrays, Arrays]:
+        """What `passes` would give of x1 and of x2, from what it gives of both."""
+        task = self.plan.task
+        rows = {name: task.n1 * (task.n_outputs if name.endswith(".g") else 1) for name in both}
+        left, right = ({name: a if name.endswith(SAME) else a[some(rows[name])] for name, a in both.items()}
+                       for some in (lambda n: slice(n), lambda n: slice(n, None)))
+        return left, right
 
     def _contraction(self, factors1: Arrays, factors2: Arrays | None) -> Kernels:
         n_outputs, symmetric = self.plan.task.n_outputs, factors2 is None

@@ -65,20 +65,14 @@ class Contraction:
         factor = None
         if term.way == "gram":
             factor = _input_gram(term, left[f"{term.name}.a"], right[f"{term.name}.a"])[0, :, 0, :, 0]
+        add = _add_symmetric if symmetric else _add_product
         if self.outputs == "full":
-            repeated = None if factor is None else factor.repeat(1, self.n_outputs)
-            _add_product(
-                [(rows.flatten(0, 1), columns.flatten(0, 1))],
-                repeated,
-                self._matrices(kernel)[0],
-                rows.shape[1],
-                symmetric,
-            )
+            add([(rows.flatten(0, 1), columns.flatten(0, 1))], factor, self._matrices(kernel)[0], rows.shape[1])
         elif self.outputs == "trace":
-            _add_product(list(zip(rows, columns, strict=True)), factor, kernel, rows.shape[1], symmetric)
+            add(list(zip(rows, columns, strict=True)), factor, kernel, rows.shape[1])
         else:
             for pair, matrix in zip(zip(rows, columns, strict=True), kernel, strict=True):
-                _add_product([pair], factor, matrix, rows.shape[1], symmetric)
+                add([pair], factor, matrix, rows.shape[1])
 
     def _matrices(self, kernel: Tensor) -> Sequence[Tensor]:
         """The kernel as the matrices that are each symmetric where the panels are one."""
@@ -130,26 +124,42 @@ def _rows(term: Term, arrays: Arrays) -> Tensor:
     return arrays[term.name] if term.way == "gradient" else arrays[f"{term.name}.g"].flatten(2)
 
 
-def _add_product(pairs: Sequence[Pair], factor: Tensor | None, kernel: Tensor, n: int, symmetric: bool) -> None:
-    """Add Σ left rightᵀ, times `factor` (n, columns), whose rows repeat; with `symmetric` only on and above the
-    diagonal blocks."""
+def _add_product(pairs: Sequence[Pair], factor: Tensor | None, kernel: Tensor, n: int) -> None:
+    """Add Σ left rightᵀ to a kernel of rows (o, n), times `factor` (n, m), the same for all outputs."""
+    factor = None if factor is None else factor.repeat(1, kernel.shape[1] // factor.shape[1])
     memory = kernel.new_empty(0)
-    for start, stop in _starts(len(kernel), n, ROWS if symmetric else WIDE_ROWS):
-        begin = start if symmetric else 0
-        block = kernel[start:stop, begin:]
-        if factor is None:
-            for left, right in pairs:
-                block.addmm_(left[start:stop], right[begin:].T)
-            continue
-        products = memory.resize_(block.shape)
-        for i, (left, right) in enumerate(pairs):
-            if i == 0:
-                torch.mm(left[start:stop], right[begin:].T, out=products)
-            else:
-                products.addmm_(left[start:stop], right[begin:].T)
-        first = start % n
-        repeated = factor[first : first + min(n, stop - start), begin:]
-        block.unflatten(0, (-1, len(repeated))).addcmul_(products.unflatten(0, (-1, len(repeated))), repeated)
+    for start, stop in _starts(len(kernel), n, WIDE_ROWS):
+        block = kernel[start:stop]
+        products = block if factor is None else memory.resize_(block.shape)
+        _multiply([(left[start:stop], right) for left, right in pairs], products, add=factor is None)
+        if factor is not None:
+            repeated = factor[start % n :][: stop - start]
+            rows = (-1, len(repeated))
+            block.unflatten(0, rows).addcmul_(products.unflatten(0, rows), repeated)
+
+
+def _add_symmetric(pairs: Sequence[Pair], factor: Tensor | None, kernel: Tensor, n: int) -> None:
+    """The same on and above the blocks of the diagonal, of a kernel that is symmetric. Blocks of few columns: with
+    several threads such of few rows take longer (seen: 1.15 times with two)."""
+    factor = None if factor is None else factor.repeat(len(kernel) // n, 1)
+    memory = kernel.new_empty(0)
+    for start, stop in _starts(len(kernel), n, ROWS):
+        block = kernel[:stop, start:stop]
+        products = block if factor is None else memory.resize_(block.shape)
+        _multiply([(left[:stop], right[start:stop]) for left, right in pairs], products, add=factor is None)
+        if factor is not None:
+            repeated = factor[:stop, start % n :][:, : stop - start]
+            columns = (-1, repeated.shape[1])
+            block.unflatten(1, columns).addcmul_(products.unflatten(1, columns), repeated[:, None])
+
+
+def _multiply(pairs: Sequence[Pair], products: Tensor, *, add: bool) -> None:
+    """Write Σ left rightᵀ into `products`, or add it."""
+    for i, (left, right) in enumerate(pairs):
+        if i or add:
+            products.addmm_(left, right.T)
+        else:
+            torch.mm(left, right.T, out=products)
 
 
 def _cut(arrays: Arrays, term: Term, examples: slice) -> Arrays:

@@ -15,7 +15,7 @@ from impls.structured.torch_analysis import Analysis, analyse
 from impls.structured.torch_batches import Examples
 from impls.structured.torch_contract import Contraction, mirrored
 from impls.structured.torch_direct import looped_gradients
-from impls.structured.torch_factors import Arrays, Factors, Term
+from impls.structured.torch_factors import Arrays, Factors, Term, of_examples
 from impls.structured.torch_program import Program, Untraceable, Value
 from impls.structured.torch_trace import trace
 from impls.torch_blocks import summed
@@ -99,6 +99,12 @@ class Engine:
             name: torch.empty(contraction.shape(len(x1), len(other)), dtype=self.dtype, device=_device(params))
             for name, contraction in self.contractions.items()
         }
+        if self.plan.together and self.panel >= max(len(x1), len(other)):
+            both = self._panel(params, torch.cat([x1[0 : len(x1)], other[0 : len(other)]]))
+            left, right = of_examples(both, slice(0, len(x1))), of_examples(both, slice(len(x1), None))
+            for name, contraction in self.contractions.items():
+                contraction(left, right, kernels[name], symmetric=False)
+            return kernels
         columns = _slices(len(other), self.panel)
         kept = {} if self.plan.recompute else {j.start: self._panel(params, other[j]) for j in columns}
         for i in _slices(len(x1), self.panel):

@@ -36,6 +36,9 @@ Arrays = dict[str, Tensor]
 g: ``c`` (O, S·J), the same for all examples, and either ``d`` (N, J) or with it summed over the positions the gradients
 up to c, ``e`` (N, S·J, I + B)."""
 
+PER_EXAMPLE = {"a": 0, "d": 0, "e": 0, "c": None}
+"""Which axis of an array the examples are on, by the end of its name; of those that are not here, the second."""
+
 ROWS_AT_ONCE = 1 << 12
 """Rows, of examples, outputs and positions, that even the smallest product has when it goes backward on a CPU: fewer
 make slow products. More leave the caches, and the memory for them is taken anew from the system on each call (seen: a
@@ -78,6 +81,13 @@ class Term:
         place = use.arrange(outputs.reshape(use.y.shape)).flatten().argsort()
         scale = self.group.top**2 * (use.scale**2 if self.product.lookup else 1.0)
         return (None if bool((place == outputs).all()) else place), scale
+
+
+def of_examples(arrays: Arrays, examples: slice) -> Arrays:
+    """The same arrays, of some of the examples."""
+    axes = {name: PER_EXAMPLE.get(name.rpartition(".")[2], 1) for name in arrays}
+    return {name: array if (axis := axes[name]) is None else array[(slice(None),) * axis + (examples,)]
+            for name, array in arrays.items()}
 
 
 class Factors:
