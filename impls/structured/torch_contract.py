@@ -126,7 +126,7 @@ def _rows(term: Term, arrays: Arrays) -> Tensor:
 
 def _add_product(pairs: Sequence[Pair], factor: Tensor | None, kernel: Tensor, n: int) -> None:
     """Add Σ left rightᵀ to a kernel of rows (o, n), times `factor` (n, m), the same for all outputs."""
-    factor = None if factor is None else factor.repeat(1, kernel.shape[1] // factor.shape[1])
+    factor = None if factor is None else _repeated(factor, 1, kernel.shape[1])
     memory = kernel.new_empty(0)
     for start, stop in _starts(len(kernel), n, WIDE_ROWS):
         block = kernel[start:stop]
@@ -141,7 +141,7 @@ def _add_product(pairs: Sequence[Pair], factor: Tensor | None, kernel: Tensor, n
 def _add_symmetric(pairs: Sequence[Pair], factor: Tensor | None, kernel: Tensor, n: int) -> None:
     """The same on and above the blocks of the diagonal, of a kernel that is symmetric. Blocks of few columns: with
     several threads such of few rows take longer (seen: 1.15 times with two)."""
-    factor = None if factor is None else factor.repeat(len(kernel) // n, 1)
+    factor = None if factor is None else _repeated(factor, 0, len(kernel))
     memory = kernel.new_empty(0)
     for start, stop in _starts(len(kernel), n, ROWS):
         block = kernel[:stop, start:stop]
@@ -151,6 +151,12 @@ def _add_symmetric(pairs: Sequence[Pair], factor: Tensor | None, kernel: Tensor,
             repeated = factor[:stop, start % n :][:, : stop - start]
             columns = (-1, repeated.shape[1])
             block.unflatten(1, columns).addcmul_(products.unflatten(1, columns), repeated[:, None])
+
+
+def _repeated(factor: Tensor, axis: int, size: int) -> Tensor:
+    """Laid end to end along the axis until it has that size."""
+    times = size // factor.shape[axis]
+    return factor if times == 1 else torch.cat([factor] * times, axis)
 
 
 def _multiply(pairs: Sequence[Pair], products: Tensor, *, add: bool) -> None:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any, Literal
 
 import torch
@@ -167,10 +168,11 @@ class Factors:
         ]
         run = _Run(self, parameters)
         with torch.enable_grad():
-            out, hidden, ends, inflows = vmap(run)(x, taps)
+            out, *others = vmap(run)(x, *taps)
+        hidden, ends, parts = run.sorted(others)
         if self.batched is None:
             self.batched = not in_place((out, *hidden))
-        inflows = {name: self._inflow(name, [a.detach() for a in parts]) for name, parts in inflows.items()}
+        inflows = {name: self._inflow(name, [a.detach() for a in some]) for name, some in parts.items()}
         n = len(self.sites)
         separable = self._separable(parameters, ends, taps[n : n + len(self.separable)], inflows)
         cotangents = Cotangents(out, hidden, run.seed, [*taps[:n], *taps[n + len(self.separable) :]])
@@ -278,8 +280,8 @@ class Factors:
 
 
 class _Run:
-    """One forward pass for one example: the outputs, what the top layer reads (a list of none or one), and each
-    product's inflow at each of its uses. `seed` is then the cotangent of what the top layer reads, (O, …), the same
+    """One forward pass for one example: the outputs, and what `sorted` tells apart (in one row: what is nested takes
+    `vmap` longer than a small layer does). `seed` is then the cotangent of what the top layer reads, (O, …), the same
     for each example.
     """
 
@@ -287,9 +289,7 @@ class _Run:
         self.factors, self.parameters = factors, parameters
         self.seed: Tensor | None = None
 
-    def __call__(
-        self, x: Tensor, taps: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor], list[Tensor], dict[str, list[Any]]]:
+    def __call__(self, x: Tensor, *taps: Tensor) -> tuple[Tensor, ...]:
         f = self.factors
         sites = [*f.sites, *f.separable]
         self.taps: dict[Value, Tensor] = {}
@@ -302,7 +302,14 @@ class _Run:
         for i, tap in zip(f.direct, taps[len(sites) :], strict=True):
             tapped[i] = tapped[i] + tap
         out = evaluate(f.analysis.program, tapped, x, self._step)
-        return out, self.hidden, [self.ends[end] for end in f.ends], self.inflows
+        parts = [part for some in self.inflows.values() for part in some]
+        return out, *self.hidden, *(self.ends[end] for end in f.ends), *parts
+
+    def sorted(self, others: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], dict[str, list[Tensor]]]:
+        """What the top layer reads (none or one), the ends of tails, and each product's inflow at each of its uses."""
+        rest = iter(others)
+        hidden, ends = ([*islice(rest, len(some))] for some in (self.hidden, self.factors.ends))
+        return hidden, ends, {name: [*islice(rest, len(some))] for name, some in self.inflows.items()}
 
     def _step(self, step: Step, read: Read) -> tuple[Any, ...]:
         f = self.factors
