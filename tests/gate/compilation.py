@@ -31,14 +31,13 @@ def set_xla_flags() -> None:
         return
 
 
-MANY_PROJECTIONS = ("test_kernel", "test_unbiased", "test_convergence")
-"""Tests that ask random methods for thousands of projections, which run long enough to be worth optimisations."""
-
-
 @contextmanager
-def fitting_optimizations(method: Method, test: str) -> Iterator[None]:
-    """Inside, JAX compiles what the test of this name has `method` compute with few optimisations, where that pays."""
-    runs_long = method.kind == "stochastic" and test in MANY_PROJECTIONS
+def fitting_optimizations(method: Method, *, many_projections: bool) -> Iterator[None]:
+    """Inside, JAX compiles what a test has `method` compute with few optimisations, where that pays.
+
+    `many_projections`: the test asks random methods for thousands, which run long enough to be worth optimisations.
+    """
+    runs_long = method.kind == "stochastic" and many_projections
     with nullcontext() if method.framework != "jax" or runs_long else few_optimizations():
         yield
 

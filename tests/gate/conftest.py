@@ -31,6 +31,12 @@ METHODS: dict[str, tuple[Kind, ...]] = {
 """Fixtures whose value is a method, of these kinds."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    for marker in ("many_projections: asks random methods for thousands of projections",
+                   "against_the_truth: holds the kernel of a method on a case, in float64, against the truth"):
+        config.addinivalue_line("markers", marker)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     selection = metafunc.config.stash[SELECTION]
     if "check" in metafunc.fixturenames:
@@ -77,16 +83,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [item for item in items if item not in gate] + [item for _, item in tagged]
 
 
-AGAINST_THE_TRUTH = ("test_batch_size", "test_other_parameters")
-"""Of the tests of pairs, those that hold the kernel of an exact method, in float64, against the truth."""
-
-
 def _expected_failure(item: pytest.Item) -> pytest.MarkDecorator | None:
     assert isinstance(item, pytest.Function)
     params, device = item.callspec.params, item.config.stash[SELECTION].device
     if isinstance(check := params.get("check"), Check):
         return expected_failure(check.method, check.case, check.dtype, device)
-    if item.originalname in AGAINST_THE_TRUTH:
+    if item.get_closest_marker("against_the_truth"):
         method, case = cast("tuple[Method, Case]", params["pair"])
         return expected_failure(method.name, case, "float64", device)
     return None
@@ -132,7 +134,7 @@ def quick_compilation(request: pytest.FixtureRequest, selection: Selection) -> I
     if method is None or request.config.option.optimized:
         yield
         return
-    with fitting_optimizations(method, request.node.originalname):
+    with fitting_optimizations(method, many_projections=bool(request.node.get_closest_marker("many_projections"))):
         yield
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from impls import Method
 from reference import Case, Comparison, Expected, Request, check_form, compare, expected, float64_expected
@@ -18,6 +19,7 @@ FEW_PROJECTIONS = {"proj_dim": 64}
 Pair = tuple[Method, Case]
 
 
+@pytest.mark.against_the_truth
 def test_batch_size(pair: Pair, selection: Selection) -> None:
     """Blocks, the last one smaller, give the values of no blocks; in every second case, where it can be, x2 = x1."""
     method, case = pair
@@ -31,6 +33,7 @@ def test_batch_size(pair: Pair, selection: Selection) -> None:
     assert comparison.ok, f"batch_size={blocked.batch_size}: {comparison.reason}"
 
 
+@pytest.mark.against_the_truth
 def test_other_parameters(pair: Pair, selection: Selection) -> None:
     """Computing another network of the same shapes gives that network's kernel, and leaves the first one alone."""
     method, case = pair

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from impls import Method
 from reference import Case, Expected, Request, compare, expected, seed_of
@@ -24,6 +25,7 @@ from tests.gate.stochastic import (
 Pair = tuple[Method, Case]
 
 
+@pytest.mark.many_projections
 def test_unbiased(stochastic_case: Pair, selection: Selection) -> None:
     """Of a bias of 2 %, of the trace, the kernel or the block of one output, it is free: found with power 0.99."""
     method, case = stochastic_case
@@ -33,6 +35,7 @@ def test_unbiased(stochastic_case: Pair, selection: Selection) -> None:
     assert comparison.ok, comparison.reason
 
 
+@pytest.mark.many_projections
 def test_convergence(stochastic_few: Pair, selection: Selection) -> None:
     """The error falls as proj_dim to the power −0.5 ± 0.1."""
     method, case = stochastic_few

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from impls import Method
 from reference import Comparison, compare, expected
@@ -12,6 +13,7 @@ from tests.gate.selection import Selection
 from tests.gate.stochastic import Shares, judge_entries
 
 
+@pytest.mark.many_projections
 def test_kernel(check: Check, selection: Selection) -> None:
     """The kernel is right, and so is that of a second call."""
     method = selection.methods[check.method]
