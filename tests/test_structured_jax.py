@@ -89,6 +89,32 @@ def test_x1_and_x2_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
             assert_kernel(engine(params, x1, x2), *expected[False], "full", "float64")
 
 
+@pytest.mark.parametrize(("first", "second"), [("int32", "int64"), ("int64", "int32"), ("uint8", "int32")])
+def test_row_numbers_of_two_dtypes(first: str, second: str) -> None:
+    small = Small(lambda p, x: jnp.tanh(p["e"][x]).mean(1) @ p["o"], {"e": (6, 5), "o": (5, 2)}, (4,), rules={})
+    with precision("float64"):
+        params, _, _ = small.draw(3, 2, "float64")
+        rows = jnp.arange(20).reshape(5, 4) % 6
+        x1, x2 = rows[:3].astype(first), rows[3:].astype(second)
+        expected = contracted(*jacobians(small, params, rows[:3], rows[3:]))
+        assert_kernel(Engine(small.f, params, x1, x2, outputs="full")(params, x1, x2), *expected, "full", "float64")
+
+
+def test_a_random_key_of_the_example() -> None:
+    def f(p: Any, x: Any) -> Any:
+        def one(e: Any) -> Any:
+            key = jax.random.fold_in(jax.random.key(1), jnp.int32(jnp.sum(e) * 100))
+            return jnp.tanh(e @ p["i"] + jax.random.normal(key, (5,), e.dtype)) @ p["o"]
+
+        return jax.vmap(one)(x)
+
+    small = Small(f, {"i": (4, 5), "o": (5, 2)}, (4,), rules={})
+    with precision("float64"):
+        params, x1, x2 = small.draw(3, 2, "float64")
+        expected = contracted(*jacobians(small, params, x1, x2))
+        assert_kernel(Engine(f, params, x1, x2, outputs="full")(params, x1, x2), *expected, "full", "float64")
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_expected_rules(name: str) -> None:
     small = NETWORKS[name]

@@ -31,8 +31,10 @@ class Engine:
         leaves, self.structure = jax.tree.flatten(params)
         self.outputs: planner.Outputs = outputs
         self.dtype = jnp.result_type(*leaves)
+        alike = x2 is None or x1.dtype == x2.dtype
+        self.example_dtype = x1.dtype if alike else jnp.promote_types(x1.dtype, x2.dtype)
         program = trace(lambda some, x: flat_outputs(f(self.structure.unflatten(some), x[None]), 1)[0], leaves,
-                        jax.ShapeDtypeStruct(x1.shape[1:], x1.dtype))
+                        jax.ShapeDtypeStruct(x1.shape[1:], self.example_dtype))
         self.apart = apart
         self.names = [jax.tree_util.keystr(path, simple=True, separator=".")
                       for path, _ in jax.tree_util.tree_leaves_with_path(params)]
@@ -88,7 +90,8 @@ class Engine:
         return self._passing(leaves, some, True)
 
     def _passes(self, leaves: list[Any], some: Sequence[Any], true: Any) -> Arrays:
-        arrays = jax.vmap(lambda example: self.factors(leaves, example, true))(jnp.concatenate(some))
+        x = jnp.concatenate([each.astype(self.example_dtype) for each in some])
+        arrays = jax.vmap(lambda example: self.factors(leaves, example, true))(x)
         # The backward pass has its cotangents as matrices of N·O rows: in any other shape XLA computes them once more.
         flat = {name: a.reshape(-1, *a.shape[2:]) if name.endswith(".g") else a for name, a in arrays.items()}
         return flat | self.factors.same_for_all(leaves)
@@ -152,7 +155,7 @@ def _rows(arrays: Arrays, start: Any, size: int) -> Arrays:
 def _example_bytes(program: Program) -> int:
     """Roughly what one example needs: its activations, and as many cotangents for each output."""
     values: Sequence[Value] = [value for step in program.steps for value in step.outputs if value.on_example]
-    return (1 + program.n_outputs) * sum(int(np.prod(v.shape)) * np.dtype(v.dtype).itemsize for v in values)
+    return (1 + program.n_outputs) * sum(int(np.prod(v.shape)) * v.dtype.itemsize for v in values)
 
 
 __all__ = ["Analysis", "Engine"]

@@ -99,7 +99,7 @@ class Engine:
             name: torch.empty(contraction.shape(len(x1), len(other)), dtype=self.dtype, device=_device(params))
             for name, contraction in self.contractions.items()
         }
-        if self.plan.together and self.panel >= max(len(x1), len(other)):
+        if self.factors is not None and self.plan.together and self.panel >= max(len(x1), len(other)):
             both = self._panel(params, torch.cat([x1[0 : len(x1)], other[0 : len(other)]]))
             left, right = of_examples(both, slice(0, len(x1))), of_examples(both, slice(len(x1), None))
             for name, contraction in self.contractions.items():
