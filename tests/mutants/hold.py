@@ -97,7 +97,8 @@ def death(mutant: Mutant) -> Death | None:
 
 def outcome(test: GateTest, method: Method) -> Death | Literal["passed", "skipped"]:
     """What comes of the test; an expected failure counts as skipped, as in pytest."""
-    with fitting_optimizations(method, test.function.__name__):
+    marks = {mark.name for mark in getattr(test.function, "pytestmark", ())}
+    with fitting_optimizations(method, many_projections="many_projections" in marks):
         try:
             test.function(**test.arguments)
         except (pytest.skip.Exception, pytest.xfail.Exception):
