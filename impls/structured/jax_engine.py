@@ -31,8 +31,9 @@ class Engine:
         leaves, self.structure = jax.tree.flatten(params)
         self.outputs: planner.Outputs = outputs
         self.dtype = jnp.result_type(*leaves)
-        alike = x2 is None or x1.dtype == x2.dtype
-        self.example_dtype = x1.dtype if alike else jnp.promote_types(x1.dtype, x2.dtype)
+        self.example_dtype = x1.dtype
+        if x2 is not None and x2.dtype != x1.dtype:
+            self.example_dtype = jnp.promote_types(x1.dtype, x2.dtype)
         program = trace(lambda some, x: flat_outputs(f(self.structure.unflatten(some), x[None]), 1)[0], leaves,
                         jax.ShapeDtypeStruct(x1.shape[1:], self.example_dtype))
         self.apart = apart
