@@ -3,7 +3,8 @@
 Each method's time is a sum of terms (`Work`), each an amount of work over a measured rate, with a factor. The amounts
 follow table 1 of Novak et al. 2022 (arXiv 2206.08720); the factors say how far from the measured rate a framework
 stays on such work. They were fitted, by bounded least squares of relative errors, to the cases of
-`bench.auto_cases` that are there for it (``python -m bench.auto_regret --fit``), on one thread.
+`bench.auto_cases` that are there for it (``python -m bench.auto_regret --fit``), on one thread; fitted anew after the
+engines had become faster they chose no better, and were left.
 """
 
 from __future__ import annotations
