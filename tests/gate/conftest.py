@@ -32,9 +32,9 @@ METHODS: dict[str, tuple[Kind, ...]] = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for marker in ("many_projections: asks random methods for thousands of projections",
-                   "against_the_truth: holds the kernel of a method on a case, in float64, against the truth"):
-        config.addinivalue_line("markers", marker)
+    """The marks of pyproject.toml, for a run under another configuration."""
+    for marker in ("many_projections", "against_the_truth"):
+        config.addinivalue_line("markers", f"{marker}: see pyproject.toml")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
