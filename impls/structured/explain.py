@@ -33,9 +33,8 @@ def _row(step: Step) -> tuple[str, ...]:
 
 
 def _blocks(plan: Plan) -> str:
-    passes = f"passes over {plan.panel1} examples at a time"
-    if plan.together:
-        passes = "one pass over x1 and x2 together"
+    at_once = f"passes over {plan.panel1} examples at a time"
+    passes = "one pass over x1 and x2 together" if plan.together else at_once
     if plan.recompute:
         passes += f", made anew for each {plan.kept_panels * plan.panel1} of x1, whose results are kept"
     return (f"{plan.flops:.3g} flops after the passes through the network; {passes}; contracted in blocks of "

@@ -99,11 +99,10 @@ class Engine:
 
     def _parts(self, both: Arrays) -> tuple[Arrays, Arrays]:
         """What `passes` would give of x1 and of x2, from what it gives of both."""
-        task = self.plan.task
-        rows = {name: task.n1 * (task.n_outputs if name.endswith(".g") else 1) for name in both}
-        left, right = ({name: a if name.endswith(SAME) else a[some(rows[name])] for name, a in both.items()}
-                       for some in (lambda n: slice(n), lambda n: slice(n, None)))
-        return left, right
+        n1, n_outputs = self.plan.task.n1, self.plan.task.n_outputs
+        rows = {name: n1 * n_outputs if name.endswith(".g") else n1 for name in both if not name.endswith(SAME)}
+        return ({name: a[:rows[name]] if name in rows else a for name, a in both.items()},
+                {name: a[rows[name]:] if name in rows else a for name, a in both.items()})
 
     def _contraction(self, factors1: Arrays, factors2: Arrays | None) -> Kernels:
         n_outputs, symmetric = self.plan.task.n_outputs, factors2 is None
