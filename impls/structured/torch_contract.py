@@ -56,6 +56,12 @@ class Contraction:
             elif not term.in_rows:
                 self._add_blocks(term, left, right, kernel, symmetric)
 
+    @property
+    def constants(self) -> list[Tensor]:
+        """The tensors that it reads besides the panels."""
+        orders = [term.top_order[0] for term in self.terms if term.way == "top"]
+        return [order for order in orders if order is not None]
+
     def shape(self, n1: int, n2: int) -> tuple[int, ...]:
         o = self.n_outputs
         return {"full": (o, n1, o, n2), "diagonal": (o, n1, n2), "trace": (n1, n2)}[self.outputs]

@@ -17,6 +17,7 @@ from impls.structured.torch_contract import Contraction, mirrored
 from impls.structured.torch_direct import looped_gradients
 from impls.structured.torch_factors import Arrays, Factors, Term, of_examples
 from impls.structured.torch_program import Program, Untraceable, Value
+from impls.structured.torch_replay import Replayed
 from impls.structured.torch_trace import trace
 from impls.torch_blocks import summed
 from impls.torch_support import Forward, Params, one_example, precision
@@ -58,10 +59,12 @@ class Engine:
         self.factors = None if analysis is None else Factors(analysis, plan, self.dtype, joined=not components)
         terms = self.factors.terms if self.factors else [Term(n, "gradient", i) for i, n in enumerate(self.names)]
         summands = _by_parameter(terms, self.names) if components else {"": terms}
+        self.passes = None if self.factors is None else Replayed(self.factors, self.factors.constants)
         self.contractions = {
             name: Contraction(some, plan.task.outputs, plan.task.n_outputs, plan.block1, plan.block2)
             for name, some in summands.items()
         }
+        self.contract = {name: Replayed(each, each.constants) for name, each in self.contractions.items()}
 
     def __call__(self, params: Params, x1: Examples, x2: Examples | None) -> Float[Tensor, "N1 N2 ..."]:
         """The kernel, of the shape that the outputs asked for say; a view of memory in which an output's examples lie
@@ -102,8 +105,8 @@ class Engine:
         if self.factors is not None and self.plan.together and self.panel >= max(len(x1), len(other)):
             both = self._panel(params, torch.cat([x1[0 : len(x1)], other[0 : len(other)]]))
             left, right = of_examples(both, slice(0, len(x1))), of_examples(both, slice(len(x1), None))
-            for name, contraction in self.contractions.items():
-                contraction(left, right, kernels[name], symmetric=False)
+            for name, contract in self.contract.items():
+                contract(left, right, kernels[name], symmetric=False)
             return kernels
         columns = _slices(len(other), self.panel)
         kept = {} if self.plan.recompute else {j.start: self._panel(params, other[j]) for j in columns}
@@ -114,36 +117,28 @@ class Engine:
                     continue
                 same = symmetric and i == j
                 right = left if same else kept[j.start] if kept else self._panel(params, other[j])
-                for name, contraction in self.contractions.items():
-                    _write(contraction, kernels[name], left, right, (i, j), same=same, both=symmetric and not same)
+                for name, kernel in kernels.items():
+                    self._write(name, kernel, left, right, (i, j), same=same, both=symmetric and not same)
         return kernels
 
+    def _write(
+        self, name: str, kernel: Tensor, left: Arrays, right: Arrays, place: tuple[slice, slice], *, same: bool, both: bool
+    ) -> None:
+        """The block of two panels, made in the kernel's own memory where it is all of it."""
+        (i, j), outputs = place, self.plan.task.outputs
+        shape = self.contractions[name].shape(i.stop - i.start, j.stop - j.start)
+        whole = shape == tuple(kernel.shape)
+        block = kernel if whole else kernel.new_empty(shape)
+        self.contract[name](left, right, block, symmetric=same)
+        if not whole:
+            _place(kernel, i, j, outputs).copy_(block)
+        if both:
+            _place(kernel, j, i, outputs).copy_(mirrored(block, outputs))
+
     def _panel(self, params: Params, x: Tensor) -> Arrays:
-        if self.factors is None:
+        if self.passes is None:
             return looped_gradients(self.f, params, x)
-        return self.factors([params[name].detach() for name in self.names], x)
-
-
-def _write(
-    contraction: Contraction,
-    kernel: Tensor,
-    left: Arrays,
-    right: Arrays,
-    place: tuple[slice, slice],
-    *,
-    same: bool,
-    both: bool,
-) -> None:
-    """The block of two panels, made in the kernel's own memory where it is all of it."""
-    (i, j), outputs = place, contraction.outputs
-    shape = contraction.shape(i.stop - i.start, j.stop - j.start)
-    whole = shape == tuple(kernel.shape)
-    block = kernel if whole else kernel.new_empty(shape)
-    contraction(left, right, block, symmetric=same)
-    if not whole:
-        _place(kernel, i, j, outputs).copy_(block)
-    if both:
-        _place(kernel, j, i, outputs).copy_(mirrored(block, outputs))
+        return self.passes([params[name].detach() for name in self.names], x)
 
 
 def _by_parameter(terms: Sequence[Term], names: Sequence[str]) -> dict[str, list[Term]]:

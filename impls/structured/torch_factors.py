@@ -29,7 +29,7 @@ from impls.structured.torch_gradients import (
 )
 from impls.structured.torch_pointwise import differentiated_once, is_function_of_numbers
 from impls.structured.torch_products import Use
-from impls.structured.torch_program import Read, Step, Value, evaluate
+from impls.structured.torch_program import Constant, Read, Step, Value, evaluate
 from impls.structured.torch_tails import Linear
 
 Arrays = dict[str, Tensor]
@@ -124,6 +124,13 @@ class Factors:
         """Whether the backward passes of all outputs may be made as one; known after the first forward pass."""
         self.terms = self._terms()
         self.last = next((group for _, _, group, way in self.active if way == "top" and _is_last_layer(group)), None)
+
+    @property
+    def constants(self) -> list[Tensor]:
+        """The tensors that the passes read besides the parameters and the examples."""
+        program = self.analysis.program
+        read = [program.output, *(operand for step in program.steps for operand in step.inputs)]
+        return [operand.tensor for operand in dict.fromkeys(read) if isinstance(operand, Constant)]
 
     def _sites(self, ways: set[Way]) -> list[Value]:
         """Where the cotangents are taken that products of these ways need."""

@@ -6,12 +6,16 @@ There is no public way to see the operations of a function as they are executed,
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
 from torch import Tensor
 
 try:
     from torch._ops import OpOverload
     from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
     from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.weak import WeakTensorKeyDictionary
 except ImportError as error:  # pragma: no cover
     raise ImportError(
         f"structured_torch reads inner modules of PyTorch that this version does not have ({error}); it was made for "
@@ -24,16 +28,39 @@ __all__ = [
     "FakeTensorMode",
     "OpOverload",
     "TorchDispatchMode",
+    "WeakTensorKeyDictionary",
     "changes_arguments",
+    "gives_tensor",
     "has_hooks",
+    "memory",
     "overload_name",
-    "same_memory",
+    "written",
 ]
 
 
 def changes_arguments(op: OpOverload) -> bool:
     """Whether the operation works in place."""
     return bool(op._schema.is_mutable)
+
+
+def written(op: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
+    """The tensors among its arguments that the operation writes to."""
+    if not changes_arguments(op):
+        return
+    for argument, value in zip(op._schema.arguments, args, strict=False):
+        yield from _written(argument, value)
+    for argument in op._schema.arguments:
+        yield from _written(argument, kwargs.get(argument.name))
+
+
+def _written(argument: Any, value: Any) -> Iterator[Tensor]:
+    if argument.alias_info is not None and argument.alias_info.is_write and value is not None:
+        yield from (value,) if isinstance(value, Tensor) else value
+
+
+def gives_tensor(op: OpOverload) -> bool:
+    """Whether it gives one tensor, and not a tuple or list."""
+    return [str(result.type) for result in op._schema.returns] == ["Tensor"]
 
 
 def overload_name(op: OpOverload) -> str:
@@ -46,6 +73,6 @@ def has_hooks(tensor: Tensor) -> bool:
     return bool(tensor._backward_hooks)
 
 
-def same_memory(left: Tensor, right: Tensor) -> bool:
-    """Whether both lie in one piece of memory, which tensors without numbers have as well, but at no address."""
-    return left.untyped_storage()._cdata == right.untyped_storage()._cdata
+def memory(tensor: Tensor) -> int:
+    """The piece of memory that it lies in, which tensors without numbers have as well, but at no address."""
+    return tensor.untyped_storage()._cdata

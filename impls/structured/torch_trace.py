@@ -24,8 +24,8 @@ from impls.structured.torch_internals import (
     TorchDispatchMode,
     changes_arguments,
     has_hooks,
+    memory,
     overload_name,
-    same_memory,
 )
 from impls.structured.torch_parts import parted
 from impls.structured.torch_program import (
@@ -229,7 +229,7 @@ def _pure(op: OpOverload) -> OpOverload:
 
 def _overlap(left: Tensor, right: Tensor) -> bool:
     """Whether they may share a number: the stretches of memory that they lie in overlap."""
-    if not same_memory(left, right):
+    if memory(left) != memory(right):
         return False
     return left.storage_offset() <= _last(right) and right.storage_offset() <= _last(left)
 
