@@ -44,13 +44,14 @@ class Structured:
 
     def kernel(self, f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request) -> Tensor:
         """The kernel of a batched ``f(params, x)`` at `params`, in their dtype; see `Request` for its shape."""
-        return self.engine(f, params, x1, x2, request)(params, x1, x2)
+        return self.engine(f, params, x1, x2, request, once=True)(params, x1, x2)
 
     def components(
         self, f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request
     ) -> dict[str, Tensor]:
         """The kernel of each parameter by its name; they add up to `kernel`. Zeros for one that f does not use."""
-        return self.engine(f, params, x1, x2, request, components=True).components(params, x1, x2)
+        engine = self.engine(f, params, x1, x2, request, components=True, once=True)
+        return engine.components(params, x1, x2)
 
     def kernel_of_batches(
         self, f: Forward, params: Params, batches1: Iterable[Any], batches2: Iterable[Any] | None, request: Request
@@ -66,7 +67,7 @@ class Structured:
         where = next(iter(params.values()))
         x1 = Batches(batches1, where.device, where.dtype)
         x2 = None if batches2 is None else Batches(batches2, where.device, where.dtype)
-        return self.engine(f, params, x1, x2, request)(params, x1, x2)
+        return self.engine(f, params, x1, x2, request, once=True)(params, x1, x2)
 
     def engine(
         self,
@@ -77,8 +78,10 @@ class Structured:
         request: Request,
         *,
         components: bool = False,
+        once: bool = False,
     ) -> Engine:
-        """What `kernel` runs; to be kept by those who need kernels of one network at many parameters."""
+        """What `kernel` runs; to be kept by those who need kernels of one network at many parameters: calls after the
+        first take less time."""
         options = check_options(self.name, request, OPTIONS)
         engine = Engine(
             f,
@@ -89,6 +92,7 @@ class Structured:
             batch_size=request.batch_size,
             memory_limit=options["memory_limit"],
             components=components,
+            once=once,
         )
         if options["explain"]:
             engine.try_out(params, x1)

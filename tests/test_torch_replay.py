@@ -27,8 +27,8 @@ def test_other_numbers_through_the_same_engine(name: str, symmetric: bool) -> No
     f, params, x1, x2 = drawn(NETWORKS[name], "float64", symmetric)
     others = {name: p.detach() * 1.25 for name, p in params.items()}
     y1, y2 = x1.flip(0), None if x2 is None else x2.flip(0)
-    for outputs in OUTPUTS:
-        engine = Engine(f, params, x1, x2, outputs=outputs)
+    for outputs, once in zip(OUTPUTS, (False, True, False), strict=True):
+        engine = Engine(f, params, x1, x2, outputs=outputs, once=once)
         first = engine(params, x1, x2)
         for _ in range(2):
             assert_same(engine(params, x1, x2), first)
@@ -44,10 +44,10 @@ def assert_same(kernel: Tensor, other: Tensor) -> None:
     assert (kernel - other).abs().max() <= tolerance("float64") * other.abs().max()
 
 
-def replayed(f: Callable[..., Result | None], *calls: tuple[Tensor, ...], constants: tuple[Tensor, ...] = ()) -> Replayed:
-    """Called with each of the arguments in turn, and held to f itself; all calls but two are replays."""
-    again = Replayed(f, constants)
-    for arguments in (calls[0], calls[0], *calls):
+def replayed(f: Callable[..., Result | None], *calls: tuple[Tensor, ...]) -> Replayed:
+    """Called with each of the arguments in turn, and held to f itself."""
+    again = Replayed(f)
+    for arguments in (calls[0], *calls):
         mine = [argument.clone() for argument in arguments]
         right, given = f(*mine) or {}, again(*arguments)
         assert given.keys() == right.keys()
@@ -158,9 +158,9 @@ def test_results_are_let_go() -> None:
             alive.append(weakref.ref(x))
         return {"x": x}
 
-    again = Replayed(f)
+    again = Replayed(f, once=True)
     for _ in range(3):
         again(random(3))
     gc.collect()
-    assert len(alive) == 6
+    assert len(alive) == 6  # the last call was a replay
     assert all(ref() is None for ref in alive)

@@ -28,7 +28,7 @@ class Engine:
 
     `memory_limit`: bytes beyond the kernel itself, None for no limit. A function that cannot be written down as a
     list of operations is differentiated example by example; the plan then says why. `components`: the kernels of the
-    parameters are kept apart.
+    parameters are kept apart. `once`: it is made for one call.
     """
 
     def __init__(
@@ -42,8 +42,9 @@ class Engine:
         batch_size: int | None = None,
         memory_limit: int | None = None,
         components: bool = False,
+        once: bool = False,
     ) -> None:
-        self.f, self.names = f, tuple(params)
+        self.f, self.names, self.once = f, tuple(params), once
         self.dtype = reduce(torch.promote_types, (p.dtype for p in params.values()))
         with precision(self.dtype):
             parameters, analysis, n_outputs, example_bytes = _known(f, params, x1[0], components=components)
@@ -59,12 +60,14 @@ class Engine:
         self.factors = None if analysis is None else Factors(analysis, plan, self.dtype, joined=not components)
         terms = self.factors.terms if self.factors else [Term(n, "gradient", i) for i, n in enumerate(self.names)]
         summands = _by_parameter(terms, self.names) if components else {"": terms}
-        self.passes = None if self.factors is None else Replayed(self.factors, self.factors.constants)
+        self.passes = None if self.factors is None else Replayed(self.factors, self.factors.constants, once=self.once)
         self.contractions = {
             name: Contraction(some, plan.task.outputs, plan.task.n_outputs, plan.block1, plan.block2)
             for name, some in summands.items()
         }
-        self.contract = {name: Replayed(each, each.constants) for name, each in self.contractions.items()}
+        self.contract = {
+            name: Replayed(each, each.constants, once=self.once) for name, each in self.contractions.items()
+        }
 
     def __call__(self, params: Params, x1: Examples, x2: Examples | None) -> Float[Tensor, "N1 N2 ..."]:
         """The kernel, of the shape that the outputs asked for say; a view of memory in which an output's examples lie
@@ -122,7 +125,15 @@ class Engine:
         return kernels
 
     def _write(
-        self, name: str, kernel: Tensor, left: Arrays, right: Arrays, place: tuple[slice, slice], *, same: bool, both: bool
+        self,
+        name: str,
+        kernel: Tensor,
+        left: Arrays,
+        right: Arrays,
+        place: tuple[slice, slice],
+        *,
+        same: bool,
+        both: bool,
     ) -> None:
         """The block of two panels, made in the kernel's own memory where it is all of it."""
         (i, j), outputs = place, self.plan.task.outputs

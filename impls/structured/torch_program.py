@@ -117,7 +117,7 @@ def operands(args: Any) -> Iterator[Operand]:
     """The operands in nested arguments, in order."""
     if isinstance(args, (Value, Constant)):
         yield args
-    elif isinstance(args, (tuple, list)):
+    elif isinstance(args, (tuple, list)) and not _is_size(args):
         for arg in args:
             yield from operands(arg)
 
@@ -126,9 +126,14 @@ def replaced(args: Any, read: Callable[[Any], Any]) -> Any:
     """Nested arguments with `read` applied to each operand or tensor."""
     if isinstance(args, (Value, Constant, Tensor)):
         return read(args)
-    if isinstance(args, (tuple, list)):
-        return type(args)(replaced(arg, read) for arg in args)
+    if isinstance(args, (tuple, list)) and not _is_size(args):
+        return type(args)([replaced(arg, read) for arg in args])
     return args
+
+
+def _is_size(args: Sequence[Any]) -> bool:
+    """Most of the arguments that are lists are, and hold no operand."""
+    return not args or isinstance(args[0], int)
 
 
 def evaluate(program: Program, parameters: Sequence[Tensor], example: Tensor, run: Run) -> Tensor:

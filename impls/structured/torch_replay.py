@@ -1,9 +1,9 @@
 """Functions of tensors that are called again and again, run as the plain operations that they come to.
 
 Below `vmap` and autograd an operation of a small layer takes several times as long to find as to do. What the passes
-of an engine do depends on shapes alone, so the second call with some shapes is written down, and from the third on its
-operations run one after the other, each result let go after its last use. The numbers are the same but for rounding:
-a few of autograd's formulas are others while somebody watches.
+of an engine do depends on shapes alone, so a call with some shapes is written down, and from the next on its operations
+run one after the other, each result let go after its last use. The numbers are the same but for rounding: a few of
+autograd's formulas are others while somebody watches.
 
 A call that reads a tensor which nobody vouches for, writes to one that is kept from call to call, or takes a number
 out of a tensor, cannot be repeated; then the function itself goes on being called.
@@ -45,13 +45,16 @@ class Replayed:
     """`f` of tensors, or of lists or dictionaries of them, that gives a dictionary of tensors or nothing, and may write
     to its arguments. What it does must follow from their shapes and from the settings given by name.
 
-    `constants`: all other tensors that it reads. Their numbers may change between calls.
+    `constants`: all other tensors that it reads. Their numbers may change between calls. `once`: it will rather not be
+    called again with the same shapes, so that only the second such call is worth writing down.
     """
 
-    def __init__(self, f: Callable[..., Result | None], constants: Iterable[Tensor] = ()) -> None:
-        self.f, self.constants = f, tuple(constants)
+    def __init__(
+        self, f: Callable[..., Result | None], constants: Iterable[Tensor] = (), *, once: bool = False
+    ) -> None:
+        self.f, self.constants, self.once = f, tuple(constants), once
         self.replays: dict[object, Replay | None] = {}
-        """By shapes and settings; None after a first call."""
+        """By shapes and settings; None where a call is yet to be written down, or cannot be."""
         self.refused: dict[object, str] = {}
         """Why the calls with some shapes and settings cannot be repeated."""
 
@@ -61,7 +64,7 @@ class Replayed:
         replay = self.replays.get(key)
         if replay is not None:
             return replay(*tensors)
-        if key not in self.replays or key in self.refused:
+        if key in self.refused or (self.once and key not in self.replays):
             self.replays[key] = None
             return self.f(*arguments, **settings) or {}
         recorder = Recorder(tensors, self.constants)
