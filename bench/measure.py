@@ -43,18 +43,29 @@ class Job:
 
 @dataclass
 class Peak:
-    """Memory from here on, net of what the process (on CUDA: the framework's allocator) holds now, in bytes."""
+    """Memory from here on, net of what the process (on CUDA: the framework's allocator) holds now and of the pages of
+    files, such as the code of libraries, in bytes."""
 
     framework: Framework
     device: str
     _before: int | None = field(init=False)
+    _files: int = field(init=False, default=0)
+    _highest: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         if self.device == "cuda":
             held = device_memory(self.framework)
             self._before = None if held is None else held.now
         else:
-            self._before = memory.resident() if memory.reset_peak() else None
+            self._before, self._files = (memory.resident() if memory.reset_peak() else None), memory.of_files()
+
+    def note(self) -> None:
+        """After each call that may bring code in: what comes after a peak would be taken off it. (Within one call it
+        is; the calls that follow bring none.)"""
+        if self.device != "cuda" and self._before is not None:
+            peak, files = memory.peak(), memory.of_files()
+            self._highest = max(self._highest, (peak or 0) - self._before - max(0, files - self._files))
+            memory.reset_peak()
 
     def bytes(self) -> int | None:
         """None where the system does not tell."""
@@ -63,8 +74,8 @@ class Peak:
         if self.device == "cuda":
             held = device_memory(self.framework)
             return None if held is None else max(0, held.peak - self._before)
-        peak = memory.peak()
-        return None if peak is None else max(0, peak - self._before)
+        self.note()
+        return self._highest
 
 
 def measure(send: Send, job: Job) -> dict[str, Any]:
@@ -86,7 +97,7 @@ def measure(send: Send, job: Job) -> dict[str, Any]:
     peak = Peak(method.framework, job.cell.device)
     least_s = _least_seconds(case, job, method.kind)
     try:
-        kernel, fault = _time(send, lambda: method.prepare(case, request), job.steady_s, least_s)
+        kernel, fault = _time(send, lambda: method.prepare(case, request), peak.note, job.steady_s, least_s)
     except NotImplementedError as error:
         if not isinstance(case.network, UserNetwork):  # of the described ones a method says beforehand
             raise
@@ -115,13 +126,15 @@ def _least_seconds(case: Case, job: Job, kind: Kind) -> float:
     return 0.0 if kind == "limit" or job.cell.device != "cpu" else least_seconds(case, job.cell.threads)
 
 
-def _time(send: Send, prepare: Callable[[], Callable[[], Array]], steady_s: float,
+def _time(send: Send, prepare: Callable[[], Callable[[], Array]], note_peak: Callable[[], None], steady_s: float,
           least_s: float) -> tuple[Array, str]:
     """The last kernel that was timed, and what was wrong with the way in which it came."""
     send("set-up", {})
     setup_s, compute = _timed(prepare)
+    note_peak()
     send("first call", {"setup_s": setup_s})
     first_call_s, kernel = _timed(lambda: block_until_ready(compute()))
+    note_peak()
     send("steady state", {"first_call_s": first_call_s})
     samples: list[float] = []
     fault = ""
