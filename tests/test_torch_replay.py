@@ -148,6 +148,28 @@ def test_what_cannot_be_repeated(f: Callable[[Tensor, Tensor], Result], reason: 
     assert reason in why
 
 
+def test_a_result_that_lies_otherwise_in_memory() -> None:
+    """As where a setting of PyTorch's has changed how an operation lays its results out; here one made for this."""
+    library = torch.library.Library("ntk_bench_test", "FRAGMENT")
+    library.define("twice(Tensor x) -> Tensor")
+    turned = False
+    library.impl("twice", lambda x: (2 * x.T).contiguous().T if turned else 2 * x, "CPU")
+    again = Replayed(lambda x: {"x": torch.ops.ntk_bench_test.twice(x)[1:].T + 1})
+    for call in range(6):
+        turned = call > 2
+        x = random(3, 4, seed=call)
+        assert torch.equal(again(x)["x"], 2 * x[1:].T + 1)
+    (why,) = again.refused.values()
+    assert why == "a result of shape (3, 4) has strides (1, 3), where one of shape (3, 4) had (4, 1)"
+
+
+def test_a_shape_that_depends_on_numbers() -> None:
+    again = Replayed(lambda x: {"x": x[x > 0]})
+    for call in range(4):
+        x = random(9, seed=call)
+        assert torch.equal(again(x)["x"], x[x > 0])
+
+
 def test_results_are_let_go() -> None:
     """While the rest runs, and when the result is dropped: of what a call makes nothing is held."""
     alive: list[weakref.ref[Tensor]] = []

@@ -66,7 +66,7 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, op: OpOverload, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if op is aten.lift_fresh.default:  # numbers that stand in the code
-            self._keep(args[0])
+            return self._keep(op(*args))
         if self.refused is not None or op.namespace == "prim":  # as in asking for a tensor's device
             return op(*args, **kwargs)
         some, named = replaced(tuple(args), self.operand), {n: replaced(a, self.operand) for n, a in kwargs.items()}
@@ -95,9 +95,10 @@ class Recorder(TorchDispatchMode):
             return Constant(tensor)
         return self.operands[tensor]
 
-    def _keep(self, constant: Tensor) -> None:
+    def _keep(self, constant: Tensor) -> Tensor:
         self._enter(constant, Constant(constant))
         self.kept.add(memory(constant))
+        return constant
 
     def _enter(self, tensor: Tensor, operand: Operand) -> Any:
         self.operands[tensor] = operand
@@ -117,15 +118,24 @@ def _value(tensor: Tensor) -> Value:
     return Value(tuple(tensor.shape), tensor.dtype)
 
 
-def shortened(recorder: Recorder, outputs: Iterable[Operand]) -> tuple[list[Step], list[Operand]]:
-    """The steps that the outputs need, or that write to what they are given; and the outputs, which may be others.
+@dataclass(frozen=True)
+class Short:
+    """The steps that the outputs need, or that write to what they are given, and the outputs themselves. `relied_on`:
+    what has to lie in memory as it did for the steps to be right."""
 
-    Zeros are not added, as those of taps are. Views are taken of the memory itself, once each, not of other views.
-    """
+    steps: list[Step]
+    outputs: list[Operand]
+    relied_on: dict[Operand, Layout]
+
+
+def shortened(recorder: Recorder, outputs: Iterable[Operand]) -> Short:
+    """What was written down, without zeros that are added, as taps are, and with views taken of the memory itself, each
+    of them once, not of other views."""
     same: dict[Operand, Operand] = {}
     steps: list[Step] = []
     zeros: set[Operand] = set()
     views = _Views(recorder)
+    relied_on = views.bases
 
     def read(operand: Operand) -> Operand:
         return same.get(operand, operand)
@@ -145,8 +155,10 @@ def shortened(recorder: Recorder, outputs: Iterable[Operand]) -> tuple[list[Step
             same[now.outputs[0]] = now.inputs[0]
         else:
             steps.append(now)
+            if torch.Tag.dynamic_output_shape in now.op.tags:  # as of an index, which may be a mask
+                relied_on |= {out: recorder.layouts[out] for out in now.outputs}
     outputs = [read(operand) for operand in outputs]
-    return _needed(steps, outputs), outputs
+    return Short(_needed(steps, outputs), outputs, relied_on)
 
 
 def _adds_zeros(recorder: Recorder, step: Step, zeros: set[Operand]) -> bool:
@@ -168,6 +180,8 @@ class _Views:
         """Places where a tensor may start elsewhere in the next call."""
         self.of: dict[Operand, Operand] = {}
         self.known: dict[tuple[Operand, Layout], Operand] = {}
+        self.bases: dict[Operand, Layout] = {}
+        """What the views are of."""
 
     def __call__(self, step: Step) -> Step | Operand:
         (out,), source = step.outputs, step.inputs[0]
@@ -176,6 +190,7 @@ class _Views:
         moved = layout.offset != before.offset
         if not self.recorder.reshaped.isdisjoint((out, source, base)) or (moved and before.place in self.moving):
             return step
+        self.bases[base] = before
         found = base if layout == before else self.known.setdefault((base, layout), out)
         if found is not out:
             return found

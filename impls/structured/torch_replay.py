@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from impls.structured.torch_internals import OpOverload, gives_tensor
-from impls.structured.torch_program import Constant, Operand, Step, Value, operands
-from impls.structured.torch_recording import Recorder, shortened
+from impls.structured.torch_program import Constant, Operand, Value, operands
+from impls.structured.torch_recording import Recorder, Short, shortened
 
 Argument = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 Result = dict[str, Tensor]
@@ -43,7 +43,8 @@ CALLED_AS: dict[OpOverload, Callable[..., Any]] = {
 
 class Replayed:
     """`f` of tensors, or of lists or dictionaries of them, that gives a dictionary of tensors or nothing, and may write
-    to its arguments. What it does must follow from their shapes and from the settings given by name.
+    to its arguments. What it does must follow from their shapes and from the settings given by name, and not from what
+    it has written to them before.
 
     `constants`: all other tensors that it reads. Their numbers may change between calls. `once`: it will rather not be
     called again with the same shapes, so that only the second such call is worth writing down.
@@ -63,7 +64,10 @@ class Replayed:
         key = (_layouts(tensors), *settings.items())
         replay = self.replays.get(key)
         if replay is not None:
-            return replay(*tensors)
+            try:
+                return replay(*tensors)
+            except OtherLayout as error:
+                self.refused[key] = str(error)
         if key in self.refused or (self.once and key not in self.replays):
             self.replays[key] = None
             return self.f(*arguments, **settings) or {}
@@ -72,8 +76,7 @@ class Replayed:
             result = self.f(*arguments, **settings) or {}
         outputs = [recorder.operand(tensor) for tensor in result.values()]
         if recorder.refused is None:
-            steps, outputs = shortened(recorder, outputs)
-            self.replays[key] = compiled(steps, recorder.inputs, dict(zip(result, outputs, strict=True)))
+            self.replays[key] = compiled(shortened(recorder, outputs), recorder.inputs, tuple(result))
         else:
             self.refused[key] = recorder.refused
         return result
@@ -91,12 +94,27 @@ def _layouts(tensors: Sequence[Tensor]) -> object:
     return tuple((t.shape, t.stride(), t.dtype, t.device, first[id(t)]) for t in tensors)
 
 
-def compiled(steps: Sequence[Step], inputs: Sequence[Operand], outputs: Mapping[str, Operand]) -> Replay:
-    """The steps as one Python function of the inputs in order, in which only its own operations take time."""
+class OtherLayout(Exception):
+    """A result lies in memory otherwise than when it was written down."""
+
+
+def _check(tensor: Tensor, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
+    if tensor.shape != shape or tensor.stride() != strides:
+        now = f"of shape {tuple(tensor.shape)} has strides {tensor.stride()}"
+        raise OtherLayout(f"a result {now}, where one of shape {shape} had {strides}")
+
+
+def compiled(short: Short, inputs: Sequence[Operand], names_of_outputs: Sequence[str]) -> Replay:
+    """The steps as one Python function of the inputs in order, in which only its own operations take time.
+
+    It raises `OtherLayout` where PyTorch lays a result out in another way, as after a change of its settings, or gives
+    it another shape.
+    """
+    steps, outputs = short.steps, dict(zip(names_of_outputs, short.outputs, strict=True))
     names = {value: f"x{i}" for i, value in enumerate(inputs)}
     last = {value: i for i, step in enumerate(steps) for value in (*step.inputs, *step.outputs)}
     free = {value for value in last if isinstance(value, Value)} - {*inputs, *outputs.values()}
-    known: dict[str, object] = {}
+    known: dict[str, object] = {"check": _check}
     """What the function reads that none of its steps makes: operations, constants, sizes."""
 
     def written(arg: Any) -> str:
@@ -113,6 +131,9 @@ def compiled(steps: Sequence[Step], inputs: Sequence[Operand], outputs: Mapping[
         left = [written(out) for out in step.outputs]
         target = f"{left[0]} = " if gives_tensor(step.op) else f"[{', '.join(left)}] = " if left else ""
         lines.append(f"{target}{written(CALLED_AS.get(step.op, step.op))}({', '.join(args)})")
+        for value in step.outputs:
+            if (layout := short.relied_on.get(value)) is not None:
+                lines.append(f"check({names[value]}, {written(layout.shape)}, {written(layout.strides)})")
         lines += [f"del {names[v]}" for v in dict.fromkeys((*step.inputs, *step.outputs)) if v in free and last[v] == i]
     lines.append(f"return {{{', '.join(f'{name!r}: {written(operand)}' for name, operand in outputs.items())}}}")
     exec("\n    ".join(lines), known)
