@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.func import vmap
 
 
 class Cotangents:
@@ -23,20 +24,17 @@ class Cotangents:
         if not self.taps or not self.ends:
             return [tap.new_zeros(n_outputs, *tap.shape) for tap in self.taps]
         starts, cotangents = zip(*self.ends, strict=True)
-        if n_outputs == 1:
-            one = [c[first] for c in cotangents]
-            rows = torch.autograd.grad(
-                starts, self.taps, one, retain_graph=True, allow_unused=True, materialize_grads=True
+
+        def rows_of(*each: Tensor) -> Sequence[Tensor]:
+            return torch.autograd.grad(
+                starts, self.taps, each, retain_graph=True, allow_unused=True, materialize_grads=True
             )
-            return [row[None] for row in rows]
-        some = [c[first:last] for c in cotangents]  # zeros made by PyTorch itself would lack the outputs' axis
-        rows = torch.autograd.grad(
-            starts, self.taps, some, retain_graph=True, is_grads_batched=True, allow_unused=True
-        )
-        return [
-            tap.new_zeros(n_outputs, *tap.shape) if row is None else row
-            for tap, row in zip(self.taps, rows, strict=True)
-        ]
+
+        if n_outputs == 1:
+            return [row[None] for row in rows_of(*(c[first] for c in cotangents))]
+        # Not `is_grads_batched`, whose rules lack some operations, convolutions among them: it makes these output by
+        # output and copies the results together (seen: a ResNet in 1.2 times the time, with two threads).
+        return vmap(rows_of)(*(c[first:last] for c in cotangents))
 
 
 def in_place(ends: Sequence[Tensor]) -> bool:

@@ -1,7 +1,7 @@
 """Activation functions, whose derivative is taken once for each example instead of once for each of its outputs.
 
-PyTorch's backward passes of some have no batching rule: made for all outputs at once, they would run output by output,
-and the results be copied together (seen: GELU, a tenth of a transformer's time).
+In PyTorch's backward passes of all outputs it would be computed for each of them (seen, when these were made one by one:
+GELU, a tenth of a transformer's time).
 """
 
 from __future__ import annotations
