@@ -124,6 +124,9 @@ def test_constants_are_read_anew() -> None:
     for i in range(4):
         mask.fill_(i)
         assert torch.equal(again(torch.ones(3, dtype=mask.dtype))["x"], mask)
+    mask.data = random(4, 3)[1:, 1]
+    for _ in range(3):
+        assert torch.equal(again(torch.ones(3, dtype=mask.dtype))["x"], mask)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Activation functions, whose derivative is taken once for each example instead of once for each of its outputs.
 
-In PyTorch's backward passes of all outputs it would be computed for each of them (seen, when these were made one by one:
+In the backward passes of all outputs PyTorch would compute it for each of them (seen, when these were made one by one:
 GELU, a tenth of a transformer's time).
 """
 

@@ -176,7 +176,7 @@ class _Views:
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
-        self.moving = {recorder.layouts[value].place for value in recorder.inputs}
+        self.moving = {recorder.layouts[value].place for value in recorder.inputs} | recorder.kept
         """Places where a tensor may start elsewhere in the next call."""
         self.of: dict[Operand, Operand] = {}
         self.known: dict[tuple[Operand, Layout], Operand] = {}

@@ -61,7 +61,7 @@ class Replayed:
 
     def __call__(self, *arguments: Argument, **settings: Any) -> Result:
         tensors = [tensor for argument in arguments for tensor in _tensors(argument)]
-        key = (_layouts(tensors), *settings.items())
+        key = (_layouts((*tensors, *self.constants)), *settings.items())
         replay = self.replays.get(key)
         if replay is not None:
             try:
