@@ -214,6 +214,16 @@ def in_place() -> nn.Module:
     return Function(forward, first=nn.Linear(3, 4), out=nn.Linear(8, 2))
 
 
+def distances() -> nn.Module:
+    """PyTorch's batching rule for the backward pass of `cdist` is wrong, and so is that for `roll` of a number."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        d = torch.cdist(m.first(x)[:, None], m.centres)[:, 0]
+        return d * torch.stack([row.sum().roll(2) for row in d])[:, None]
+
+    return Function(forward, first=nn.Linear(3, 4), centres=parameter(5, 4))
+
+
 def strided_in_place() -> nn.Module:
     """No rule covers what is written to every other place."""
 
@@ -299,6 +309,7 @@ MODULES = {
     "low_rank": Small(low_rank, (3,)),
     "padded_lookup": Small(padded_lookup, (4,), {"table.weight": "embedding", "other": "embedding"}, rows=6),
     "in_place": Small(in_place, (3,), {"first.weight": "dense", "out.weight": "dense"}),
+    "distances": Small(distances, (3,), {"first.weight": "dense", "centres": "fallback"}),
     "strided_in_place": Small(strided_in_place, (3,), {"first.weight": "fallback"}),
     "own_derivative": Small(own_derivative, (3,), {"first.weight": "fallback"}),
     "hooked": Small(hooked, (3,), {"first.weight": "fallback"}),

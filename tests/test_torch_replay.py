@@ -13,7 +13,7 @@ from reference.tolerances import tolerance
 torch = pytest.importorskip("torch", reason="the structured PyTorch engine needs PyTorch")
 
 from torch import Tensor  # noqa: E402
-from torch.func import vmap  # noqa: E402
+from torch.func import grad, vmap  # noqa: E402
 
 from impls.structured.torch_engine import Engine  # noqa: E402
 from impls.structured.torch_replay import Replayed, Result  # noqa: E402
@@ -171,6 +171,16 @@ def test_a_shape_that_depends_on_numbers() -> None:
     for call in range(4):
         x = random(9, seed=call)
         assert torch.equal(again(x)["x"], x[x > 0])
+
+
+def test_transformations_from_outside() -> None:
+    """Take part, instead of passing a replay by."""
+    again = Replayed(lambda x: {"x": x * x})
+    for _ in range(3):
+        x = random(3)
+        assert torch.equal(again(x)["x"], x * x)
+        assert torch.equal(grad(lambda x: again(x)["x"].sum())(x), 2 * x)
+        assert torch.equal(vmap(lambda x: again(x)["x"])(x), x * x)
 
 
 def test_results_are_let_go() -> None:

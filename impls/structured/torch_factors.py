@@ -19,7 +19,7 @@ from torch.func import vmap
 
 from impls.structured.planner import Plan, Product, Way
 from impls.structured.torch_analysis import Analysis, Group
-from impls.structured.torch_cotangents import Cotangents, in_place
+from impls.structured.torch_cotangents import Cotangents, may_be_batched
 from impls.structured.torch_gradients import (
     arranged_cotangent,
     carried_inputs,
@@ -178,7 +178,7 @@ class Factors:
             out, *others = vmap(run)(x, *taps)
         hidden, ends, parts = run.sorted(others)
         if self.batched is None:
-            self.batched = not in_place((out, *hidden))
+            self.batched = may_be_batched((out, *hidden))
         inflows = {name: self._inflow(name, [a.detach() for a in some]) for name, some in parts.items()}
         n = len(self.sites)
         separable = self._separable(parameters, ends, taps[n : n + len(self.separable)], inflows)

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 try:
+    from torch._C._functorch import is_functorch_wrapped_tensor
     from torch._ops import OpOverload
     from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -32,6 +33,7 @@ __all__ = [
     "changes_arguments",
     "gives_tensor",
     "has_hooks",
+    "is_functorch_wrapped_tensor",
     "memory",
     "overload_name",
     "written",

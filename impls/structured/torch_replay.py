@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impls.structured.torch_internals import OpOverload, gives_tensor
+from impls.structured.torch_internals import OpOverload, gives_tensor, is_functorch_wrapped_tensor
 from impls.structured.torch_program import Constant, Operand, Value, operands
 from impls.structured.torch_recording import Recorder, Short, shortened
 
@@ -61,6 +61,8 @@ class Replayed:
 
     def __call__(self, *arguments: Argument, **settings: Any) -> Result:
         tensors = [tensor for argument in arguments for tensor in _tensors(argument)]
+        if any(map(is_functorch_wrapped_tensor, tensors)):  # somebody differentiates or batches what goes on here
+            return self.f(*arguments, **settings) or {}
         key = (_layouts((*tensors, *self.constants)), *settings.items())
         replay = self.replays.get(key)
         if replay is not None:

@@ -200,6 +200,11 @@ def _clone(to: Writer, op: OpOverload, x: Operand, **_: Any) -> Operand | None:
     return x if isinstance(x, Value) else None
 
 
+def _roll(to: Writer, op: OpOverload, x: Operand, *_: Any) -> Operand | None:
+    """A number stays where it is; of a batch of numbers a batching rule would roll the examples."""
+    return None if x.shape or not isinstance(x, Value) else x
+
+
 def _select_scatter(to: Writer, op: OpOverload, x: Operand, source: Operand, dim: int, index: int) -> Value:
     return _between(to, x, to.emit(aten.unsqueeze.default, source, dim), dim, index % x.shape[dim])
 
@@ -277,7 +282,7 @@ REWRITES: dict[str, Callable[..., Any]] = {
     "split": _split, "split_with_sizes": _split, "unsafe_split": _split, "unsafe_split_with_sizes": _split,
     "unbind": _unbind, "stack": _stack,
     "view": _view, "_unsafe_view": _view, "t": _t, "transpose": _transpose, "permute": _permute, "clone": _clone,
-    "copy": _copy, "select_scatter": _select_scatter, "slice_scatter": _slice_scatter,
+    "copy": _copy, "roll": _roll, "select_scatter": _select_scatter, "slice_scatter": _slice_scatter,
     "as_strided": _strided, "as_strided_scatter": _strided,
     "add": _add, "sub": _add, "rsub": _rsub, "addcmul": _addcmul,
 }  # fmt: skip
