@@ -87,7 +87,7 @@ def _row(group: str, case: Case, framework: Framework, outputs: Outputs) -> dict
             refused[name] = str(error)
     times = _times(run)
     row = {"group": group, "case": case.name, "framework": framework, "outputs": outputs, "seconds": times,
-           "rates": asdict(calibration.rates(framework, "cpu", "float32")),
+           "rates": asdict(calibration.measure(framework, "cpu", "float32")),  # now: the machine's speed drifts
            "work": {name: asdict(costs.work(name, facts)) for name in times}, "refused": refused}
     print(_line(row), flush=True)
     return row
