@@ -213,12 +213,12 @@ FACTORS: Mapping[str, Work] = {
     # 1.37 × in the median, 4.99 × at worst
     "equinox.exact": Work(22.2, 0.189, 30.4, 6.28, 0.312, 0, 1.84, 0.0146),
     # 1.28 × in the median, 6.20 × at worst
-    "structured_torch": Work(440, 58.9, 0.969, 9.58, 32.1, 0, 0, 6.81),
-    # 1.16 × in the median, 1.99 × at worst
-    "torch_func.jacobian_contraction": Work(656, 38.6, 0, 4.79, 0, 21.4, 1.18, 0),
-    # 1.19 × in the median, 1.89 × at worst
-    "torch_func.ntk_vector_products": Work(665, 41.3, 1.3, 1.6, 3.73, 34.6, 0, 0),
-    # 1.23 × in the median, 2.19 × at worst
-    "torch_autograd.per_example": Work(790, 5.15, 0, 13.6, 0, 58.2, 1.55, 402),
-    # 1.16 × in the median, 2.16 × at worst
+    "structured_torch": Work(150, 12.9, 0.709, 4.54, 7.22, 0, 2.72, 10.9),
+    # 1.20 × in the median, 2.83 × at worst
+    "torch_func.jacobian_contraction": Work(558, 42.4, 0, 2.92, 0, 15.1, 0.618, 7.47),
+    # 1.18 × in the median, 1.95 × at worst
+    "torch_func.ntk_vector_products": Work(583, 53.5, 0.413, 1.37, 3.37, 24.8, 0, 0.0287),
+    # 1.15 × in the median, 1.81 × at worst
+    "torch_autograd.per_example": Work(1420, 6.52, 0, 10, 0, 44, 0.649, 288),
+    # 1.18 × in the median, 2.23 × at worst
 }
