@@ -60,7 +60,8 @@ def test_a_call_that_only_copies_is_found(monkeypatch: pytest.MonkeyPatch, in_se
         return call
 
     said: dict[str, Any] = {}
-    _, fault = measure._time(lambda _, measured: said.update(measured), prepare, 0.0, least_seconds(WIDE, 1))
+    _, fault = measure._time(lambda _, measured: said.update(measured), prepare, lambda: None, 0.0,
+                             least_seconds(WIDE, 1))
     assert said["setup_s"] == in_setup
     assert ("computed in the set-up" in fault) == blamed
 
