@@ -44,7 +44,8 @@ def method_of_measuring(records: Sequence[Record]) -> Section:
         "The first call traces, compiles and computes. Later calls are the steady state: each is waited for until the "
         f"kernel is there; calls per replicate here: {_span(calls)}. “Time” is the median over replicates of the "
         "median of their later calls; “spread” is half the distance between the quartiles of all of them.",
-        "Peak memory is that of set-up and calls, net of what the process held before; on an accelerator, the "
+        "Peak memory is that of set-up and calls, net of what the process held before and of pages of files (the code of "
+        "libraries); on an accelerator, the "
         "allocator's own peak. What processes that the method starts hold is looked at every 20 ms, and its peak is "
         "added.",
         "The set-up is no part of the time, and stands in a column of its own. A method whose call is quicker than the "

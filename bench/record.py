@@ -67,7 +67,7 @@ class Record:
     samples_s: tuple[float, ...] = ()
     """Steady state, one number a call."""
     peak_bytes: int | None = None
-    """Peak memory of set-up and calls, net of the process's memory before."""
+    """Peak memory of set-up and calls, net of the process's memory before and of pages of files."""
     kernel_bytes: int | None = None
     """Size of the kernel itself, for scale."""
     started_at: str = ""
