@@ -44,10 +44,9 @@ def method_of_measuring(records: Sequence[Record]) -> Section:
         "The first call traces, compiles and computes. Later calls are the steady state: each is waited for until the "
         f"kernel is there; calls per replicate here: {_span(calls)}. “Time” is the median over replicates of the "
         "median of their later calls; “spread” is half the distance between the quartiles of all of them.",
-        "Peak memory is that of set-up and calls, net of what the process held before and of pages of files (the code of "
-        "libraries); on an accelerator, the "
-        "allocator's own peak. What processes that the method starts hold is looked at every 20 ms, and its peak is "
-        "added.",
+        "Peak memory is that of set-up and calls, net of what the process held before and of pages of files (the code "
+        "of libraries); on an accelerator, the allocator's own peak. What processes that the method starts hold is "
+        "looked at every 20 ms, and its peak is added.",
         "The set-up is no part of the time, and stands in a column of its own. A method whose call is quicker than the "
         "examples can pass through the network, at 400 GFLOP/s a core, has computed in its set-up and counts as wrong.",
         "The kernel that was timed is the kernel that is checked. Error: the largest |K − K_ref| / √(K_ref[n,n,a,a] · "
