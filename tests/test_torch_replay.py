@@ -1,4 +1,4 @@
-"""What the PyTorch engine runs from its third call on: the same numbers, of other parameters and examples too."""
+"""What the PyTorch engine runs from its second call on: the same numbers, of other parameters and examples too."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impls.structured.torch_internals import OpOverload
+from impls.structured.torch_internals import OpOverload, changes_arguments
 
 
 class Untraceable(Exception):
@@ -97,16 +97,7 @@ class Program:
     @cached_property
     def freed(self) -> tuple[tuple[Value, ...], ...]:
         """For each step the values that nothing reads after it: a long network's activations do not all stay alive."""
-        last = {
-            value: i
-            for i, step in enumerate(self.steps)
-            for value in (*step.inputs, *step.outputs)
-            if isinstance(value, Value) and value is not self.output
-        }
-        freed: list[list[Value]] = [[] for _ in self.steps]
-        for value, i in last.items():
-            freed[i].append(value)
-        return tuple(tuple(values) for values in freed)
+        return freed_after(self.steps, {self.output})
 
 
 Read = Callable[[Operand], Tensor]
@@ -150,12 +141,26 @@ def evaluate(program: Program, parameters: Sequence[Tensor], example: Tensor, ru
     return read(program.output)
 
 
-def alive(steps: Sequence[Step], output: Operand) -> tuple[Step, ...]:
-    """The steps that the output depends on, in order."""
-    needed: set[Operand] = {output}
+def alive(steps: Sequence[Step], outputs: Iterable[Operand]) -> tuple[Step, ...]:
+    """The steps that the outputs depend on, and those that write to what they are given, in order."""
+    needed: set[Operand] = {*outputs}
     kept: list[Step] = []
     for step in reversed(steps):
-        if not needed.isdisjoint(step.outputs):
+        if changes_arguments(step.op) or not needed.isdisjoint(step.outputs):
             needed.update(step.inputs)
             kept.append(step)
     return tuple(reversed(kept))
+
+
+def freed_after(steps: Sequence[Step], lasting: set[Operand]) -> tuple[tuple[Value, ...], ...]:
+    """For each step the values that nothing reads after it, but for the lasting ones."""
+    last = {
+        value: i
+        for i, step in enumerate(steps)
+        for value in (*step.inputs, *step.outputs)
+        if isinstance(value, Value) and value not in lasting
+    }
+    freed: list[list[Value]] = [[] for _ in steps]
+    for value, i in last.items():
+        freed[i].append(value)
+    return tuple(tuple(values) for values in freed)

@@ -13,11 +13,10 @@ from impls.structured.torch_internals import (
     OpOverload,
     TorchDispatchMode,
     WeakTensorKeyDictionary,
-    changes_arguments,
     memory,
     written,
 )
-from impls.structured.torch_program import Constant, Operand, Step, Value, replaced
+from impls.structured.torch_program import Constant, Operand, Step, Value, alive, replaced
 
 aten = torch.ops.aten
 
@@ -123,8 +122,8 @@ class Short:
     """The steps that the outputs need, or that write to what they are given, and the outputs themselves. `relied_on`:
     what has to lie in memory as it did for the steps to be right."""
 
-    steps: list[Step]
-    outputs: list[Operand]
+    steps: Sequence[Step]
+    outputs: Sequence[Operand]
     relied_on: dict[Operand, Layout]
 
 
@@ -158,7 +157,7 @@ def shortened(recorder: Recorder, outputs: Iterable[Operand]) -> Short:
             if torch.Tag.dynamic_output_shape in now.op.tags:  # as of an index, which may be a mask
                 relied_on |= {out: recorder.layouts[out] for out in now.outputs}
     outputs = [read(operand) for operand in outputs]
-    return Short(_needed(steps, outputs), outputs, relied_on)
+    return Short(alive(steps, outputs), outputs, relied_on)
 
 
 def _adds_zeros(recorder: Recorder, step: Step, zeros: set[Operand]) -> bool:
@@ -197,13 +196,3 @@ class _Views:
         self.of[out] = base
         start = (layout.offset,) if moved else ()
         return Step(aten.as_strided.default, (base, layout.shape, layout.strides, *start), {}, (out,))
-
-
-def _needed(steps: Sequence[Step], outputs: Iterable[Operand]) -> list[Step]:
-    needed: set[Operand] = {*outputs}
-    kept: list[Step] = []
-    for step in reversed(steps):
-        if changes_arguments(step.op) or not needed.isdisjoint(step.outputs):
-            needed.update(step.inputs)
-            kept.append(step)
-    return kept[::-1]

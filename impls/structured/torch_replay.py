@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from impls.structured.torch_internals import OpOverload, gives_tensor, is_functorch_wrapped_tensor
-from impls.structured.torch_program import Constant, Operand, Value, operands
+from impls.structured.torch_program import Constant, Operand, Value, freed_after, operands
 from impls.structured.torch_recording import Recorder, Short, shortened
 
 Argument = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
@@ -114,8 +114,6 @@ def compiled(short: Short, inputs: Sequence[Operand], names_of_outputs: Sequence
     """
     steps, outputs = short.steps, dict(zip(names_of_outputs, short.outputs, strict=True))
     names = {value: f"x{i}" for i, value in enumerate(inputs)}
-    last = {value: i for i, step in enumerate(steps) for value in (*step.inputs, *step.outputs)}
-    free = {value for value in last if isinstance(value, Value)} - {*inputs, *outputs.values()}
     known: dict[str, object] = {"check": _check}
     """What the function reads that none of its steps makes: operations, constants, sizes."""
 
@@ -128,7 +126,7 @@ def compiled(short: Short, inputs: Sequence[Operand], names_of_outputs: Sequence
         return f"c{len(known) - 1}"
 
     lines = [f"def replay({', '.join(names.values())}):"]
-    for i, step in enumerate(steps):
+    for step, freed in zip(steps, freed_after(steps, {*inputs, *outputs.values()}), strict=True):
         args = [*map(written, step.args), *(f"{name}={written(arg)}" for name, arg in step.kwargs.items())]
         left = [written(out) for out in step.outputs]
         target = f"{left[0]} = " if gives_tensor(step.op) else f"[{', '.join(left)}] = " if left else ""
@@ -136,7 +134,7 @@ def compiled(short: Short, inputs: Sequence[Operand], names_of_outputs: Sequence
         for value in step.outputs:
             if (layout := short.relied_on.get(value)) is not None:
                 lines.append(f"check({names[value]}, {written(layout.shape)}, {written(layout.strides)})")
-        lines += [f"del {names[v]}" for v in dict.fromkeys((*step.inputs, *step.outputs)) if v in free and last[v] == i]
+        lines += [f"del {names[value]}" for value in freed]
     lines.append(f"return {{{', '.join(f'{name!r}: {written(operand)}' for name, operand in outputs.items())}}}")
     exec("\n    ".join(lines), known)
     replay: Any = known.pop("replay")

@@ -76,7 +76,7 @@ def _trace(f: Forward, params: Params, example: Tensor, *, pure: bool = False) -
     with torch.enable_grad(), _separate_operations(), fake, recorder:
         y = (functionalize(run) if pure else run)(*tensors, x)
         output = recorder.operand(y)
-    return Program(tuple(inputs), x_value, parted(alive(recorder.steps, output)), output)
+    return Program(tuple(inputs), x_value, parted(alive(recorder.steps, [output])), output)
 
 
 @contextmanager
