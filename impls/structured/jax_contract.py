@@ -18,18 +18,21 @@ SUM = -1
 
 def contract(terms: Sequence[Term], left: Arrays, right: Arrays, outputs: Outputs, dtype: Any, *,
              apart: bool) -> dict[int, Any]:
-    """The kernel of two blocks of examples, (N, M, O, O), (N, M, O) or (N, M); `apart`: that of each parameter."""
+    """The kernel of two blocks of examples; `apart`: that of each parameter.
+
+    (N, O, M, O), in which the matrix products leave it, (N, M, O) or (N, M).
+    """
     total: dict[int, Any] = {}
     for term in terms:
         for owner, share in _shares(term, left, right, outputs, dtype, apart=apart):
             key = owner if apart else SUM
             total[key] = total[key] + share if key in total else share
-    return {key: kernel.transpose(0, 2, 1, 3) if outputs == "full" else kernel for key, kernel in total.items()}
+    return total
 
 
 def _shares(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: Any, *,
             apart: bool) -> list[tuple[int, Any]]:
-    """By parameter; for "full" in the layout (N, O, M, O), in which the matrix products leave it."""
+    """By parameter."""
     owner = SUM if term.owner is None else term.owner
     if term.way == "gradient":
         return [(owner, _inner(left[term.name], right[term.name], outputs))]

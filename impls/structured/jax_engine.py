@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -12,9 +12,9 @@ import numpy as np
 from impls.jax_support import Batched, flat_outputs
 from impls.structured import planner
 from impls.structured.jax_analysis import Analysis, analyse
-from impls.structured.jax_contract import SUM, contract
+from impls.structured.jax_blocks import SUM, Contraction, read_as_matrices
 from impls.structured.jax_factors import SAME, Arrays, Factors
-from impls.structured.jax_panels import Kernels, Pieces, Slices, fill, write
+from impls.structured.jax_panels import Kernels, Pieces, Slices, fill
 from impls.structured.jax_trace import Program, Value, trace
 from impls.xla import compiled
 
@@ -44,10 +44,16 @@ class Engine:
                             self.dtype.itemsize, _example_bytes(program), batch_size, memory_limit)
         self.plan = planner.plan(task, self.analysis.parameters)
         self.factors = Factors(self.analysis, self.plan, self.dtype, join=not apart)
-        # Two functions: what XLA compiles as one it fuses as one, and computes a factor anew for every slice of it.
-        self._passing = compiled(self._passes, older_loops=any(s.name == "conv_general_dilated" for s in program.steps))
-        self.contraction = compiled(self._contraction, in_turn=True)
-        self._contraction_of_both = compiled(lambda both: self._contraction(*self._parts(both)), in_turn=True)
+        older_loops = any(step.name == "conv_general_dilated" for step in program.steps)
+        contraction = Contraction([self.factors.terms], self.plan, self.dtype, apart)
+        self._passing = compiled(self._passes, older_loops=older_loops)
+        self.contraction = compiled(contraction, in_turn=True)
+        self._contraction_of_both = compiled(lambda both: contraction(*self._parts(both)), in_turn=True)
+        self._at_once = None
+        if not apart and read_as_matrices(self.plan):
+            # In the order of least memory: with x2 = x1 14 MiB instead of 33, with x2 ≠ x1 49 instead of 29 (seen: ten
+            # hidden layers of 1024, 64 examples, 10 outputs; XLA then has all of one side pass before the other).
+            self._at_once = compiled(self._passes_and_contraction, older_loops=older_loops, in_turn=x2 is None)
 
     def __call__(self, params: Any, x1: Any, x2: Any | None) -> jax.Array:
         """The kernel, laid out as the request's outputs say."""
@@ -78,6 +84,8 @@ class Engine:
             return {}
         if plan.panel1 < len(x1) or (x2 is not None and plan.panel2 < len(x2)):
             return fill(self, leaves, Slices(x1, plan.panel1), None if x2 is None else Slices(x2, plan.panel2))
+        if self._at_once is not None:
+            return self._at_once(leaves, x1, x2, True)
         if plan.together:
             return self._contraction_of_both(self.passes(leaves, x1, x2))
         factors1 = self.passes(leaves, x1)
@@ -97,24 +105,20 @@ class Engine:
         flat = {name: a.reshape(-1, *a.shape[2:]) if name.endswith(".g") else a for name, a in arrays.items()}
         return flat | self.factors.same_for_all(leaves)
 
+    def _passes_and_contraction(self, leaves: list[Any], x1: Any, x2: Any | None, true: Any) -> Kernels:
+        """In one program: a cotangent is contracted when the backward pass has come to it, and then let go."""
+        contraction = Contraction([[term] for term in reversed(self.factors.terms)], self.plan, self.dtype, self.apart)
+        if self.plan.together:
+            return contraction(*self._parts(self._passes(leaves, (x1, x2), true)))
+        factors1 = self._passes(leaves, (x1,), true)
+        return contraction(factors1, None if x2 is None else self._passes(leaves, (x2,), true))
+
     def _parts(self, both: Arrays) -> tuple[Arrays, Arrays]:
         """What `passes` would give of x1 and of x2, from what it gives of both."""
         n1, n_outputs = self.plan.task.n1, self.plan.task.n_outputs
         rows = {name: n1 * n_outputs if name.endswith(".g") else n1 for name in both if not name.endswith(SAME)}
         return ({name: a[:rows[name]] if name in rows else a for name, a in both.items()},
                 {name: a[rows[name]:] if name in rows else a for name, a in both.items()})
-
-    def _contraction(self, factors1: Arrays, factors2: Arrays | None) -> Kernels:
-        n_outputs, symmetric = self.plan.task.n_outputs, factors2 is None
-        left, right = ({name: a.reshape(-1, n_outputs, *a.shape[1:]) if name.endswith(".g") else a
-                        for name, a in arrays.items()} for arrays in (factors1, factors2 or factors1))
-        n1, n2 = (len(next(a for name, a in side.items() if not name.endswith(SAME))) for side in (left, right))
-        size1, size2 = min(n1, self.plan.block1), min(n2, self.plan.block2)
-        return self._fill(lambda i, j: self._contract(_rows(left, i, size1), _rows(right, j, size2)),
-                          _starts(n1, size1, n2, size2, symmetric), self._shape(n1, n2), symmetric=symmetric)
-
-    def _contract(self, left: Arrays, right: Arrays) -> Kernels:
-        return contract(self.factors.terms, left, right, self.outputs, self.dtype, apart=self.apart)
 
     def _shape(self, n1: int | None = None, n2: int | None = None) -> tuple[int, ...]:
         """Of the kernel, or of a part of it."""
@@ -124,32 +128,6 @@ class Engine:
 
     def _zeros(self) -> jax.Array:
         return jnp.zeros(self._shape(), self.dtype)
-
-    def _fill(self, block: Callable[[Any, Any], Kernels], starts: np.ndarray, shape: tuple[int, ...], *,
-              symmetric: bool) -> Kernels:
-        """The kernels from their blocks; with x2 = x1 those of the upper triangle, each written to both places."""
-        if len(starts) == 1:
-            return block(0, 0)
-        table = jnp.asarray(starts)
-
-        def body(k: Any, kernels: Kernels) -> Kernels:
-            i, j = table[k]
-            return {key: write(kernels[key], values, i, j, mirrored=symmetric) for key, values in block(i, j).items()}
-
-        empty = {key: jax.lax.empty(shape, self.dtype) for key in jax.eval_shape(block, 0, 0)}
-        return jax.lax.fori_loop(0, len(starts), body, empty)
-
-
-def _starts(n1: int, size1: int, n2: int, size2: int, symmetric: bool) -> np.ndarray:
-    """(blocks, 2): where each block starts; the last of a row or column is moved back to end with the examples."""
-    rows, columns = ([min(i, n - size) for i in range(0, n, size)] for n, size in ((n1, size1), (n2, size2)))
-    return np.array([(i, j) for i in rows for j in columns if not symmetric or j >= i], np.int32)
-
-
-def _rows(arrays: Arrays, start: Any, size: int) -> Arrays:
-    """`size` examples from `start`, of each array."""
-    return {name: a if name.endswith(SAME) or len(a) == size else jax.lax.dynamic_slice_in_dim(a, start, size)
-            for name, a in arrays.items()}
 
 
 def _example_bytes(program: Program) -> int:
