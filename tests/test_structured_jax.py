@@ -19,8 +19,10 @@ import jax.numpy as jnp  # noqa: E402
 
 from impls.jax_support import precision  # noqa: E402
 from impls.structured import jax_factors  # noqa: E402
+from impls.structured.jax_blocks import read_as_matrices  # noqa: E402
 from impls.structured.jax_engine import Engine  # noqa: E402
 from impls.structured_jax import METHODS  # noqa: E402
+from impls.xla import options  # noqa: E402
 from tests.structured_networks import NETWORKS, Small  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
@@ -168,6 +170,45 @@ def test_blocks_do_not_change_the_kernel(outputs: Any, limits: dict[str, Any]) -
         for symmetric, right in ((True, None), (False, x2)):
             kernel = Engine(f, params, x1, right, outputs=outputs, **limits)(params, x1, right)
             assert_kernel(kernel, *expected[symmetric], outputs, "float64")
+
+
+@pytest.mark.parametrize("block", [1, 2], ids=["even", "overlapping"])
+@pytest.mark.parametrize("outputs", OUTPUTS)
+def test_blocks_of_one_program(outputs: Any, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """5 examples in blocks for the symmetry, added up parameter by parameter."""
+    monkeypatch.setattr(planner, "SYMMETRY_FLOPS", 0)
+    with precision("float64"):
+        f, params, x1, _, expected = all_kernels("mlp", "float64")
+        n_outputs = f(params, x1).shape[1]
+        monkeypatch.setattr(planner, "BLOCK_ROWS", block * (n_outputs if outputs == "full" else 1))
+        engine = Engine(f, params, x1, None, outputs=outputs)
+        assert engine.plan.block1 == block
+        assert read_as_matrices(engine.plan)
+        assert_kernel(engine(params, x1, None), *expected[True], outputs, "float64")
+
+
+@pytest.mark.parametrize("block_rows", [40, 160], ids=["blocks", "one block"])
+def test_a_cotangent_is_let_go_once_it_is_contracted(block_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program's memory holds a few of them, however deep the network is."""
+    monkeypatch.setattr(planner, "SYMMETRY_FLOPS", 0)
+    monkeypatch.setattr(planner, "BLOCK_ROWS", block_rows)
+    depth, width, n, n_outputs = 8, 512, 16, 10
+    with precision("float32"):
+        params = [jnp.ones((width, width))] * depth + [jnp.ones((width, n_outputs))]
+
+        def f(layers: Any, x: Any) -> Any:
+            for layer in layers[:-1]:
+                x = jnp.tanh(x @ layer)
+            return x @ layers[-1]
+
+        x = jnp.ones((n, width))
+        engine = Engine(f, params, x, None, outputs="full")
+        program = jax.jit(engine.in_one_program, compiler_options=options(in_turn=engine.in_turn))
+        used = program.lower(params, x, None, True).compile().memory_analysis()
+    if used is None:
+        pytest.skip("this backend does not tell what memory a program uses")
+    cotangent, kernel = n * n_outputs * width * 4, engine(params, x, None).nbytes
+    assert used.temp_size_in_bytes < (depth - 1) * cotangent + kernel
 
 
 @pytest.mark.parametrize(("name", "way"), [

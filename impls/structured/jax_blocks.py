@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from impls.structured.jax_contract import SUM, contract
+from impls.structured.jax_contract import contract
 from impls.structured.jax_factors import SAME, Arrays, Term
 from impls.structured.jax_panels import Kernels, write
 from impls.structured.planner import Plan
@@ -51,29 +51,32 @@ class Contraction:
              columns: tuple[Arrays, int, int], starts: np.ndarray, *, last: bool, symmetric: bool) -> Kernels:
         """`before` and the group's terms; the `last` time laid out as they are returned, in both triangles.
 
-        Written into other kernels than `before`, for the last block of a row overlaps with the one before it.
+        In place, unless the last block of a row or column overlaps with the one before it: that part is added once.
         """
         (left, n1, size1), (right, n2, size2), table = rows, columns, jnp.asarray(starts)
+        in_place = bool(before) and not last and n1 % size1 == n2 % size2 == 0
 
-        def block(i: Any, j: Any) -> Kernels:
+        def block(i: Any, j: Any, known: Kernels) -> Kernels:
             values = self._contract(group, _rows(left, i, size1), _rows(right, j, size2))
-            values = {key: share + jax.lax.dynamic_slice(before[key], self._place(i, j), share.shape)
-                      if key in before else share for key, share in values.items()}
+            values = {key: share + jax.lax.dynamic_slice(known[key], self._place(i, j), share.shape)
+                      if key in known else share for key, share in values.items()}
             return self._laid_out(values) if last else values
 
         def body(k: Any, kernels: Kernels) -> Kernels:
             i, j = table[k]
-            values = block(i, j)
+            values = block(i, j, kernels if in_place else before)
             if last:
                 return {key: write(kernels[key], values[key], i, j, mirrored=symmetric) for key in values}
             return {key: jax.lax.dynamic_update_slice(kernels[key], values[key], self._place(i, j)) for key in values}
 
-        empty = {}
-        for key, values in jax.eval_shape(block, 0, 0).items():
-            shape = list(values.shape)
-            shape[0], shape[1 if last else self._column_axis] = n1, n2
-            empty[key] = jax.lax.empty(tuple(shape), self.dtype)
-        return jax.lax.fori_loop(0, len(starts), body, empty)
+        kernels = before
+        if not in_place:
+            axes = 0, 1 if last else self._column_axis
+            shapes = {key: list(values.shape) for key, values in jax.eval_shape(block, 0, 0, before).items()}
+            for shape in shapes.values():
+                shape[axes[0]], shape[axes[1]] = n1, n2
+            kernels = {key: jax.lax.empty(tuple(shape), self.dtype) for key, shape in shapes.items()}
+        return jax.lax.fori_loop(0, len(starts), body, kernels)
 
     def _contract(self, terms: Sequence[Term], left: Arrays, right: Arrays) -> Kernels:
         return contract(terms, left, right, self.plan.task.outputs, self.dtype, apart=self.apart)
@@ -120,6 +123,3 @@ def _rows(arrays: Arrays, start: Any, size: int) -> Arrays:
 def _of(group: Sequence[Term], arrays: Arrays) -> Arrays:
     """The factors that these terms read."""
     return {name: a for name, a in arrays.items() if any(f"{name}.".startswith(f"{term.name}.") for term in group)}
-
-
-__all__ = ["SUM", "Contraction", "read_as_matrices"]
