@@ -18,8 +18,8 @@ jax = pytest.importorskip("jax", reason="the structured JAX engine needs JAX")
 import jax.numpy as jnp  # noqa: E402
 
 from impls.jax_support import precision  # noqa: E402
-from impls.structured import jax_factors  # noqa: E402
-from impls.structured.jax_blocks import read_as_matrices  # noqa: E402
+from impls.structured import jax_engine, jax_factors  # noqa: E402
+from impls.structured.jax_blocks import is_one_program  # noqa: E402
 from impls.structured.jax_engine import Engine  # noqa: E402
 from impls.structured_jax import METHODS  # noqa: E402
 from impls.xla import options  # noqa: E402
@@ -174,16 +174,17 @@ def test_blocks_do_not_change_the_kernel(outputs: Any, limits: dict[str, Any]) -
 
 @pytest.mark.parametrize("block", [1, 2], ids=["even", "overlapping"])
 @pytest.mark.parametrize("outputs", OUTPUTS)
-def test_blocks_of_one_program(outputs: Any, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """5 examples in blocks for the symmetry, added up parameter by parameter."""
+@pytest.mark.parametrize("name", ["mlp", "conv2d", "tied_embedding", "sliced_qkv"])
+def test_blocks_of_one_program(name: str, outputs: Any, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """5 examples in blocks for the symmetry, added up parameter by parameter; right for networks of any kind."""
     monkeypatch.setattr(planner, "SYMMETRY_FLOPS", 0)
+    monkeypatch.setattr(jax_engine, "is_one_program", lambda plan: True)
     with precision("float64"):
-        f, params, x1, _, expected = all_kernels("mlp", "float64")
-        n_outputs = f(params, x1).shape[1]
+        f, params, x1, _, expected = all_kernels(name, "float64")
+        n_outputs = jax.eval_shape(f, params, x1).size // len(x1)
         monkeypatch.setattr(planner, "BLOCK_ROWS", block * (n_outputs if outputs == "full" else 1))
         engine = Engine(f, params, x1, None, outputs=outputs)
         assert engine.plan.block1 == block
-        assert read_as_matrices(engine.plan)
         assert_kernel(engine(params, x1, None), *expected[True], outputs, "float64")
 
 
@@ -203,6 +204,7 @@ def test_a_cotangent_is_let_go_once_it_is_contracted(block_rows: int, monkeypatc
 
         x = jnp.ones((n, width))
         engine = Engine(f, params, x, None, outputs="full")
+        assert is_one_program(engine.plan)
         program = jax.jit(engine.in_one_program, compiler_options=options(in_turn=engine.in_turn))
         used = program.lower(params, x, None, True).compile().memory_analysis()
     if used is None:

@@ -51,10 +51,12 @@ class Contraction:
              columns: tuple[Arrays, int, int], starts: np.ndarray, *, last: bool, symmetric: bool) -> Kernels:
         """`before` and the group's terms; the `last` time laid out as they are returned, in both triangles.
 
-        In place, unless the last block of a row or column overlaps with the one before it: that part is added once.
+        In place, unless the layout changes, or the last block of a row or column overlaps with the one before it: that
+        part is to be added once.
         """
         (left, n1, size1), (right, n2, size2), table = rows, columns, jnp.asarray(starts)
-        in_place = bool(before) and not last and n1 % size1 == n2 % size2 == 0
+        moved = last and self.plan.task.outputs == "full"
+        in_place = bool(before) and not moved and n1 % size1 == n2 % size2 == 0
 
         def block(i: Any, j: Any, known: Kernels) -> Kernels:
             values = self._contract(group, _rows(left, i, size1), _rows(right, j, size2))
@@ -97,15 +99,18 @@ class Contraction:
         return {key: kernel.transpose(0, 2, 1, 3) if full else kernel for key, kernel in kernels.items()}
 
 
-def read_as_matrices(plan: Plan) -> bool:
-    """Whether the contraction takes its factors as they are into matrix products.
+def is_one_program(plan: Plan) -> bool:
+    """Whether the passes and the contraction are better compiled as one program, where factors come and go.
 
-    Then the passes and the contraction can be one program, and a factor is in memory only until it has been read. Else
-    XLA fuses what makes a factor with what takes slices of it, and computes it anew for each slice (seen: a third more
-    time for a transformer, jaxlib 0.10.2).
+    For that the contraction has to take its factors as they are into matrix products, and they have to be larger than
+    two kernels, for there may be two. Else XLA fuses what makes a factor with what takes slices of it, and computes
+    it anew for each slice (seen: a third more time for a transformer, jaxlib 0.10.2).
     """
-    return all(not step.parameter.transposed and (way in ("top", "gradient") or product.single)
-               for step in plan.steps for way, product in zip(step.ways, step.parameter.products, strict=False))
+    task = plan.task
+    kernel = task.n1 * (task.n2 or task.n1) * task.entries * task.itemsize
+    return 2 * kernel < sum(step.bytes for step in plan.steps) and all(
+        not step.parameter.transposed and (way in ("top", "gradient") or product.single)
+        for step in plan.steps for way, product in zip(step.ways, step.parameter.products, strict=False))
 
 
 def _starts(n1: int, size1: int, n2: int, size2: int, symmetric: bool) -> np.ndarray:

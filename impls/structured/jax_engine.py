@@ -12,7 +12,7 @@ import numpy as np
 from impls.jax_support import Batched, flat_outputs
 from impls.structured import planner
 from impls.structured.jax_analysis import Analysis, analyse
-from impls.structured.jax_blocks import Contraction, read_as_matrices
+from impls.structured.jax_blocks import Contraction, is_one_program
 from impls.structured.jax_contract import SUM
 from impls.structured.jax_factors import SAME, Arrays, Factors
 from impls.structured.jax_panels import Kernels, Pieces, Slices, fill
@@ -47,7 +47,7 @@ class Engine:
         self.factors = Factors(self.analysis, self.plan, self.dtype, join=not apart)
         older_loops = any(step.name == "conv_general_dilated" for step in program.steps)
         contraction = Contraction([self.factors.terms], self.plan, self.dtype, apart)
-        self._passing = compiled(self._passes, older_loops=older_loops)
+        self._passing = compiled(self._passes, in_turn=True, older_loops=older_loops)
         self.contraction = compiled(contraction, in_turn=True)
         self._contraction_of_both = compiled(lambda both: contraction(*self._parts(both)), in_turn=True)
         # With several blocks XLA is told to order the program for the least memory, which is then 12 MiB and not 21.
@@ -55,7 +55,7 @@ class Engine:
         # examples, 10 outputs, x2 = x1 and x2 ≠ x1; jaxlib 0.10.2.)
         self.in_turn = self.plan.block1 < task.n1
         self._one_program = None
-        if not apart and read_as_matrices(self.plan):
+        if not apart and is_one_program(self.plan):
             self._one_program = compiled(self.in_one_program, older_loops=older_loops, in_turn=self.in_turn)
 
     def __call__(self, params: Any, x1: Any, x2: Any | None) -> jax.Array:
