@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -21,8 +22,10 @@ PACKAGES = ("ntk-bench", "numpy", "scipy", "jax", "jaxlib", "opt-einsum", "equin
             # What runs on CUDA, by the names for either version of it; PyTorch's own stands in its version.
             "jax-cuda12-plugin", "jax-cuda12-pjrt", "nvidia-cudnn-cu12", "nvidia-cublas-cu12",
             "jax-cuda13-plugin", "jax-cuda13-pjrt", "nvidia-cudnn-cu13", "nvidia-cublas")
-SETTINGS = ("XLA_FLAGS", "JAX_PLATFORMS", "CUDA_VISIBLE_DEVICES")
-"""Variables that move figures; written down where they are set."""
+SETTINGS = ("XLA_FLAGS", "JAX_PLATFORMS", "CUDA_VISIBLE_DEVICES", "LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_ARENA_MAX",
+            "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_TRIM_THRESHOLD_")
+"""Variables that move figures; written down where they are set. (Those of the allocator decide whether the pages of an
+array are fetched anew in each call: seen, up to twice the time of convolutions.)"""
 
 _ROOT = Path(__file__).resolve().parents[1]
 # What measures, and what is measured; not the report.
@@ -67,8 +70,12 @@ def _accelerator() -> str:
 
 def _versions() -> dict[str, str]:
     installed = {name: found for name in PACKAGES if (found := _version(name)) is not None}
-    settings = {name: os.environ[name] for name in SETTINGS if os.environ.get(name)}
+    settings = {name: _without_folders(os.environ[name]) for name in SETTINGS if os.environ.get(name)}
     return {"python": platform.python_version(), **installed, "source": _source_digest(), **_commit(), **settings}
+
+
+def _without_folders(setting: str) -> str:
+    return re.sub(r"[^\s:,=]*/", "", setting)
 
 
 def _version(package: str) -> str | None:

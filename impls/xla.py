@@ -23,7 +23,7 @@ _PRODUCTS = {_LIBRARY: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}, {_LIBRARY: ""}, {}
 _IN_TURN = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}, {}
 """The CPU backend orders a program for the least memory. By default it is for steps that can run at the same time, and
 what independent terms of a sum need is in memory at once: eight times as much for the contraction of a transformer,
-which takes a third longer. (Its passes are 5 % faster with one thread in this order and 5 % slower with two.)"""
+which takes a third longer."""
 
 _OLDER_LOOPS = {"xla_cpu_use_fusion_emitters": "False"}, {}
 """The CPU backend writes fused loops as it did before it had emitters in MLIR: the pads, slices and concatenations of a

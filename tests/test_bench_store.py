@@ -113,6 +113,16 @@ def test_environment_names_no_place_and_no_person() -> None:
     assert {"python", "numpy", "source"} <= set(environment.versions)
 
 
+def test_another_allocator_is_another_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = describe_environment()
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "67108864")
+    monkeypatch.setenv("LD_PRELOAD", "/home/someone/lib/libjemalloc.so.2:/opt/other.so")
+    after = describe_environment()
+    assert after.key != before.key
+    assert after.versions["MALLOC_TRIM_THRESHOLD_"] == "67108864"
+    assert after.versions["LD_PRELOAD"] == "libjemalloc.so.2:other.so", "no folders"
+
+
 def test_environment_has_every_library_that_computes_a_kernel() -> None:
     versions = describe_environment().versions
     assert "nvidia-cudnn-cu13" in PACKAGES
