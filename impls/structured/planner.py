@@ -26,6 +26,9 @@ Outputs = Literal["full", "diagonal", "trace"]
 # (seen: 245 GFLOP/s in a float32 matrix product, 10 GB/s copied).
 FLOPS_PER_BYTE = 25.0
 
+# The caches are about this many times as fast as memory.
+CACHES = 10
+
 # Rows (examples times outputs) of a block of the contraction: large enough for a matrix product to run at full speed,
 # small enough that leaving out the lower triangle of a symmetric kernel saves something (seen: 128 to 320 are alike).
 BLOCK_ROWS = 160
@@ -196,8 +199,10 @@ def cost(way: Way, product: Product, task: Task) -> Cost:
     if way == "separable":
         summed = task.weights * (2 * S * J + 1)
         if product.single:
-            return Cost(task.pairs * (inputs_gram + J + summed), task.pairs * 2 * task.weights, I + J,
-                        1 + task.weights)
+            multiplied = 0 if task.outputs == "trace" else J  # d d', in the caches
+            moved = 2 * multiplied // CACHES + 2 * task.weights
+            return Cost(task.pairs * (inputs_gram + J + summed), task.pairs * moved, I + J,
+                        1 + multiplied + task.weights)
         flops = task.examples * 2 * T * product.size + task.pairs * (2 * product.size + summed)
         moved = task.examples * 2 * product.size + task.pairs * (S * J + 2 * task.weights)
         return Cost(flops, moved, product.size, task.weights)
