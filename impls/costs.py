@@ -203,16 +203,16 @@ _WORK = {
 
 # By the method's name; below each, by how much its predictions are off on the cases that it was fitted to.
 FACTORS: Mapping[str, Work] = {
-    "structured_jax": Work(1.77, 0.252, 1.83, 3.9, 2.09, 7.65, 1.26, 1.02),
-    # 1.16 × in the median, 3.78 × at worst
-    "neural_tangents.jacobian_contraction": Work(0, 0.22, 15.7, 5.06, 0.284, 4.36, 2.51, 0),
-    # 1.26 × in the median, 6.89 × at worst
-    "neural_tangents.ntk_vector_products": Work(0, 0.203, 2.25, 2.5, 0.911, 0, 0, 0.864),
-    # 1.43 × in the median, 4.72 × at worst
-    "neural_tangents.structured_derivatives": Work(0, 0.0711, 2.52, 5.47, 2.09, 7.65, 1.53, 3),
-    # 1.37 × in the median, 4.99 × at worst
-    "equinox.exact": Work(22.2, 0.189, 30.4, 6.28, 0.312, 0, 1.84, 0.0146),
-    # 1.28 × in the median, 6.20 × at worst
+    "structured_jax": Work(1.97, 0.232, 1.17, 2.8, 0.589, 0, 4.45, 1.17),
+    # 1.28 × in the median, 3.29 × at worst
+    "neural_tangents.jacobian_contraction": Work(0, 0.298, 5.13, 4.29, 1.31, 5.07, 1.8, 0),
+    # 1.33 × in the median, 9.48 × at worst
+    "neural_tangents.ntk_vector_products": Work(0.377, 0.259, 1.93, 1.78, 0.979, 0, 0, 1.6),
+    # 1.26 × in the median, 2.91 × at worst
+    "neural_tangents.structured_derivatives": Work(0.194, 0.0999, 2.15, 6.47, 1.01, 0, 4.45, 5.75),
+    # 1.28 × in the median, 3.65 × at worst
+    "equinox.exact": Work(7.79, 0.681, 14.9, 5.09, 0.269, 3.85, 1.12, 5.06),
+    # 1.26 × in the median, 3.65 × at worst
     "structured_torch": Work(135, 9.32, 1.22, 4.58, 12.5, 0, 4.46, 14.3),
     # 1.20 × in the median, 2.90 × at worst
     "torch_func.jacobian_contraction": Work(484, 35.3, 0, 2.72, 0, 20.7, 1.07, 7.76),
