@@ -205,6 +205,8 @@ def test_a_cotangent_is_let_go_once_it_is_contracted(block_rows: int, monkeypatc
         x = jnp.ones((n, width))
         engine = Engine(f, params, x, None, outputs="full")
         assert is_one_program(engine.plan)
+        if engine.in_turn and options(in_turn=True) == options():
+            pytest.skip("this XLA does not let one choose the order of a program")
         program = jax.jit(engine.in_one_program, compiler_options=options(in_turn=engine.in_turn))
         used = program.lower(params, x, None, True).compile().memory_analysis()
     if used is None:
