@@ -1,7 +1,12 @@
 """``python -m bench``: see `bench.cli`."""
 
+import importlib.util
 import io
 import sys
+
+if importlib.util.find_spec("tyro") is None:
+    sys.exit("python -m bench needs what the extra 'bench' installs, as in: "
+             'pip install -c constraints.txt ".[torch,bench]"')
 
 from bench.cli import main
 

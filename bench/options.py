@@ -57,7 +57,7 @@ class Options:
     """X.npy or X.npz (x1, and x2 where it differs): examples in place of the digits. Integers only with --model, for
     one that embeds tokens."""
     impl: tuple[str, ...] = ()
-    """FILE.py:OBJECT, a method that is not in the registry; measured beside the others."""
+    """FILE.py:OBJECT, a method that is not in the registry; measured beside those that --methods names."""
     out: Path = DEFAULT_FOLDER
     """Folder of the results."""
     threads: int = 1
@@ -101,11 +101,11 @@ class Options:
         return memory.default_limit() if self.memory_limit is None else int(self.memory_limit * GIB)
 
     def chosen(self, methods: Sequence[Listed]) -> list[Listed]:
-        """Those that ``--methods`` names."""
+        """Those that ``--methods`` names, and those of ``--impl``, which are what a run with it is about."""
         names = select(self.methods, [method.name for method in methods], "method")
         exact_only = find_profile(self.profile).engines
         return [method for method in methods
-                if method.name in names and (method.kind in ("exact", "bound") or not exact_only)]
+                if (method.name in names or method.impl) and (method.kind in ("exact", "bound") or not exact_only)]
 
     def as_noted(self) -> dict[str, Any]:
         """For the store: files by their names alone, since folders are nobody's business."""

@@ -197,6 +197,22 @@ def test_it_runs_from_anywhere(bench_files: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_method_from_outside_is_measured_beside_any_others(bench_files: Path, tmp_path: Path) -> None:
+    done = bench("run", "--profile", "fixtures", "--cases", CASE, "--impl", bench_files / "methods.py:GOOD",
+                 "--methods", "explicit_mlp", "--outputs", "trace", "--dtypes", "float32", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {"good", "explicit_mlp"} == {record.cell.method for record in Store(tmp_path).records()}
+
+
+def test_without_the_extra_of_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['tyro'] = None\n")
+    done = subprocess.run([sys.executable, "-m", "bench", "list"], cwd=ROOT, capture_output=True, text=True,
+                          env=environment() | {"PYTHONPATH": str(tmp_path)}, check=False)
+    assert done.returncode != 0
+    assert "extra 'bench'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_terminal_that_lacks_the_signs(all_kinds: tuple[Done, Path]) -> None:
     done = subprocess.run(command(("report", "--out", all_kinds[1])), cwd=ROOT, capture_output=True, text=True,
                           env=environment() | {"PYTHONIOENCODING": "ascii"}, check=False)

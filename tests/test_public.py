@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
@@ -375,6 +376,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "batch_size": (lambda: ntk(MODEL, X1, batch_size=0), "batch_size must be a positive number"),
     "option": (lambda: ntk(MODEL, X1, method="equinox.exact", proj_dim=3), "equinox.exact has no option 'proj_dim'"),
     "option of auto": (lambda: ntk(MODEL, X1, proj_dim=3), "method='auto' takes no options of a method, got proj_dim"),
+    "misspelt keyword": (lambda: ntk(MODEL, X1, output="trace"), "got output; did you mean outputs"),
     "generator": (lambda: ntk(MODULE, (x for x in [X1])), "x1 is a generator, which can be read only once.*give one"),
     "generator, JAX": (lambda: ntk(MODEL, X1, iter([X1])), "x2 is a list_iterator, which can be read only once"),
     "no batch": (lambda: ntk(MODEL, []), "x1 holds no batch"),
@@ -405,3 +407,8 @@ def test_bad_input(what: str) -> None:
 def test_unknown_method() -> None:
     with pytest.raises(RegistryError, match=r"unknown method 'equinox\.exakt'; did you mean equinox\.exact"):
         ntk(MODEL, X1, method="equinox.exakt")
+
+
+def test_the_keywords_that_a_misspelt_one_is_compared_with() -> None:
+    parameters = inspect.signature(public.ntk).parameters.values()
+    assert [each.name for each in parameters if each.kind is each.KEYWORD_ONLY] == list(public.SETTINGS)
