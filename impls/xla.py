@@ -16,6 +16,8 @@ from typing import Any
 
 import jax
 
+from reference import InputError
+
 _LIBRARY = "xla_cpu_experimental_ynn_fusion_type"
 _PRODUCTS = {_LIBRARY: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}, {_LIBRARY: ""}, {}
 """The products alone, or nothing, goes to the library; the first that XLA knows."""
@@ -60,7 +62,10 @@ def _known(choice: dict[str, str]) -> bool:
 
 def compiled(function: Callable[..., Any], jit: Callable[..., Any] = jax.jit, *, in_turn: bool = False,
              older_loops: bool = False, **settings: Any) -> Callable[..., Any]:
-    """`jit(function, **settings)` with these options. Nothing is asked of JAX before the first call."""
+    """`jit(function, **settings)` with these options. Nothing is asked of JAX before the first call.
+
+    Its calls raise `InputError` inside another `jax.jit` or `jax.grad`, where JAX takes no options.
+    """
 
     @cache
     def program() -> Callable[..., Any]:
@@ -68,6 +73,13 @@ def compiled(function: Callable[..., Any], jit: Callable[..., Any] = jax.jit, *,
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        return program()(*args, **kwargs)
+        try:
+            return program()(*args, **kwargs)
+        except ValueError as error:
+            if "compiler_options" not in str(error):
+                raise
+            raise InputError("a kernel cannot be computed inside jax.jit or jax.grad: it is compiled with options of "
+                             "its own (impls.xla says why), which JAX takes at the outermost level only. Call it "
+                             "outside; it is compiled once for its shapes as it is") from error
 
     return call

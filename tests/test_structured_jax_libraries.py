@@ -108,6 +108,22 @@ def test_equinox() -> None:
         assert_rules(f, params, images())
 
 
+def test_equinox_biases_are_carried() -> None:
+    """A matrix times a vector is transposed by `vmap` before its bias is added; that moves no number."""
+    eqx = pytest.importorskip("equinox", reason="Equinox is not installed; pip install equinox")
+    with precision("float64"):
+        params, static = eqx.partition(eqx.nn.MLP(3, 2, 8, 2, dtype="float64", key=KEY), eqx.is_inexact_array)
+        x = jax.random.normal(KEY, (5, 3), "float64")
+
+        def f(p: Any, batch: Any) -> Any:
+            return jax.vmap(eqx.combine(p, static))(batch)
+
+        assert_rules(f, params, x)
+        plan = Engine(f, params, x, None, outputs="full").plan
+    assert [step.parameter.carried_by is not None for step in plan.steps] == [False, True] * 3
+    assert plan.steps[-2].ways == ("top",)
+
+
 @pytest.mark.skipif(find_spec("neural_tangents") is None, reason="neural-tangents is not installed")
 def test_stax() -> None:
     from impls import stax_networks

@@ -15,6 +15,7 @@ import jax
 
 import impls
 from impls import xla
+from reference import InputError
 from tests.gate.compilation import few_optimizations
 from tests.gate.selection import Selection
 from tests.gate.test_larger_network import test_larger_network as larger_network
@@ -70,3 +71,14 @@ def test_the_first_options_that_xla_knows_are_taken(products: Options, order: Op
 def test_settings_reach_jit() -> None:
     double = xla.compiled(lambda x, *, times: x * times, static_argnames="times")
     assert double(np.float32(3), times=2) == 6
+
+
+def test_a_kernel_inside_another_program() -> None:
+    with pytest.raises(InputError, match=r"inside jax\.jit or jax\.grad.*Call it outside"):
+        jax.jit(lambda x: xla.compiled(lambda x: x + 1)(x))(np.ones(3))
+    with pytest.raises(ValueError, match="another"):
+        xla.compiled(_raise)(1.0)
+
+
+def _raise(x: float) -> float:
+    raise ValueError("another")

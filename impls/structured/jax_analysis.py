@@ -185,6 +185,9 @@ def _passing_factor(step: Step, position: int) -> float | None:
     same_size = int(np.prod(step.inputs[position].shape)) == int(np.prod(step.outputs[0].shape))
     if step.name in RESHAPING and len(step.inputs) == 1 and same_size:
         return 1.0
+    if step.name == "transpose":  # as `vmap` puts behind a matrix times a vector: only axes of length 1 move
+        long = [axis for axis in step.params["permutation"] if step.inputs[0].shape[axis] > 1]
+        return 1.0 if long == sorted(long) else None
     return scalar_factor(step, position)
 
 
