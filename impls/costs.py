@@ -3,8 +3,7 @@
 Each method's time is a sum of terms (`Work`), each an amount of work over a measured rate, with a factor. The amounts
 follow table 1 of Novak et al. 2022 (arXiv 2206.08720); the factors say how far from the measured rate a framework
 stays on such work. They were fitted, by bounded least squares of relative errors, to the cases of
-`bench.auto_cases` that are there for it (``python -m bench.auto_regret --fit``), on one thread; those of JAX's methods
-before `structured_jax` became faster, for these were found to choose better than ones fitted after.
+`bench.auto_cases` that are there for it (``python -m bench.auto_regret --fit``), on one thread.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class Facts:
 
     @property
     def kernel_bytes(self) -> int:
-        return self.n1 * self.n2 * self.plan.task.entries * self.itemsize
+        return self.plan.task.kernel_bytes
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def held_bytes(method: str, facts: Facts, batch_size: int | None) -> float:
 def planned_bytes(plan: Plan) -> float:
     """Factors of all examples or of some panels, the passes of one panel, and a block of the contraction."""
     task = plan.task
-    kept = sum(step.bytes for step in plan.steps)
+    kept = float(plan.bytes)
     panel, block = max(plan.panel1, plan.panel2), 0
     if plan.recompute:
         kept *= min(task.examples, plan.kept_panels * plan.panel1 + plan.panel2) / task.examples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -26,9 +27,6 @@ from reference.case import Outputs
 HOLD_JACOBIANS = ("equinox.exact", "torch_func.jacobian_contraction", "torch_func.ntk_vector_products",
                   "torch_autograd.per_example")
 
-SETTINGS = ("params", "outputs", "method", "batch_size", "memory_limit", "components", "explain", "verbose", "seed")
-"""The keywords of `ntk` that are not options of a method."""
-
 
 def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None = None, *, params: Any = None,
         outputs: Outputs = "full", method: str = "auto", batch_size: int | None = None,
@@ -51,7 +49,9 @@ def _first_that_can(own: OwnNetwork, request: Request, memory_limit: int | None,
                     components: bool, explain: bool) -> Any:
     """By the fastest method; the next one is for where it is not installed, or lacks a rule for the network."""
     if request.options:
-        near = [close for name in request.options for close in difflib.get_close_matches(name, SETTINGS, n=1)]
+        parameters = inspect.signature(ntk).parameters.values()
+        own_keywords = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+        near = [close for name in request.options for close in difflib.get_close_matches(name, own_keywords, n=1)]
         raise InputError(f"method='auto' takes no options of a method, got {', '.join(request.options)}; "
                          + (f"did you mean {' and '.join(near)}?" if near else "name a method"))
     found = auto.candidates(own, request, memory_limit)

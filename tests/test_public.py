@@ -409,6 +409,11 @@ def test_unknown_method() -> None:
         ntk(MODEL, X1, method="equinox.exakt")
 
 
-def test_the_keywords_that_a_misspelt_one_is_compared_with() -> None:
-    parameters = inspect.signature(public.ntk).parameters.values()
-    assert [each.name for each in parameters if each.kind is each.KEYWORD_ONLY] == list(public.SETTINGS)
+def test_any_keyword_is_known_when_it_is_misspelt() -> None:
+    names = ["params", "outputs", "method", "batch_size", "memory_limit", "components", "explain", "verbose", "seed"]
+    parameters = inspect.signature(ntk).parameters.values()
+    assert [each.name for each in parameters if each.kind is each.KEYWORD_ONLY] == names
+    call: Callable[..., Any] = ntk
+    for name in names:
+        with pytest.raises(InputError, match=rf"got {name}_; did you mean {name}\?"):
+            call(MODEL, X1, **{f"{name}_": 1})

@@ -12,7 +12,7 @@ import numpy as np
 
 from impls.structured.jax_contract import contract
 from impls.structured.jax_factors import SAME, Arrays, Term
-from impls.structured.jax_panels import Kernels, write
+from impls.structured.jax_panels import Kernels, place, write
 from impls.structured.planner import Plan
 
 
@@ -58,9 +58,12 @@ class Contraction:
         moved = last and self.plan.task.outputs == "full"
         in_place = bool(before) and not moved and n1 % size1 == n2 % size2 == 0
 
+        def at(kernel: Any, i: Any, j: Any) -> tuple[Any, ...]:
+            return place(i, j, kernel.ndim, self._columns)
+
         def block(i: Any, j: Any, known: Kernels) -> Kernels:
             values = self._contract(group, _rows(left, i, size1), _rows(right, j, size2))
-            values = {key: share + jax.lax.dynamic_slice(known[key], self._place(i, j), share.shape)
+            values = {key: share + jax.lax.dynamic_slice(known[key], at(share, i, j), share.shape)
                       if key in known else share for key, share in values.items()}
             return self._laid_out(values) if last else values
 
@@ -69,29 +72,23 @@ class Contraction:
             values = block(i, j, kernels if in_place else before)
             if last:
                 return {key: write(kernels[key], values[key], i, j, mirrored=symmetric) for key in values}
-            return {key: jax.lax.dynamic_update_slice(kernels[key], values[key], self._place(i, j)) for key in values}
+            return {key: jax.lax.dynamic_update_slice(kernels[key], share, at(share, i, j))
+                    for key, share in values.items()}
 
         kernels = before
         if not in_place:
-            axes = 0, 1 if last else self._column_axis
-            shapes = {key: list(values.shape) for key, values in jax.eval_shape(block, 0, 0, before).items()}
-            for shape in shapes.values():
-                shape[axes[0]], shape[axes[1]] = n1, n2
-            kernels = {key: jax.lax.empty(tuple(shape), self.dtype) for key, shape in shapes.items()}
+            wide = {0: n1, 1 if last else self._columns: n2}
+            kernels = {key: jax.lax.empty(tuple(wide.get(axis, n) for axis, n in enumerate(values.shape)), self.dtype)
+                       for key, values in jax.eval_shape(block, 0, 0, before).items()}
         return jax.lax.fori_loop(0, len(starts), body, kernels)
 
     def _contract(self, terms: Sequence[Term], left: Arrays, right: Arrays) -> Kernels:
         return contract(terms, left, right, self.plan.task.outputs, self.dtype, apart=self.apart)
 
     @property
-    def _column_axis(self) -> int:
-        """Of the second examples, in the layout in which `contract` leaves a kernel."""
+    def _columns(self) -> int:
+        """The axis of the second examples, in the layout in which `contract` leaves a kernel."""
         return 2 if self.plan.task.outputs == "full" else 1
-
-    def _place(self, i: Any, j: Any) -> tuple[Any, ...]:
-        place = [np.int32(0)] * {"full": 4, "diagonal": 3, "trace": 2}[self.plan.task.outputs]
-        place[0], place[self._column_axis] = i, j
-        return tuple(jnp.asarray(each, jnp.int32) for each in place)
 
     def _laid_out(self, kernels: Kernels) -> Kernels:
         """(N, M, O, O) from (N, O, M, O)."""
@@ -106,9 +103,7 @@ def is_one_program(plan: Plan) -> bool:
     two kernels, for there may be two. Else XLA fuses what makes a factor with what takes slices of it, and computes
     it anew for each slice (seen: a third more time for a transformer, jaxlib 0.10.2).
     """
-    task = plan.task
-    kernel = task.n1 * (task.n2 or task.n1) * task.entries * task.itemsize
-    return 2 * kernel < sum(step.bytes for step in plan.steps) and all(
+    return 2 * plan.task.kernel_bytes < plan.bytes and all(
         not step.parameter.transposed and (way in ("top", "gradient") or product.single)
         for step in plan.steps for way, product in zip(step.ways, step.parameter.products, strict=False))
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from impls.xla import compiled
 
@@ -85,10 +84,14 @@ def _write(kernels: Kernels, block: Kernels, i: Any, j: Any, *, mirrored: bool) 
 
 def write(kernel: Any, values: Any, i: Any, j: Any, *, mirrored: bool) -> Any:
     """The kernel with a block written at (i, j), and `mirrored` its transpose at (j, i)."""
-    i, j = jnp.asarray(i, jnp.int32), jnp.asarray(j, jnp.int32)  # all of a block's indices are of one type
-    rest = (np.int32(0),) * (kernel.ndim - 2)
-    kernel = jax.lax.dynamic_update_slice(kernel, values, (i, j, *rest))
+    kernel = jax.lax.dynamic_update_slice(kernel, values, place(i, j, kernel.ndim))
     if not mirrored:
         return kernel
     swap = (1, 0, 3, 2) if kernel.ndim == 4 else (1, 0, 2)[:kernel.ndim]
-    return jax.lax.dynamic_update_slice(kernel, values.transpose(swap), (j, i, *rest))
+    return jax.lax.dynamic_update_slice(kernel, values.transpose(swap), place(j, i, kernel.ndim))
+
+
+def place(i: Any, j: Any, ndim: int, columns: int = 1) -> tuple[Any, ...]:
+    """The indices at which a block begins: i along the first axis, j along `columns`, 0 along the others."""
+    starts = {0: i, columns: j}
+    return tuple(jnp.asarray(starts.get(axis, 0), jnp.int32) for axis in range(ndim))  # all of one type

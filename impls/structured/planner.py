@@ -122,6 +122,10 @@ class Task:
         return {"full": self.n_outputs**2, "diagonal": self.n_outputs, "trace": 1}[self.outputs]
 
     @property
+    def kernel_bytes(self) -> int:
+        return self.n1 * (self.n2 or self.n1) * self.entries * self.itemsize
+
+    @property
     def products(self) -> int:
         """Inner products of cotangents for one pair of examples."""
         return self.n_outputs**2 if self.outputs == "full" else self.n_outputs
@@ -179,6 +183,11 @@ class Plan:
     def flops(self) -> int:
         """Of the contraction, without the passes through the network."""
         return sum(step.flops for step in self.steps)
+
+    @property
+    def bytes(self) -> int:
+        """Of what is kept of all examples between the passes and the contraction."""
+        return sum(step.bytes for step in self.steps)
 
 
 def cost(way: Way, product: Product, task: Task) -> Cost:
