@@ -82,7 +82,7 @@ class Structured:
         options = check_options(self.name, request, OPTIONS)
         with precision(request.dtype):
             engine = kept(Engine, f, params, x1, x2, outputs=request.outputs, batch_size=request.batch_size,
-                          memory_limit=options["memory_limit"], apart=apart)
+                          memory_limit=options["memory_limit"], device=request.device, apart=apart)
         if options["explain"]:
             print(explain(engine.plan))
         return engine

@@ -23,6 +23,7 @@ from impls.structured.jax_blocks import is_one_program  # noqa: E402
 from impls.structured.jax_engine import Engine  # noqa: E402
 from impls.structured_jax import METHODS  # noqa: E402
 from impls.xla import options  # noqa: E402
+from tests.hardware import set_hardware  # noqa: E402
 from tests.structured_networks import NETWORKS, Small  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
@@ -85,7 +86,7 @@ def test_x1_and_x2_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with precision("float64"):
         f, params, x1, x2, expected = all_kernels(name, "float64")
         for together in (True, False):
-            monkeypatch.setattr(planner, "FEW_ROWS", 10**9 * together)
+            set_hardware(monkeypatch, few_rows=10**9 * together)
             engine = Engine(f, params, x1, x2, outputs="full")
             assert engine.plan.together is together
             assert_kernel(engine(params, x1, x2), *expected[False], "full", "float64")
@@ -177,12 +178,11 @@ def test_blocks_do_not_change_the_kernel(outputs: Any, limits: dict[str, Any]) -
 @pytest.mark.parametrize("name", ["mlp", "conv2d", "tied_embedding", "sliced_qkv"])
 def test_blocks_of_one_program(name: str, outputs: Any, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """5 examples in blocks for the symmetry, added up parameter by parameter; right for networks of any kind."""
-    monkeypatch.setattr(planner, "SYMMETRY_FLOPS", 0)
     monkeypatch.setattr(jax_engine, "is_one_program", lambda plan: True)
     with precision("float64"):
         f, params, x1, _, expected = all_kernels(name, "float64")
         n_outputs = jax.eval_shape(f, params, x1).size // len(x1)
-        monkeypatch.setattr(planner, "BLOCK_ROWS", block * (n_outputs if outputs == "full" else 1))
+        set_hardware(monkeypatch, symmetry_flops=0, block_rows=block * (n_outputs if outputs == "full" else 1))
         engine = Engine(f, params, x1, None, outputs=outputs)
         assert engine.plan.block1 == block
         assert_kernel(engine(params, x1, None), *expected[True], outputs, "float64")
@@ -191,8 +191,7 @@ def test_blocks_of_one_program(name: str, outputs: Any, block: int, monkeypatch:
 @pytest.mark.parametrize("block_rows", [40, 160], ids=["blocks", "one block"])
 def test_a_cotangent_is_let_go_once_it_is_contracted(block_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The program's memory holds a few of them, however deep the network is."""
-    monkeypatch.setattr(planner, "SYMMETRY_FLOPS", 0)
-    monkeypatch.setattr(planner, "BLOCK_ROWS", block_rows)
+    set_hardware(monkeypatch, symmetry_flops=0, block_rows=block_rows)
     depth, width, n, n_outputs = 8, 512, 16, 10
     with precision("float32"):
         params = [jnp.ones((width, width))] * depth + [jnp.ones((width, n_outputs))]

@@ -115,9 +115,20 @@ def test_as_many_panels_are_kept_as_fit() -> None:
 
 
 def test_a_pass_is_bounded_without_a_limit() -> None:
-    chosen = plan(task(n1=100, example_bytes=planner.PASS_BYTES // 8), [Parameter("w", 1, "dense", (DENSE,))])
+    an_eighth = planner.HARDWARE["cpu"].pass_bytes // 8
+    chosen = plan(task(n1=100, example_bytes=an_eighth), [Parameter("w", 1, "dense", (DENSE,))])
     assert chosen.panel1 == 7
     assert not chosen.recompute
+
+
+def test_a_gpu_is_given_more_at_once() -> None:
+    """Three layers of 640 rows: in blocks on a CPU, as a whole on a GPU."""
+    parameters, asked = [Parameter(str(i), DENSE.size, "dense", (DENSE,)) for i in range(3)], task(n2=64)
+    assert plan(asked, parameters).together is False
+    assert plan(replace(asked, device="cuda"), parameters).together is True
+    symmetric = task()
+    assert plan(symmetric, parameters).block1 < 64
+    assert plan(replace(symmetric, device="cuda"), parameters).block1 == 64
 
 
 def test_few_rows_pass_together() -> None:

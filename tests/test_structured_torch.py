@@ -24,12 +24,12 @@ from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
 import impls  # noqa: E402
 from impls.arrays import to_numpy  # noqa: E402
-from impls.structured import planner  # noqa: E402
 from impls.structured import torch_internals as internals  # noqa: E402
 from impls.structured.torch_engine import Engine  # noqa: E402
 from impls.structured_torch import METHODS  # noqa: E402
 from impls.torch_blocks import summed  # noqa: E402
 from impls.torch_support import Forward, Params, check_batched, module_function, precision  # noqa: E402
+from tests.hardware import set_hardware  # noqa: E402
 from tests.structured_layers import LAYERS  # noqa: E402
 from tests.structured_modules import MODULES, Small  # noqa: E402
 
@@ -108,7 +108,7 @@ def test_x1_and_x2_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As they pass through the network where they are many; so few go as one batch."""
     f, params, x1, x2 = drawn(NETWORKS[name], "float64", False)
     for together in (True, False):
-        monkeypatch.setattr(planner, "FEW_ROWS", 10**9 * together)
+        set_hardware(monkeypatch, few_rows=10**9 * together)
         engine = Engine(f, params, x1, x2, outputs="full")
         products = [p for step in engine.plan.steps for p in step.parameter.products if not p.top]
         assert engine.plan.together is (together and bool(products))

@@ -28,7 +28,8 @@ class Engine:
     """
 
     def __init__(self, f: Batched, params: Any, x1: Any, x2: Any | None, *, outputs: planner.Outputs,
-                 batch_size: int | None = None, memory_limit: int | None = None, apart: bool = False) -> None:
+                 batch_size: int | None = None, memory_limit: int | None = None, device: planner.Device = "cpu",
+                 apart: bool = False) -> None:
         leaves, self.structure = jax.tree.flatten(params)
         self.outputs: planner.Outputs = outputs
         self.dtype = jnp.result_type(*leaves)
@@ -42,7 +43,7 @@ class Engine:
                       for path, _ in jax.tree_util.tree_leaves_with_path(params)]
         self.analysis = analyse(program, self.names)
         task = planner.Task(x1.shape[0], None if x2 is None else x2.shape[0], program.n_outputs, outputs,
-                            self.dtype.itemsize, _example_bytes(program), batch_size, memory_limit)
+                            self.dtype.itemsize, _example_bytes(program), batch_size, memory_limit, device)
         self.plan = planner.plan(task, self.analysis.parameters)
         self.factors = Factors(self.analysis, self.plan, self.dtype, join=not apart)
         convolves = any(step.name == "conv_general_dilated" for step in program.steps)

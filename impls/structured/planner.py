@@ -22,30 +22,42 @@ from typing import Literal
 Way = Literal["top", "gram", "half", "gradient", "separable", "direct"]
 Outputs = Literal["full", "diagonal", "trace"]
 
-# One core multiplies and adds about this often in the time that it takes to move one byte to or from memory
-# (seen: 245 GFLOP/s in a float32 matrix product, 10 GB/s copied).
-FLOPS_PER_BYTE = 25.0
+Device = Literal["cpu", "cuda"]
 
 # The caches are about this many times as fast as memory.
 CACHES = 10
 
-# Rows (examples times outputs) of a block of the contraction: large enough for a matrix product to run at full speed,
-# small enough that leaving out the lower triangle of a symmetric kernel saves something (seen: 128 to 320 are alike).
-BLOCK_ROWS = 160
 
-# What a block of the contraction may hold, in bytes, where no limit is given; it should stay in the caches.
-BLOCK_BYTES = 64 * 2**20
+@dataclass(frozen=True)
+class Hardware:
+    """What the choices depend on, of the processor that computes."""
 
-# What one panel's passes may hold, in bytes, where no limit is given: more examples at once are hardly faster.
-PASS_BYTES = 2**30
+    flops_per_byte: float
+    """Additions and multiplications in the time that it takes to move one byte to or from memory."""
+    block_rows: int
+    """Rows (examples times outputs) of a block of the contraction: large enough for a matrix product to run at full
+    speed, small enough that leaving out the lower triangle of a symmetric kernel saves something."""
+    block_bytes: int
+    """What a block of the contraction may hold where no limit is given."""
+    pass_bytes: int
+    """What one panel's passes may hold where no limit is given: more examples at once are hardly faster."""
+    few_rows: int
+    """With no more rows than this (examples times outputs times positions) x1 and x2 pass through the network as one
+    batch: the fewer rows a product has, the more of its time goes into reading the weight, or into its launch."""
+    symmetry_flops: float
+    """With fewer the contraction of the whole kernel is not worth cutting in blocks for its symmetry."""
 
-# With no more rows than this (examples times outputs times positions) x1 and x2 pass through the network as one batch:
-# the fewer rows a product has, the more of its time goes into reading the weight (seen, at width 1024: 128 rows take
-# 0.86 of the time of 64 and 64 with one thread, and 0.8 with two).
-FEW_ROWS = 512
 
-# Below this many flops the contraction of the whole kernel is not worth cutting in blocks for its symmetry.
-SYMMETRY_FLOPS = 1e8
+HARDWARE: dict[Device, Hardware] = {
+    # Seen on one core: 245 GFLOP/s in a float32 product, 10 GB/s copied; blocks of 128 to 320 rows are alike; at width
+    # 1024 a product of 128 rows takes 0.86 of the time of two of 64 (0.8 with two threads). Blocks stay in the caches.
+    "cpu": Hardware(flops_per_byte=25, block_rows=160, block_bytes=64 * 2**20, pass_bytes=2**30, few_rows=512,
+                    symmetry_flops=1e8),
+    # Seen on one H200: 4.3 TB/s copied, of 67 TFLOP/s that its data sheet says. A kernel of 640 rows in blocks of 160
+    # takes three times as long as in one: a small product occupies a part of the processor, and is waited for.
+    "cuda": Hardware(flops_per_byte=15, block_rows=2048, block_bytes=2**30, pass_bytes=2**32, few_rows=2**14,
+                     symmetry_flops=1e10),
+}
 
 
 @dataclass(frozen=True)
@@ -106,6 +118,11 @@ class Task:
     example_bytes: int = 0
     batch_size: int | None = None
     memory_limit: int | None = None
+    device: Device = "cpu"
+
+    @property
+    def hardware(self) -> Hardware:
+        return HARDWARE[self.device]
 
     @property
     def pairs(self) -> int:
@@ -146,9 +163,9 @@ class Cost:
     per_example: int
     per_pair: int
 
-    def time(self, itemsize: int) -> float:
+    def time(self, task: Task) -> float:
         """In units of one floating-point operation."""
-        return self.flops + FLOPS_PER_BYTE * itemsize * self.moved
+        return self.flops + task.hardware.flops_per_byte * task.itemsize * self.moved
 
 
 @dataclass(frozen=True)
@@ -266,11 +283,11 @@ def _direct_time(parameter: Parameter, task: Task) -> float:
     gradient = task.n_outputs * parameter.size
     positions = sum(product.positions for product in parameter.products)
     flops = task.examples * 2 * positions * gradient + task.pairs * 2 * task.products * parameter.size
-    return flops + FLOPS_PER_BYTE * task.itemsize * task.examples * 2 * gradient
+    return flops + task.hardware.flops_per_byte * task.itemsize * task.examples * 2 * gradient
 
 
 def _crossed_time(parameter: Parameter, task: Task, room: float) -> float:
-    own = sum(cost(_cheapest(product, task, room), product, task).time(task.itemsize) for product in parameter.products)
+    own = sum(cost(_cheapest(product, task, room), product, task).time(task) for product in parameter.products)
     return own + cross_flops(parameter, task)
 
 
@@ -285,7 +302,7 @@ def _cheapest(product: Product, task: Task, room: float) -> Way:
     costs: dict[Way, Cost] = {way: cost(way, product, task) for way in possible_ways(product, task)}
     most = max(room, min(c.per_example for c in costs.values()) * task.examples)
     fitting: list[Way] = [way for way, c in costs.items() if c.per_example * task.examples <= most]
-    times: dict[Way, float] = {way: costs[way].time(task.itemsize) for way in fitting}
+    times: dict[Way, float] = {way: costs[way].time(task) for way in fitting}
     return min(times, key=times.__getitem__)
 
 
@@ -297,11 +314,11 @@ def _blocked(task: Task, steps: tuple[Step, ...]) -> Plan:
     limit = task.memory_limit
     recompute = limit is not None and kept * task.examples > limit / 2
     share = float("inf") if limit is None else limit / 4  # for a panel's passes, kept panels, a pair of panels, a block
-    panel = max(1, int(min(PASS_BYTES, share) / max(kept + task.example_bytes, 1)))
+    panel = max(1, int(min(task.hardware.pass_bytes, share) / max(kept + task.example_bytes, 1)))
     if limit is not None:
         panel = max(1, min(panel, int((share / 2 / task.itemsize / task.entries) ** 0.5)))
     panel = min(panel, task.batch_size or panel)
-    fits = max(1, int((min(BLOCK_BYTES, share) / max(held, 1)) ** 0.5))
+    fits = max(1, int((min(task.hardware.block_bytes, share) / max(held, 1)) ** 0.5))
     block = min(_block_examples(task, steps), fits)
     whole = Plan(task, steps, min(panel, task.n1), min(panel, n2), _even(task.n1, block), _even(n2, block), recompute)
     if not recompute:
@@ -314,15 +331,15 @@ def _blocked(task: Task, steps: tuple[Step, ...]) -> Plan:
 def _has_few_rows(task: Task, steps: tuple[Step, ...]) -> bool:
     """Whether some product goes backward with few rows, those of all examples together."""
     positions = [product.positions for step in steps for product in step.parameter.products if not product.top]
-    return bool(positions) and task.examples * task.n_outputs * min(positions) <= FEW_ROWS
+    return bool(positions) and task.examples * task.n_outputs * min(positions) <= task.hardware.few_rows
 
 
 def _block_examples(task: Task, steps: tuple[Step, ...]) -> int:
     """Examples in a block, as far as speed goes."""
-    if task.n2 is not None or sum(step.flops for step in steps) < SYMMETRY_FLOPS:
+    if task.n2 is not None or sum(step.flops for step in steps) < task.hardware.symmetry_flops:
         return max(task.n1, task.n2 or 0)
     rows_per_example = task.n_outputs if task.outputs == "full" else 1
-    return max(1, BLOCK_ROWS // rows_per_example)
+    return max(1, task.hardware.block_rows // rows_per_example)
 
 
 def _even(n: int, block: int) -> int:

@@ -21,15 +21,29 @@ from impls.structured.torch_gradients import carried_inputs
 
 Pair = tuple[Tensor, Tensor]
 
-ROWS = 64
-"""Rows of a block of a symmetric matrix product: fewer leave more of the lower triangle out, more run at full speed
-(seen: 64 and 128 are equally good, 320 takes 1.2 times as long)."""
 
-WIDE_ROWS = 256
-"""The same where there is no symmetry to gain from."""
+@dataclass(frozen=True)
+class Sizes:
+    """From where on products are cut, or made one by one."""
 
-PAIR_FLOPS = 1 << 20
-"""Above as many a product is worth a call of its own for each pair of examples."""
+    rows: int
+    """Of a block of a symmetric matrix product: fewer leave more of the lower triangle out, more run at full speed."""
+    wide_rows: int
+    """The same where there is no symmetry to gain from; the block stays in the caches for what follows."""
+    pair_flops: int
+    """Above as many a product is worth a call of its own for each pair of examples."""
+
+
+SIZES = {
+    # Seen on one core: blocks of 64 and 128 rows are equally good, 320 take 1.2 times as long.
+    "cpu": Sizes(rows=64, wide_rows=256, pair_flops=1 << 20),
+    # A GPU waits for small products, and for each launch as long as for 30 MFLOP.
+    "cuda": Sizes(rows=2048, wide_rows=2048, pair_flops=1 << 25),
+}
+
+
+def _sizes(tensor: Tensor) -> Sizes:
+    return SIZES["cuda" if tensor.is_cuda else "cpu"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +104,7 @@ class Contraction:
     def _mirror(self, kernel: Tensor) -> None:
         """Below the blocks of the diagonal, what lies above."""
         for matrix in self._matrices(kernel):
-            for start, stop in _starts(len(matrix), kernel.shape[-1], ROWS):
+            for start, stop in _starts(len(matrix), kernel.shape[-1], _sizes(kernel).rows):
                 matrix[stop:, start:stop] = matrix[start:stop, stop:].T
 
     def _add_blocks(self, term: Term, left: Arrays, right: Arrays, kernel: Tensor, symmetric: bool) -> None:
@@ -134,7 +148,7 @@ def _add_product(pairs: Sequence[Pair], factor: Tensor | None, kernel: Tensor, n
     """Add Σ left rightᵀ to a kernel of rows (o, n), times `factor` (n, m), the same for all outputs."""
     factor = None if factor is None else _repeated(factor, 1, kernel.shape[1])
     memory = kernel.new_empty(0)
-    for start, stop in _starts(len(kernel), n, WIDE_ROWS):
+    for start, stop in _starts(len(kernel), n, _sizes(kernel).wide_rows):
         block = kernel[start:stop]
         products = block if factor is None else memory.resize_(block.shape)
         _multiply([(left[start:stop], right) for left, right in pairs], products, add=factor is None)
@@ -149,7 +163,7 @@ def _add_symmetric(pairs: Sequence[Pair], factor: Tensor | None, kernel: Tensor,
     several threads such of few rows take longer (seen: 1.15 times with two)."""
     factor = None if factor is None else _repeated(factor, 0, len(kernel))
     memory = kernel.new_empty(0)
-    for start, stop in _starts(len(kernel), n, ROWS):
+    for start, stop in _starts(len(kernel), n, _sizes(kernel).rows):
         block = kernel[:stop, start:stop]
         products = block if factor is None else memory.resize_(block.shape)
         _multiply([(left[:stop], right[start:stop]) for left, right in pairs], products, add=factor is None)
@@ -258,7 +272,7 @@ def _half(gram: Tensor, g: Tensor, g2: Tensor) -> Tensor:
     """(O, N, O, M), in calls for single pairs of examples where these are large: their cotangents are then multiplied
     as they lie, while products for many pairs at once need copies in another order."""
     (n_outputs, n, S, T, J), m = g.shape, g2.shape[1]
-    if 2 * n_outputs * T * T * J < PAIR_FLOPS:
+    if 2 * n_outputs * T * T * J < _sizes(g).pair_flops:
         return torch.einsum("onstj,nmpstj->onpm", g, torch.einsum("sntmu,pmsuj->nmpstj", gram, g2))
     turned = g2.stride(-1) != 1 and g2.stride(-2) == 1  # as a convolution's lie
     rows, columns = (g.mT.contiguous(), g2.mT) if turned else (g.contiguous(), g2)

@@ -16,6 +16,7 @@ from impls.structured.torch_batches import Examples
 from impls.structured.torch_contract import Contraction, mirrored
 from impls.structured.torch_direct import looped_gradients
 from impls.structured.torch_factors import Arrays, Factors, Term, of_examples
+from impls.structured.torch_graphs import Graphed, worth_a_graph
 from impls.structured.torch_program import Program, Untraceable, Value
 from impls.structured.torch_replay import Replayed
 from impls.structured.torch_trace import trace
@@ -50,7 +51,15 @@ class Engine:
             parameters, analysis, n_outputs, example_bytes = _known(f, params, x1[0], components=components)
         n2 = None if x2 is None else len(x2)
         task = planner.Task(
-            len(x1), n2, n_outputs, outputs, self.dtype.itemsize, example_bytes, batch_size, memory_limit
+            len(x1),
+            n2,
+            n_outputs,
+            outputs,
+            self.dtype.itemsize,
+            example_bytes,
+            batch_size,
+            memory_limit,
+            "cuda" if _device(params).type != "cpu" else "cpu",
         )
         self._prepare(planner.plan(task, parameters), analysis, components=components)
         self.tried = analysis is None
@@ -68,6 +77,9 @@ class Engine:
         self.contract = {
             name: Replayed(each, each.constants, once=self.once) for name, each in self.contractions.items()
         }
+        self.graphed = None
+        if self.passes and not self.once and worth_a_graph(plan, len(self.contract)):
+            self.graphed = Graphed([self.passes, *self.contract.values()])
 
     def __call__(self, params: Params, x1: Examples, x2: Examples | None) -> Float[Tensor, "N1 N2 ..."]:
         """The kernel, of the shape that the outputs asked for say; a view of memory in which an output's examples lie
@@ -90,7 +102,7 @@ class Engine:
         """The kernel of each parameter by its name, of an engine made with `components`; else the sum, under ""."""
         with torch.no_grad(), precision(self.dtype):
             try:
-                kernels = self._kernels(params, x1, x2)
+                kernels = self._at_once(params, x1, x2)
             except RuntimeError:
                 if self.tried:
                     raise
@@ -98,6 +110,12 @@ class Engine:
                 kernels = self._kernels(params, x1, x2)
         axes = {"full": (1, 3, 0, 2), "diagonal": (1, 2, 0), "trace": (0, 1)}[self.plan.task.outputs]
         return {name: kernel.permute(axes) for name, kernel in kernels.items()}
+
+    def _at_once(self, params: Params, x1: Examples, x2: Examples | None) -> dict[str, Tensor]:
+        """`_kernels`, with one launch where there is a graph of them."""
+        if self.graphed is None or not isinstance(x1, Tensor) or not isinstance(x2, Tensor | None):
+            return self._kernels(params, x1, x2)
+        return self.graphed(self._kernels, params, x1, x2)
 
     def _kernels(self, params: Params, x1: Examples, x2: Examples | None) -> dict[str, Tensor]:
         other, symmetric = (x1, True) if x2 is None else (x2, False)
