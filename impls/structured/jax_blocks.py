@@ -101,8 +101,11 @@ def is_one_program(plan: Plan) -> bool:
 
     For that the contraction has to take its factors as they are into matrix products, and they have to be larger than
     two kernels, for there may be two. Else XLA fuses what makes a factor with what takes slices of it, and computes
-    it anew for each slice (seen: a third more time for a transformer, jaxlib 0.10.2).
+    it anew for each slice (seen: a third more time for a transformer, jaxlib 0.10.2). On a GPU one program has fewer
+    gaps between its launches, and slices are only taken where there are several blocks.
     """
+    if plan.task.device == "cuda" and plan.block1 >= plan.task.n1 and plan.block2 >= (plan.task.n2 or 0):
+        return True
     return 2 * plan.task.kernel_bytes < plan.bytes and all(
         not step.parameter.transposed and (way in ("top", "gradient") or product.single)
         for step in plan.steps for way, product in zip(step.ways, step.parameter.products, strict=False))

@@ -55,6 +55,8 @@ class Contraction:
     n_outputs: int
     block1: int
     block2: int
+    pairs: separable.Pairs | None = None
+    """Where there are separable terms."""
 
     def __call__(self, left: Arrays, right: Arrays, kernel: Tensor, *, symmetric: bool) -> None:
         """Write the kernel of two panels to `kernel`; `symmetric`: the panels are one."""
@@ -66,7 +68,8 @@ class Contraction:
             self._mirror(kernel)
         for term in self.terms:
             if term.way == "separable":
-                separable.add(kernel, _separable(term, left, right, self.outputs, symmetric=symmetric), self.outputs)
+                share = self._separable(term, left, right, symmetric=symmetric)
+                separable.add(kernel, share, self.outputs, self.pairs)
             elif not term.in_rows:
                 self._add_blocks(term, left, right, kernel, symmetric)
 
@@ -74,7 +77,7 @@ class Contraction:
     def constants(self) -> list[Tensor]:
         """The tensors that it reads besides the panels."""
         orders = [term.top_order[0] for term in self.terms if term.way == "top"]
-        return [order for order in orders if order is not None]
+        return [constant for constant in (*orders, *(self.pairs or ())) if constant is not None]
 
     def shape(self, n1: int, n2: int) -> tuple[int, ...]:
         o = self.n_outputs
@@ -93,6 +96,14 @@ class Contraction:
         else:
             for pair, matrix in zip(zip(rows, columns, strict=True), kernel, strict=True):
                 add([pair], factor, matrix, rows.shape[1])
+
+    def _separable(self, term: Term, left: Arrays, right: Arrays, *, symmetric: bool) -> Tensor:
+        """(W, N, M)."""
+        c = separable.weights(left[f"{term.name}.c"], self.outputs, self.pairs)
+        if not term.product.single:
+            return separable.of_gradients(c, left[f"{term.name}.e"], right[f"{term.name}.e"], symmetric=symmetric)
+        gram = _input_gram(term, left[f"{term.name}.a"], right[f"{term.name}.a"])[0, :, 0, :, 0]
+        return separable.of_single(c, left[f"{term.name}.d"], right[f"{term.name}.d"], gram, symmetric=symmetric)
 
     def _matrices(self, kernel: Tensor) -> Sequence[Tensor]:
         """The kernel as the matrices that are each symmetric where the panels are one."""
@@ -207,15 +218,6 @@ def _add_share(term: Term, left: Arrays, right: Arrays, places: Sequence[Tensor]
     share = _share(term, left, right, outputs)
     for place in places:
         place.add_(share)
-
-
-def _separable(term: Term, left: Arrays, right: Arrays, outputs: Outputs, *, symmetric: bool) -> Tensor:
-    """(W, N, M)."""
-    c = separable.weights(left[f"{term.name}.c"], outputs)
-    if not term.product.single:
-        return separable.of_gradients(c, left[f"{term.name}.e"], right[f"{term.name}.e"], symmetric=symmetric)
-    gram = _input_gram(term, left[f"{term.name}.a"], right[f"{term.name}.a"])[0, :, 0, :, 0]
-    return separable.of_single(c, left[f"{term.name}.d"], right[f"{term.name}.d"], gram, symmetric=symmetric)
 
 
 def _share(term: Term, left: Arrays, right: Arrays, outputs: Outputs) -> Tensor:

@@ -19,6 +19,7 @@ from impls.structured.torch_factors import Arrays, Factors, Term, of_examples
 from impls.structured.torch_graphs import Graphed, worth_a_graph
 from impls.structured.torch_program import Program, Untraceable, Value
 from impls.structured.torch_replay import Replayed
+from impls.structured.torch_separable import pairs_of
 from impls.structured.torch_trace import trace
 from impls.torch_blocks import summed
 from impls.torch_support import Forward, Params, one_example, precision
@@ -46,6 +47,7 @@ class Engine:
         once: bool = False,
     ) -> None:
         self.f, self.names, self.once = f, tuple(params), once
+        self.device = next(iter(params.values())).device
         self.dtype = reduce(torch.promote_types, (p.dtype for p in params.values()))
         with precision(self.dtype):
             parameters, analysis, n_outputs, example_bytes = _known(f, params, x1[0], components=components)
@@ -59,7 +61,7 @@ class Engine:
             example_bytes,
             batch_size,
             memory_limit,
-            "cuda" if _device(params).type != "cpu" else "cpu",
+            "cpu" if self.device.type == "cpu" else "cuda",
         )
         self._prepare(planner.plan(task, parameters), analysis, components=components)
         self.tried = analysis is None
@@ -70,8 +72,11 @@ class Engine:
         terms = self.factors.terms if self.factors else [Term(n, "gradient", i) for i, n in enumerate(self.names)]
         summands = _by_parameter(terms, self.names) if components else {"": terms}
         self.passes = None if self.factors is None else Replayed(self.factors, self.factors.constants, once=self.once)
+        pairs = None
+        if plan.task.outputs == "full" and any("separable" in step.ways for step in plan.steps):
+            pairs = pairs_of(plan.task.n_outputs, self.device)
         self.contractions = {
-            name: Contraction(some, plan.task.outputs, plan.task.n_outputs, plan.block1, plan.block2)
+            name: Contraction(some, plan.task.outputs, plan.task.n_outputs, plan.block1, plan.block2, pairs)
             for name, some in summands.items()
         }
         self.contract = {
@@ -120,7 +125,7 @@ class Engine:
     def _kernels(self, params: Params, x1: Examples, x2: Examples | None) -> dict[str, Tensor]:
         other, symmetric = (x1, True) if x2 is None else (x2, False)
         kernels = {
-            name: torch.empty(contraction.shape(len(x1), len(other)), dtype=self.dtype, device=_device(params))
+            name: torch.empty(contraction.shape(len(x1), len(other)), dtype=self.dtype, device=self.device)
             for name, contraction in self.contractions.items()
         }
         if self.factors is not None and self.plan.together and self.panel >= max(len(x1), len(other)):
@@ -172,10 +177,6 @@ class Engine:
 
 def _by_parameter(terms: Sequence[Term], names: Sequence[str]) -> dict[str, list[Term]]:
     return {name: [term for term in terms if term.parameter == i] for i, name in enumerate(names)}
-
-
-def _device(params: Params) -> torch.device:
-    return next(iter(params.values())).device
 
 
 def _slices(n: int, size: int) -> tuple[slice, ...]:
