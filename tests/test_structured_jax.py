@@ -92,6 +92,16 @@ def test_x1_and_x2_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
             assert_kernel(engine(params, x1, x2), *expected[False], "full", "float64")
 
 
+@pytest.mark.parametrize("name", ["mlp", "conv2d", "tied_embedding", "recurrent", "sliced_qkv", "batched_weights"])
+def test_as_planned_for_a_gpu(name: str) -> None:
+    with precision("float64"):
+        f, params, x1, x2, expected = all_kernels(name, "float64")
+        for right in (None, x2):
+            engine = Engine(f, params, x1, right, outputs="full", device="cuda")
+            assert is_one_program(engine.plan)
+            assert_kernel(engine(params, x1, right), *expected[right is None], "full", "float64")
+
+
 @pytest.mark.parametrize(("first", "second"), [("int32", "int64"), ("int64", "int32"), ("uint8", "int32")])
 def test_row_numbers_of_two_dtypes(first: str, second: str) -> None:
     small = Small(lambda p, x: jnp.tanh(p["e"][x]).mean(1) @ p["o"], {"e": (6, 5), "o": (5, 2)}, (4,), rules={})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache, reduce
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +26,8 @@ from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 import impls  # noqa: E402
 from impls.arrays import to_numpy  # noqa: E402
 from impls.structured import torch_internals as internals  # noqa: E402
+from impls.structured.planner import HARDWARE  # noqa: E402
+from impls.structured.torch_contract import SIZES  # noqa: E402
 from impls.structured.torch_engine import Engine  # noqa: E402
 from impls.structured_torch import METHODS  # noqa: E402
 from impls.torch_blocks import summed  # noqa: E402
@@ -113,6 +116,16 @@ def test_x1_and_x2_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         products = [p for step in engine.plan.steps for p in step.parameter.products if not p.top]
         assert engine.plan.together is (together and bool(products))
         assert_kernel(engine(params, x1, x2), expected_of(name)[False], "full", "float64")
+
+
+@pytest.mark.parametrize("name", ["mlp", "convnet", "transformer"])
+def test_as_planned_for_a_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_hardware(monkeypatch, **asdict(HARDWARE["cuda"]))
+    monkeypatch.setitem(SIZES, "cpu", SIZES["cuda"])
+    for symmetric in (True, False):
+        f, params, x1, x2 = drawn(NETWORKS[name], "float64", symmetric)
+        engine = Engine(f, params, x1, x2, outputs="full")
+        assert_kernel(engine(params, x1, x2), expected_of(name)[symmetric], "full", "float64")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
