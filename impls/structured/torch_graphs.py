@@ -29,6 +29,9 @@ MOST_BYTES = 64 * 2**20
 MOST_CAPTURES = 4
 """Parameters that lie elsewhere at each call, as with an optimizer that makes new ones, are not worth another."""
 
+_CAPTURING = Lock()
+"""PyTorch captures one graph at a time: all on one stream."""
+
 
 def worth_a_graph(plan: Plan, n_kernels: int) -> bool:
     """Whether there is room for each kernel to lie in two places."""
@@ -109,8 +112,11 @@ class Capture:
 def capture(f: Callable[[], Kernels], examples: Sequence[Tensor]) -> Capture:
     """What f launches, without its being done. Raises `RuntimeError` where it waits for the GPU."""
     graph = torch.cuda.CUDAGraph()
-    # The outer stream is put back where the end of a capture that has failed raises, too.
-    with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with (
+        _CAPTURING,
+        torch.cuda.stream(torch.cuda.current_stream()),  # put back where the end of a failed capture raises, too
+        torch.cuda.graph(graph, capture_error_mode="thread_local"),
+    ):
         kernels = f()
     return Capture(graph, examples, kernels)
 
