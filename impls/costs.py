@@ -212,12 +212,12 @@ FACTORS: Mapping[str, Work] = {
     # 1.28 × in the median, 3.65 × at worst
     "equinox.exact": Work(7.79, 0.681, 14.9, 5.09, 0.269, 3.85, 1.12, 5.06),
     # 1.26 × in the median, 3.65 × at worst
-    "structured_torch": Work(135, 9.32, 1.22, 4.58, 12.5, 0, 4.46, 14.3),
-    # 1.20 × in the median, 2.90 × at worst
-    "torch_func.jacobian_contraction": Work(484, 35.3, 0, 2.72, 0, 20.7, 1.07, 7.76),
-    # 1.22 × in the median, 1.93 × at worst
-    "torch_func.ntk_vector_products": Work(548, 40.5, 0.968, 1.24, 4.4, 30.7, 0, 0.0434),
-    # 1.15 × in the median, 2.06 × at worst
-    "torch_autograd.per_example": Work(1330, 5.29, 0, 10.6, 0, 58.5, 1.11, 410),
-    # 1.18 × in the median, 2.36 × at worst
+    "structured_torch": Work(126, 11.3, 1.44, 5.47, 5.43, 22, 3.01, 9.44),
+    # 1.21 × in the median, 2.88 × at worst
+    "torch_func.jacobian_contraction": Work(440, 37.7, 0, 3.05, 0, 20.2, 1.11, 6.28),
+    # 1.18 × in the median, 1.98 × at worst
+    "torch_func.ntk_vector_products": Work(534, 41.9, 1.09, 1.46, 4.34, 27.1, 0, 0.17),
+    # 1.15 × in the median, 1.89 × at worst
+    "torch_autograd.per_example": Work(1300, 5.5, 0, 11.9, 0, 56.8, 1.24, 397),
+    # 1.16 × in the median, 1.76 × at worst
 }
