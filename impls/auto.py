@@ -194,7 +194,7 @@ def _refitted(candidate: Candidate, engine: Any, own: OwnNetwork, request: Reque
     if candidate.bytes > room and (limit is None or limit > room):
         limit = int(room)
         engine, _ = _planned(own, request, limit)
-    held = costs.planned_bytes(engine.plan)
+    held = engine.plan.held_bytes
     obstacle = "" if held <= room else (f"needs {held / 2**20:.3g} MiB beyond the kernel, and {room / 2**20:.3g} MiB "
                                         "are left")
     return replace(candidate, bytes=held, memory_limit=limit, obstacle=obstacle, engine=engine)

@@ -111,7 +111,7 @@ def held_bytes(method: str, facts: Facts, batch_size: int | None) -> float:
     """What is held beyond the kernel, for blocks of that many examples; the structured engines' as planned."""
     n1, n2, O = facts.n1, facts.n2, facts.n_outputs
     if method in STRUCTURED:
-        return planned_bytes(facts.plan)
+        return facts.plan.held_bytes
     b1, b2 = (min(n, batch_size or n) for n in (n1, n2))
     blocks = b1 if facts.plan.task.n2 is None and batch_size is None else b1 + b2
     passes = (1 + O) * facts.activation_bytes
@@ -123,19 +123,6 @@ def held_bytes(method: str, facts: Facts, batch_size: int | None) -> float:
         return float(blocks * passes * 2 + 2 * b1 * b2 * O * O * facts.itemsize)
     # The Jacobians twice: as they come, and in the layout of the product.
     return float(blocks * (facts.jacobian_bytes * 2 + passes) + block_of_kernel)
-
-
-def planned_bytes(plan: Plan) -> float:
-    """Factors of all examples or of some panels, the passes of one panel, and a block of the contraction."""
-    task = plan.task
-    kept = float(plan.bytes)
-    panel, block = max(plan.panel1, plan.panel2), 0
-    if plan.recompute:
-        kept *= min(task.examples, plan.kept_panels * plan.panel1 + plan.panel2) / task.examples
-        block = plan.panel1 * plan.panel2 * task.entries * task.itemsize
-    held = sum(planner.cost(way, product, task).per_pair for step in plan.steps
-               for way, product in zip(step.ways, step.parameter.products, strict=False))
-    return float(kept + panel * task.example_bytes + block + plan.block1 * plan.block2 * held * task.itemsize)
 
 
 def _structured(facts: Facts) -> Work:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import cache, reduce
 from itertools import pairwise
 from pathlib import Path
@@ -26,9 +25,8 @@ from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 import impls  # noqa: E402
 from impls.arrays import to_numpy  # noqa: E402
 from impls.structured import torch_internals as internals  # noqa: E402
-from impls.structured.planner import HARDWARE  # noqa: E402
-from impls.structured.torch_contract import SIZES  # noqa: E402
 from impls.structured.torch_engine import Engine  # noqa: E402
+from impls.structured.torch_sizes import SIZES, Sizes  # noqa: E402
 from impls.structured_torch import METHODS  # noqa: E402
 from impls.torch_blocks import summed  # noqa: E402
 from impls.torch_support import Forward, Params, check_batched, module_function, precision  # noqa: E402
@@ -118,14 +116,20 @@ def test_x1_and_x2_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert_kernel(engine(params, x1, x2), expected_of(name)[False], "full", "float64")
 
 
-@pytest.mark.parametrize("name", ["mlp", "convnet", "transformer"])
-def test_as_planned_for_a_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    set_hardware(monkeypatch, **asdict(HARDWARE["cuda"]))
-    monkeypatch.setitem(SIZES, "cpu", SIZES["cuda"])
-    for symmetric in (True, False):
-        f, params, x1, x2 = drawn(NETWORKS[name], "float64", symmetric)
-        engine = Engine(f, params, x1, x2, outputs="full")
-        assert_kernel(engine(params, x1, x2), expected_of(name)[symmetric], "full", "float64")
+@pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "x2"])
+@pytest.mark.parametrize("name", ["mlp", "convnet", "transformer", "causal_attention", "scaled_views"])
+def test_as_planned_for_a_gpu(name: str, symmetric: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a CPU would have several blocks of everything."""
+    set_hardware(monkeypatch, block_rows=1, symmetry_flops=0, few_rows=0)
+    monkeypatch.setitem(SIZES, "cpu", Sizes(1, 1, 0, 1, 0))
+    f, params, x1, x2 = drawn(NETWORKS[name], "float64", symmetric)
+    for outputs in OUTPUTS:
+        engine, other = (Engine(f, params, x1, x2, outputs=outputs, planned_for=d) for d in ("cuda", "cpu"))
+        assert engine.plan.block1 == N1
+        assert engine.plan.together is not symmetric
+        assert not symmetric or other.plan.block1 == 1
+        for each in (engine, other):
+            assert_kernel(each(params, x1, x2), expected_of(name)[symmetric], outputs, "float64")
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -19,12 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from reference.case import Device, Outputs
+
 Way = Literal["top", "gram", "half", "gradient", "separable", "direct"]
-Outputs = Literal["full", "diagonal", "trace"]
 
-Device = Literal["cpu", "cuda"]
-
-# The caches are about this many times as fast as memory.
+# The caches are about this many times as fast as memory; not measured on a GPU.
 CACHES = 10
 
 
@@ -53,8 +52,10 @@ HARDWARE: dict[Device, Hardware] = {
     # 1024 a product of 128 rows takes 0.86 of the time of two of 64 (0.8 with two threads). Blocks stay in the caches.
     "cpu": Hardware(flops_per_byte=25, block_rows=160, block_bytes=64 * 2**20, pass_bytes=2**30, few_rows=512,
                     symmetry_flops=1e8),
-    # Seen on one H200: 4.3 TB/s copied, of 67 TFLOP/s that its data sheet says. A kernel of 640 rows in blocks of 160
-    # takes three times as long as in one: a small product occupies a part of the processor, and is waited for.
+    # Seen on one H200: 4.3 TB/s copied, and 67 TFLOP/s in float32 by its data sheet. Small products occupy a part of
+    # the processor, and are waited for: with the CPU's plan JAX takes 1.24 ms for an MLP's kernel of 640 rows, not
+    # 0.40, and PyTorch, whose examples then pass one by one, 6.0 ms for a transformer, not 4.7. `few_rows` and
+    # `symmetry_flops` were not measured by themselves.
     "cuda": Hardware(flops_per_byte=15, block_rows=2048, block_bytes=2**30, pass_bytes=2**32, few_rows=2**14,
                      symmetry_flops=1e10),
 }
@@ -108,7 +109,8 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked for. `n2` None means x2 = x1. `example_bytes`: what one example needs in both passes."""
+    """What is asked for, and of which device. `n2` None means x2 = x1. `example_bytes`: what one example needs in both
+    passes."""
 
     n1: int
     n2: int | None
@@ -205,6 +207,19 @@ class Plan:
     def bytes(self) -> int:
         """Of what is kept of all examples between the passes and the contraction."""
         return sum(step.bytes for step in self.steps)
+
+    @property
+    def held_bytes(self) -> int:
+        """Beyond the kernel: factors of all examples or of some panels, the passes of one panel, and a block of the
+        contraction."""
+        task, panel, block = self.task, max(self.panel1, self.panel2), 0
+        kept = float(self.bytes)
+        if self.recompute:
+            kept *= min(task.examples, self.kept_panels * self.panel1 + self.panel2) / task.examples
+            block = self.panel1 * self.panel2 * task.entries * task.itemsize
+        held = sum(cost(way, product, task).per_pair for step in self.steps
+                   for way, product in zip(step.ways, step.parameter.products, strict=False))
+        return int(kept + panel * task.example_bytes + block + self.block1 * self.block2 * held * task.itemsize)
 
 
 def cost(way: Way, product: Product, task: Task) -> Cost:

@@ -7,7 +7,7 @@ the caches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -18,32 +18,8 @@ from impls.structured import torch_separable as separable
 from impls.structured.planner import Outputs, Product
 from impls.structured.torch_factors import Arrays, Term
 from impls.structured.torch_gradients import carried_inputs
-
-Pair = tuple[Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """From where on products are cut, or made one by one."""
-
-    rows: int
-    """Of a block of a symmetric matrix product: fewer leave more of the lower triangle out, more run at full speed."""
-    wide_rows: int
-    """The same where there is no symmetry to gain from; the block stays in the caches for what follows."""
-    pair_flops: int
-    """Above as many a product is worth a call of its own for each pair of examples."""
-
-
-SIZES = {
-    # Seen on one core: blocks of 64 and 128 rows are equally good, 320 take 1.2 times as long.
-    "cpu": Sizes(rows=64, wide_rows=256, pair_flops=1 << 20),
-    # A GPU waits for small products, and for each launch as long as for 30 MFLOP.
-    "cuda": Sizes(rows=2048, wide_rows=2048, pair_flops=1 << 25),
-}
-
-
-def _sizes(tensor: Tensor) -> Sizes:
-    return SIZES["cuda" if tensor.is_cuda else "cpu"]
+from impls.structured.torch_rows import add_product, add_symmetric, slices, starts
+from impls.structured.torch_sizes import Sizes
 
 
 @dataclass(frozen=True)
@@ -55,8 +31,9 @@ class Contraction:
     n_outputs: int
     block1: int
     block2: int
+    sizes: Sizes
     pairs: separable.Pairs | None = None
-    """Where there are separable terms."""
+    """Where there are separable terms, and outputs are "full"."""
 
     def __call__(self, left: Arrays, right: Arrays, kernel: Tensor, *, symmetric: bool) -> None:
         """Write the kernel of two panels to `kernel`; `symmetric`: the panels are one."""
@@ -69,7 +46,7 @@ class Contraction:
         for term in self.terms:
             if term.way == "separable":
                 share = self._separable(term, left, right, symmetric=symmetric)
-                separable.add(kernel, share, self.outputs, self.pairs)
+                separable.add(kernel, share, self.outputs, self.pairs, self.sizes.gathered_bytes)
             elif not term.in_rows:
                 self._add_blocks(term, left, right, kernel, symmetric)
 
@@ -88,22 +65,24 @@ class Contraction:
         factor = None
         if term.way == "gram":
             factor = _input_gram(term, left[f"{term.name}.a"], right[f"{term.name}.a"])[0, :, 0, :, 0]
-        add = _add_symmetric if symmetric else _add_product
+        add, most = (add_symmetric, self.sizes.rows) if symmetric else (add_product, self.sizes.wide_rows)
         if self.outputs == "full":
-            add([(rows.flatten(0, 1), columns.flatten(0, 1))], factor, self._matrices(kernel)[0], rows.shape[1])
+            add([(rows.flatten(0, 1), columns.flatten(0, 1))], factor, self._matrices(kernel)[0], rows.shape[1], most)
         elif self.outputs == "trace":
-            add(list(zip(rows, columns, strict=True)), factor, kernel, rows.shape[1])
+            add(list(zip(rows, columns, strict=True)), factor, kernel, rows.shape[1], most)
         else:
             for pair, matrix in zip(zip(rows, columns, strict=True), kernel, strict=True):
-                add([pair], factor, matrix, rows.shape[1])
+                add([pair], factor, matrix, rows.shape[1], most)
 
     def _separable(self, term: Term, left: Arrays, right: Arrays, *, symmetric: bool) -> Tensor:
         """(W, N, M)."""
-        c = separable.weights(left[f"{term.name}.c"], self.outputs, self.pairs)
+        c, most = separable.weights(left[f"{term.name}.c"], self.outputs, self.pairs), self.sizes.separable_numbers
         if not term.product.single:
-            return separable.of_gradients(c, left[f"{term.name}.e"], right[f"{term.name}.e"], symmetric=symmetric)
+            e, e2 = left[f"{term.name}.e"], right[f"{term.name}.e"]
+            return separable.of_gradients(c, e, e2, most, symmetric=symmetric)
         gram = _input_gram(term, left[f"{term.name}.a"], right[f"{term.name}.a"])[0, :, 0, :, 0]
-        return separable.of_single(c, left[f"{term.name}.d"], right[f"{term.name}.d"], gram, symmetric=symmetric)
+        d, d2 = left[f"{term.name}.d"], right[f"{term.name}.d"]
+        return separable.of_single(c, d, d2, gram, most, symmetric=symmetric)
 
     def _matrices(self, kernel: Tensor) -> Sequence[Tensor]:
         """The kernel as the matrices that are each symmetric where the panels are one."""
@@ -115,20 +94,21 @@ class Contraction:
     def _mirror(self, kernel: Tensor) -> None:
         """Below the blocks of the diagonal, what lies above."""
         for matrix in self._matrices(kernel):
-            for start, stop in _starts(len(matrix), kernel.shape[-1], _sizes(kernel).rows):
+            for start, stop in starts(len(matrix), kernel.shape[-1], self.sizes.rows):
                 matrix[stop:, start:stop] = matrix[start:stop, stop:].T
 
     def _add_blocks(self, term: Term, left: Arrays, right: Arrays, kernel: Tensor, symmetric: bool) -> None:
         n, m = kernel.shape[-3 if self.outputs == "full" else -2], kernel.shape[-1]
         whole = term.way == "top" and term.product.shared == term.product.positions == 1
-        for i in _slices(n, n if whole else self.block1):
-            for j in _slices(m, m if whole else self.block2):
+        for i in slices(n, n if whole else self.block1):
+            for j in slices(m, m if whole else self.block2):
                 if symmetric and j.start < i.start:
                     continue
                 places = [self._place(kernel, i, j)]
                 if symmetric and i != j:
                     places.append(mirrored(self._place(kernel, j, i), self.outputs))
-                _add_share(term, _cut(left, term, i), _cut(right, term, j), places, self.outputs)
+                sides = _cut(left, term, i), _cut(right, term, j)
+                _add_share(term, *sides, places, self.outputs, self.sizes.pair_flops)
 
     def _place(self, kernel: Tensor, i: slice, j: slice) -> Tensor:
         return kernel[:, i, :, j] if self.outputs == "full" else kernel[..., i, j]
@@ -139,64 +119,8 @@ def mirrored(block: Tensor, outputs: Outputs) -> Tensor:
     return block.permute(2, 3, 0, 1) if outputs == "full" else block.mT
 
 
-def _slices(n: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
-
-
-def _starts(n_rows: int, n: int, rows: int) -> Iterator[tuple[int, int]]:
-    """Blocks of at most `rows` rows (o, n): several whole outputs, or a part of one."""
-    if n <= rows:
-        step = rows // n * n
-        return ((start, min(start + step, n_rows)) for start in range(0, n_rows, step))
-    return ((o + s.start, o + s.stop) for o in range(0, n_rows, n) for s in _slices(n, rows))
-
-
 def _rows(term: Term, arrays: Arrays) -> Tensor:
     return arrays[term.name] if term.way == "gradient" else arrays[f"{term.name}.g"].flatten(2)
-
-
-def _add_product(pairs: Sequence[Pair], factor: Tensor | None, kernel: Tensor, n: int) -> None:
-    """Add Σ left rightᵀ to a kernel of rows (o, n), times `factor` (n, m), the same for all outputs."""
-    factor = None if factor is None else _repeated(factor, 1, kernel.shape[1])
-    memory = kernel.new_empty(0)
-    for start, stop in _starts(len(kernel), n, _sizes(kernel).wide_rows):
-        block = kernel[start:stop]
-        products = block if factor is None else memory.resize_(block.shape)
-        _multiply([(left[start:stop], right) for left, right in pairs], products, add=factor is None)
-        if factor is not None:
-            repeated = factor[start % n :][: stop - start]
-            rows = (-1, len(repeated))
-            block.unflatten(0, rows).addcmul_(products.unflatten(0, rows), repeated)
-
-
-def _add_symmetric(pairs: Sequence[Pair], factor: Tensor | None, kernel: Tensor, n: int) -> None:
-    """The same on and above the blocks of the diagonal, of a kernel that is symmetric. Blocks of few columns: with
-    several threads such of few rows take longer (seen: 1.15 times with two)."""
-    factor = None if factor is None else _repeated(factor, 0, len(kernel))
-    memory = kernel.new_empty(0)
-    for start, stop in _starts(len(kernel), n, _sizes(kernel).rows):
-        block = kernel[:stop, start:stop]
-        products = block if factor is None else memory.resize_(block.shape)
-        _multiply([(left[:stop], right[start:stop]) for left, right in pairs], products, add=factor is None)
-        if factor is not None:
-            repeated = factor[:stop, start % n :][:, : stop - start]
-            columns = (-1, repeated.shape[1])
-            block.unflatten(1, columns).addcmul_(products.unflatten(1, columns), repeated[:, None])
-
-
-def _repeated(factor: Tensor, axis: int, size: int) -> Tensor:
-    """Laid end to end along the axis until it has that size."""
-    times = size // factor.shape[axis]
-    return factor if times == 1 else torch.cat([factor] * times, axis)
-
-
-def _multiply(pairs: Sequence[Pair], products: Tensor, *, add: bool) -> None:
-    """Write Σ left rightᵀ into `products`, or add it."""
-    for i, (left, right) in enumerate(pairs):
-        if i or add:
-            products.addmm_(left, right.T)
-        else:
-            torch.mm(left, right.T, out=products)
 
 
 def _cut(arrays: Arrays, term: Term, examples: slice) -> Arrays:
@@ -209,18 +133,20 @@ def _cut(arrays: Arrays, term: Term, examples: slice) -> Arrays:
     }
 
 
-def _add_share(term: Term, left: Arrays, right: Arrays, places: Sequence[Tensor], outputs: Outputs) -> None:
+def _add_share(
+    term: Term, left: Arrays, right: Arrays, places: Sequence[Tensor], outputs: Outputs, pair_flops: int
+) -> None:
     """Add one block of pairs of examples to each of `places`, all laid out alike."""
     if term.way == "top" and outputs == "full" and (gram := _top_gram(term, left, right)) is not None:
         for place in places:
             _add_diagonal(place, gram, term.product)
         return
-    share = _share(term, left, right, outputs)
+    share = _share(term, left, right, outputs, pair_flops)
     for place in places:
         place.add_(share)
 
 
-def _share(term: Term, left: Arrays, right: Arrays, outputs: Outputs) -> Tensor:
+def _share(term: Term, left: Arrays, right: Arrays, outputs: Outputs, pair_flops: int) -> Tensor:
     if term.way == "cross":
         return _cross(term, left, right, outputs) + mirrored(_cross(term, right, left, outputs), outputs)
     a, a2 = left[f"{term.name}.a"], right[f"{term.name}.a"]
@@ -228,7 +154,7 @@ def _share(term: Term, left: Arrays, right: Arrays, outputs: Outputs) -> Tensor:
         return _top(term, a, a2, outputs)
     g, g2 = left[f"{term.name}.g"], right[f"{term.name}.g"]
     gram = _input_gram(term, a, a2)
-    return _half(gram, g, g2) if term.way == "half" else _gram(gram, g, g2, outputs)
+    return _half(gram, g, g2, pair_flops) if term.way == "half" else _gram(gram, g, g2, outputs)
 
 
 def _input_gram(term: Term, a: Tensor, a2: Tensor) -> Tensor:
@@ -270,11 +196,11 @@ def _gram(gram: Tensor, g: Tensor, g2: Tensor, outputs: Outputs) -> Tensor:
     return products.mul_(gram[:, None, :, :, None]).sum((0, 3, 6))
 
 
-def _half(gram: Tensor, g: Tensor, g2: Tensor) -> Tensor:
+def _half(gram: Tensor, g: Tensor, g2: Tensor, pair_flops: int) -> Tensor:
     """(O, N, O, M), in calls for single pairs of examples where these are large: their cotangents are then multiplied
     as they lie, while products for many pairs at once need copies in another order."""
     (n_outputs, n, S, T, J), m = g.shape, g2.shape[1]
-    if 2 * n_outputs * T * T * J < _sizes(g).pair_flops:
+    if 2 * n_outputs * T * T * J < pair_flops:
         return torch.einsum("onstj,nmpstj->onpm", g, torch.einsum("sntmu,pmsuj->nmpstj", gram, g2))
     turned = g2.stride(-1) != 1 and g2.stride(-2) == 1  # as a convolution's lie
     rows, columns = (g.mT.contiguous(), g2.mT) if turned else (g.contiguous(), g2)

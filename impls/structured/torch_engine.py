@@ -20,6 +20,7 @@ from impls.structured.torch_graphs import Graphed, worth_a_graph
 from impls.structured.torch_program import Program, Untraceable, Value
 from impls.structured.torch_replay import Replayed
 from impls.structured.torch_separable import pairs_of
+from impls.structured.torch_sizes import SIZES
 from impls.structured.torch_trace import trace
 from impls.torch_blocks import summed
 from impls.torch_support import Forward, Params, one_example, precision
@@ -30,7 +31,7 @@ class Engine:
 
     `memory_limit`: bytes beyond the kernel itself, None for no limit. A function that cannot be written down as a
     list of operations is differentiated example by example; the plan then says why. `components`: the kernels of the
-    parameters are kept apart. `once`: it is made for one call.
+    parameters are kept apart. `once`: it is made for one call. `planned_for`: another device than the parameters'.
     """
 
     def __init__(
@@ -45,45 +46,47 @@ class Engine:
         memory_limit: int | None = None,
         components: bool = False,
         once: bool = False,
+        planned_for: planner.Device | None = None,
     ) -> None:
         self.f, self.names, self.once = f, tuple(params), once
         self.device = next(iter(params.values())).device
         self.dtype = reduce(torch.promote_types, (p.dtype for p in params.values()))
         with precision(self.dtype):
             parameters, analysis, n_outputs, example_bytes = _known(f, params, x1[0], components=components)
-        n2 = None if x2 is None else len(x2)
         task = planner.Task(
-            len(x1),
-            n2,
-            n_outputs,
-            outputs,
-            self.dtype.itemsize,
-            example_bytes,
-            batch_size,
-            memory_limit,
-            "cpu" if self.device.type == "cpu" else "cuda",
+            n1=len(x1),
+            n2=None if x2 is None else len(x2),
+            n_outputs=n_outputs,
+            outputs=outputs,
+            itemsize=self.dtype.itemsize,
+            example_bytes=example_bytes,
+            batch_size=batch_size,
+            memory_limit=memory_limit,
+            device=planned_for or ("cpu" if self.device.type == "cpu" else "cuda"),
         )
         self._prepare(planner.plan(task, parameters), analysis, components=components)
         self.tried = analysis is None
 
     def _prepare(self, plan: planner.Plan, analysis: Analysis | None, *, components: bool) -> None:
         self.plan, self.panel = plan, _panel(plan)
-        self.factors = None if analysis is None else Factors(analysis, plan, self.dtype, joined=not components)
+        self.factors = None if analysis is None else Factors(
+            analysis, plan, self.dtype, self.device, joined=not components
+        )
         terms = self.factors.terms if self.factors else [Term(n, "gradient", i) for i, n in enumerate(self.names)]
         summands = _by_parameter(terms, self.names) if components else {"": terms}
         self.passes = None if self.factors is None else Replayed(self.factors, self.factors.constants, once=self.once)
-        pairs = None
-        if plan.task.outputs == "full" and any("separable" in step.ways for step in plan.steps):
-            pairs = pairs_of(plan.task.n_outputs, self.device)
+        task, pairs = plan.task, None
+        if task.outputs == "full" and any("separable" in step.ways for step in plan.steps):
+            pairs = pairs_of(task.n_outputs, self.device)
         self.contractions = {
-            name: Contraction(some, plan.task.outputs, plan.task.n_outputs, plan.block1, plan.block2, pairs)
+            name: Contraction(some, task.outputs, task.n_outputs, plan.block1, plan.block2, SIZES[task.device], pairs)
             for name, some in summands.items()
         }
         self.contract = {
             name: Replayed(each, each.constants, once=self.once) for name, each in self.contractions.items()
         }
         self.graphed = None
-        if self.passes and not self.once and worth_a_graph(plan, len(self.contract)):
+        if self.passes is not None and not self.once and worth_a_graph(plan, len(self.contract)):
             self.graphed = Graphed([self.passes, *self.contract.values()])
 
     def __call__(self, params: Params, x1: Examples, x2: Examples | None) -> Float[Tensor, "N1 N2 ..."]:
@@ -107,7 +110,7 @@ class Engine:
         """The kernel of each parameter by its name, of an engine made with `components`; else the sum, under ""."""
         with torch.no_grad(), precision(self.dtype):
             try:
-                kernels = self._at_once(params, x1, x2)
+                kernels = self._graphed_kernels(params, x1, x2)
             except RuntimeError:
                 if self.tried:
                     raise
@@ -116,8 +119,8 @@ class Engine:
         axes = {"full": (1, 3, 0, 2), "diagonal": (1, 2, 0), "trace": (0, 1)}[self.plan.task.outputs]
         return {name: kernel.permute(axes) for name, kernel in kernels.items()}
 
-    def _at_once(self, params: Params, x1: Examples, x2: Examples | None) -> dict[str, Tensor]:
-        """`_kernels`, with one launch where there is a graph of them."""
+    def _graphed_kernels(self, params: Params, x1: Examples, x2: Examples | None) -> dict[str, Tensor]:
+        """`_kernels`, replayed as a graph where there is one."""
         if self.graphed is None or not isinstance(x1, Tensor) or not isinstance(x2, Tensor | None):
             return self._kernels(params, x1, x2)
         return self.graphed(self._kernels, params, x1, x2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from typing import Any, Literal
@@ -60,6 +60,8 @@ class Term:
     group: Group | None = None
     other: Group | None = None
     """For the way "cross": the second use of a tied parameter, as the transposed matrix."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """Of the parameters."""
 
     @property
     def product(self) -> Product:
@@ -81,7 +83,7 @@ class Term:
         outputs = torch.arange(math.prod(use.y.shape))
         place = use.arrange(outputs.reshape(use.y.shape)).flatten().argsort()
         scale = self.group.top**2 * (use.scale**2 if self.product.lookup else 1.0)
-        return (None if bool((place == outputs).all()) else place), scale
+        return (None if bool((place == outputs).all()) else place.to(self.device)), scale
 
 
 def of_examples(arrays: Arrays, examples: slice) -> Arrays:
@@ -92,10 +94,12 @@ def of_examples(arrays: Arrays, examples: slice) -> Arrays:
 
 
 class Factors:
-    """The passes for a plan. `terms` says what the arrays that it returns mean."""
+    """The passes for a plan, of parameters on a device. `terms` says what the arrays that it returns mean."""
 
-    def __init__(self, analysis: Analysis, plan: Plan, dtype: torch.dtype, *, joined: bool = True) -> None:
-        self.analysis, self.dtype = analysis, dtype
+    def __init__(
+        self, analysis: Analysis, plan: Plan, dtype: torch.dtype, device: torch.device, *, joined: bool = True
+    ) -> None:
+        self.analysis, self.dtype, self.device = analysis, dtype, device
         self.ways = [step.ways for step in plan.steps]
         self.direct = [i for i, way in enumerate(self.ways) if way == ("direct",)]
         self.active: list[tuple[int, int, Group, Way]] = [
@@ -155,7 +159,8 @@ class Factors:
         return uses
 
     def _terms(self) -> list[Term]:
-        terms = [Term(f"{i}.{k}", way, i, group) for i, k, group, way in self.active if way != "gradient"]
+        products = [each for each in self.active if each[3] != "gradient"]
+        terms = [Term(f"{i}.{k}", way, i, group, device=self.device) for i, k, group, way in products]
         for i, parameter in enumerate(self.analysis.parameters):
             if parameter.transposed and i not in self.direct:
                 first, second = self.analysis.groups[i]

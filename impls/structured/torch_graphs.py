@@ -23,27 +23,32 @@ from impls.torch_support import Params
 Kernels = dict[str, Tensor]
 Function = Callable[[Params, Tensor, Tensor | None], Kernels]
 
-MOST_BYTES = 64 * 2**20
-"""Of a kernel: a larger one is not worth a second place, and takes longer than the launches."""
+MOST_KERNEL_BYTES = 64 * 2**20
+"""Of all kernels of a call: larger ones take longer than their launches, and would lie in two places."""
+
+MOST_HELD_BYTES = 2**30
+"""Of a call beyond its kernels, all of which a graph keeps."""
 
 MOST_CAPTURES = 4
-"""Parameters that lie elsewhere at each call, as with an optimizer that makes new ones, are not worth another."""
+"""A capture takes as long as some tens of calls: one that is thrown away every few calls does not pay."""
 
 _CAPTURING = Lock()
-"""PyTorch captures one graph at a time: all on one stream."""
+"""`torch.cuda.graph` captures on one stream of the process, so one graph at a time."""
 
 
 def worth_a_graph(plan: Plan, n_kernels: int) -> bool:
-    """Whether there is room for each kernel to lie in two places."""
-    return plan.task.memory_limit is None and n_kernels * plan.task.kernel_bytes <= MOST_BYTES
+    """Whether what a graph would hold is small; a call that was given a memory limit holds no graph."""
+    held = plan.task.memory_limit is None and plan.held_bytes <= MOST_HELD_BYTES
+    return held and n_kernels * plan.task.kernel_bytes <= MOST_KERNEL_BYTES
 
 
 class Graphed:
-    """One function f of parameters, x1 and x2 (or None). Called on a GPU for the second time with parameters at the
-    same places and examples of the same shapes it is captured, and replayed from then on.
+    """One function f of parameters, x1 and x2 (or None), which is given with each call, so that it may own this object.
+    Called on a GPU for the second time in a row with parameters at the same places and examples of the same shapes it
+    is captured, and replayed from then on.
 
     `parts`: all that f does, but for allocations and copies; what one of them cannot repeat, a graph cannot. A graph
-    holds the memory of a call for as long as this object lives. `refused`: why f goes on being called, if it does.
+    holds the memory of a call for as long as this object lives. `refused`: why there will be no graph any more.
     """
 
     def __init__(self, parts: Iterable[Replayed]) -> None:
@@ -56,13 +61,13 @@ class Graphed:
 
     def __call__(self, f: Function, params: Params, x1: Tensor, x2: Tensor | None) -> Kernels:
         examples = [x1] if x2 is None else [x1, x2]
-        inputs = [*params.values(), *examples]
-        if self.refused is not None or not _are_on_one_gpu(inputs) or any(map(is_functorch_wrapped_tensor, inputs)):
+        read = [*params.values(), *(constant for part in self.parts for constant in part.constants)]
+        if self.refused is not None or not _can_be_graphed([*read, *examples]):
             return f(params, x1, x2)
         with self._lock, torch.cuda.device(x1.device):
             if torch.cuda.is_current_stream_capturing():  # somebody makes a graph of what goes on here
                 return f(params, x1, x2)
-            now = _circumstances(params, examples)
+            now = _circumstances(read, examples)
             if now != self._seen:
                 self._seen, self._capture = now, None
                 return f(params, x1, x2)
@@ -71,8 +76,8 @@ class Graphed:
             return f(params, x1, x2) if self._capture is None else self._capture(examples)
 
     def _captured(self, f: Function, params: Params, examples: Sequence[Tensor]) -> Capture | None:
-        self.refused = self._reason(examples)
-        if self.refused is not None:
+        self.refused = self._reason()
+        if self.refused is not None or not all(x.is_contiguous() for x in examples):
             return None
         self._captures += 1
         places = [torch.empty_like(x) for x in examples]
@@ -82,35 +87,34 @@ class Graphed:
             self.refused = f"it cannot be captured ({type(error).__name__}: {str(error).splitlines()[0]})"
             return None
 
-    def _reason(self, examples: Sequence[Tensor]) -> str | None:
+    def _reason(self) -> str | None:
         if self._captures == MOST_CAPTURES:
-            return f"its parameters have moved {MOST_CAPTURES} times"
-        if reasons := [reason for part in self.parts for reason in part.refused.values()]:
-            return reasons[0]
-        if not all(_is_on_gpu(constant) for part in self.parts for constant in part.constants):
-            return "it reads a tensor that is not on the GPU"
-        if not all(x.is_contiguous() for x in examples):
-            return "its examples do not lie one after the other"
-        return None
+            return (f"it has been captured {MOST_CAPTURES} times, each for parameters at other places, other shapes, "
+                    "another stream or other settings")  # fmt: skip
+        return next((reason for part in self.parts for reason in part.refused.values()), None)
 
 
 @dataclass(frozen=True)
 class Capture:
-    """A graph, where it reads the examples, and where it leaves the kernels."""
+    """A graph, the places where it reads the examples, and the kernels that it writes."""
 
     graph: torch.cuda.CUDAGraph
-    examples: Sequence[Tensor]
+    places: Sequence[Tensor]
     kernels: Kernels
 
     def __call__(self, examples: Sequence[Tensor]) -> Kernels:
-        for place, x in zip(self.examples, examples, strict=True):
+        for place, x in zip(self.places, examples, strict=True):
             place.copy_(x)
         self.graph.replay()
         return {name: kernel.clone() for name, kernel in self.kernels.items()}
 
 
-def capture(f: Callable[[], Kernels], examples: Sequence[Tensor]) -> Capture:
-    """What f launches, without its being done. Raises `RuntimeError` where it waits for the GPU."""
+def capture(f: Callable[[], Kernels], places: Sequence[Tensor]) -> Capture:
+    """What f launches, which reads examples at these places, without its being done. PyTorch waits for the GPU before,
+    and gives the memory that it keeps for later back.
+
+    Raises `RuntimeError` where f waits for the GPU, copies from or to the CPU, or finds no memory.
+    """
     graph = torch.cuda.CUDAGraph()
     with (
         _CAPTURING,
@@ -118,22 +122,24 @@ def capture(f: Callable[[], Kernels], examples: Sequence[Tensor]) -> Capture:
         torch.cuda.graph(graph, capture_error_mode="thread_local"),
     ):
         kernels = f()
-    return Capture(graph, examples, kernels)
+    return Capture(graph, places, kernels)
 
 
-def _are_on_one_gpu(tensors: Sequence[Tensor]) -> bool:
+def _can_be_graphed(tensors: Sequence[Tensor]) -> bool:
+    """Whether all of them are plain, and on one GPU."""
     plain = all(type(tensor) in (Tensor, nn.Parameter) and _is_on_gpu(tensor) for tensor in tensors)
-    return plain and len({tensor.device for tensor in tensors}) == 1
+    one = len({tensor.device for tensor in tensors}) == 1
+    return plain and one and not any(map(is_functorch_wrapped_tensor, tensors))
 
 
 def _is_on_gpu(tensor: Tensor) -> bool:
     return tensor.is_cuda
 
 
-def _circumstances(params: Params, examples: Sequence[Tensor]) -> object:
-    """All that has to be the same for a graph to be what `f` would do."""
+def _circumstances(read: Sequence[Tensor], examples: Sequence[Tensor]) -> object:
+    """All that has to be the same for a graph to be what f would do."""
     return (
-        [(p.data_ptr(), p.shape, p.stride(), p.dtype) for p in params.values()],
+        [(tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) for tensor in read],
         [(x.shape, x.stride(), x.dtype) for x in examples],
         torch.cuda.current_stream(),
         torch.are_deterministic_algorithms_enabled(),

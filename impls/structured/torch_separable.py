@@ -14,45 +14,40 @@ from torch import Tensor
 
 from impls.structured.planner import Outputs
 
-AT_ONCE = {"cpu": 1 << 19, "cuda": 1 << 26}
-"""Numbers of a block, which should stay in the caches of a CPU."""
-
-SMALL = 1 << 21
-"""Bytes of a kernel to which all pairs of outputs are added at once, on a CPU (seen: 14 against 111 µs for 100 KiB, 103
-against 165 for 1.6 MiB, 750 against 470 for 6 MiB)."""
-
 
 class Pairs(NamedTuple):
-    """Of outputs, for "full"."""
+    """The pairs of outputs o ≤ o', W of them."""
 
     first: Tensor
-    """(W): o of each pair o ≤ o'."""
+    """(W,): o of each."""
     second: Tensor
-    """(W): o'."""
-    numbers: Tensor
-    """(O·O): which one (o, o') is, or (o', o)."""
+    """(W,): o' of each."""
+    place: Tensor
+    """(O·O,): where among them (o, o') is, or (o', o)."""
 
 
 def pairs_of(n_outputs: int, device: torch.device) -> Pairs:
+    """All pairs of that many outputs, in the order of `torch.triu_indices`."""
     first, second = torch.triu_indices(n_outputs, n_outputs, device=device)
-    numbers = torch.empty(n_outputs, n_outputs, dtype=torch.int64, device=device)
-    numbers[first, second] = numbers[second, first] = torch.arange(len(first), device=device)
-    return Pairs(first, second, numbers.flatten())
+    place = torch.empty(n_outputs, n_outputs, dtype=torch.int64, device=device)
+    place[first, second] = place[second, first] = torch.arange(len(first), device=device)
+    return Pairs(first, second, place.flatten())
 
 
 def weights(c: Tensor, outputs: Outputs, pairs: Pairs | None) -> Tensor:
-    """(W, S·J): the products c c' that the kernel is made of; `pairs`, for "full": of these outputs."""
+    """(W, S·J): the products c c' that the kernel is made of; for "full" of `pairs`."""
     if outputs == "full":
         assert pairs is not None
         return c.index_select(0, pairs.first) * c.index_select(0, pairs.second)
     return c * c if outputs == "diagonal" else (c * c).sum(0, keepdim=True)
 
 
-def of_single(c: Tensor, d: Tensor, d2: Tensor, gram: Tensor, *, symmetric: bool) -> Tensor:
-    """(W, N, M) for weights `c`: F[n,m,j] = (a[n]·a'[m]) d[n,j] d'[m,j], with `gram` the products of the inputs."""
+def of_single(c: Tensor, d: Tensor, d2: Tensor, gram: Tensor, most: int, *, symmetric: bool) -> Tensor:
+    """(W, N, M) for weights `c`: F[n,m,j] = (a[n]·a'[m]) d[n,j] d'[m,j], with `gram` the products of the inputs;
+    `most` numbers of a block at once."""
     found = d.new_empty(len(c), len(d), len(d2))
     few = 2 * len(c) < len(d2)
-    for rows, columns in _blocks(len(d), len(d2), (len(c) if few else len(d2)) * d.shape[1], d.device, symmetric):
+    for rows, columns in _blocks(len(d), len(d2), (len(c) if few else len(d2)) * d.shape[1], most, symmetric):
         left, right = d[rows], d2[columns]
         if few:
             block = (c[:, None] * left).flatten(0, 1) @ right.T
@@ -62,10 +57,10 @@ def of_single(c: Tensor, d: Tensor, d2: Tensor, gram: Tensor, *, symmetric: bool
     return found.mul_(gram)
 
 
-def of_gradients(c: Tensor, e: Tensor, e2: Tensor, *, symmetric: bool) -> Tensor:
+def of_gradients(c: Tensor, e: Tensor, e2: Tensor, most: int, *, symmetric: bool) -> Tensor:
     """(W, N, M): F[n,m,j] = Σ_i e[n,j,i] e'[m,j,i], with the S and J of the product in j."""
     found = e.new_empty(len(c), len(e), len(e2))
-    for rows, columns in _blocks(len(e), len(e2), e.shape[1] * len(e2), e.device, symmetric):
+    for rows, columns in _blocks(len(e), len(e2), e.shape[1] * len(e2), most, symmetric):
         left, right = e[rows], e2[columns]
         if len(c) == 1:
             block = (c[0, :, None] * left).flatten(1) @ right.flatten(1).T
@@ -75,14 +70,16 @@ def of_gradients(c: Tensor, e: Tensor, e2: Tensor, *, symmetric: bool) -> Tensor
     return found
 
 
-def add(kernel: Tensor, found: Tensor, outputs: Outputs, pairs: Pairs | None) -> None:
-    """To a kernel (O, N, O, M), (O, N, M) or (N, M)."""
+def add(kernel: Tensor, found: Tensor, outputs: Outputs, pairs: Pairs | None, gathered_bytes: int) -> None:
+    """To a kernel (O, N, O, M), (O, N, M) or (N, M); for "full" of `pairs`, all of them at once where the kernel has no
+    more than `gathered_bytes`."""
     if outputs == "trace":
         kernel.add_(found[0])
     elif outputs == "diagonal":
         kernel.add_(found)
-    elif pairs is not None and (kernel.is_cuda or kernel.nbytes <= SMALL):
-        wide = found.index_select(0, pairs.numbers).unflatten(0, kernel.shape[::2])
+    elif kernel.nbytes <= gathered_bytes:
+        assert pairs is not None
+        wide = found.index_select(0, pairs.place).unflatten(0, kernel.shape[::2])
         kernel.add_(wide.transpose(1, 2))
     else:
         first = 0
@@ -93,9 +90,9 @@ def add(kernel: Tensor, found: Tensor, outputs: Outputs, pairs: Pairs | None) ->
             first += len(some)
 
 
-def _blocks(n: int, m: int, numbers: int, device: torch.device, symmetric: bool) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns; `numbers`: what a row needs."""
-    size = max(1, min(n, AT_ONCE["cpu" if device.type == "cpu" else "cuda"] // max(numbers, 1)))
+def _blocks(n: int, m: int, numbers: int, most: int, symmetric: bool) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns; `numbers`: what a row needs, and `most` that a block may."""
+    size = max(1, min(n, most // max(numbers, 1)))
     return ((slice(i, min(i + size, n)), slice(i if symmetric else 0, m)) for i in range(0, n, size))
 
 
