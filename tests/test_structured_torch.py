@@ -132,6 +132,19 @@ def test_as_planned_for_a_gpu(name: str, symmetric: bool, monkeypatch: pytest.Mo
             assert_kernel(each(params, x1, x2), expected_of(name)[symmetric], outputs, "float64")
 
 
+def test_in_inference_mode() -> None:
+    """PyTorch would take every derivative for 0."""
+    f, params, x, _ = drawn(NETWORKS["mlp"], "float64", True)
+    engine = Engine(f, params, x, None, outputs="full")
+    with torch.inference_mode():
+        for run in (lambda: engine(params, x, None), lambda: Engine(f, params, x, None, outputs="full")):
+            with pytest.raises(InputError, match=r"inference_mode.*torch\.no_grad"):
+                run()
+    right = expected_of("mlp")[True]
+    with torch.no_grad():
+        assert_kernel(engine(params, x, None), right, "full", "float64")
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_expected_rules(name: str) -> None:
     f, params, x1, _ = drawn(NETWORKS[name], "float64", True)

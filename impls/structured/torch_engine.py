@@ -24,10 +24,12 @@ from impls.structured.torch_sizes import SIZES
 from impls.structured.torch_trace import trace
 from impls.torch_blocks import summed
 from impls.torch_support import Forward, Params, one_example, precision
+from reference import InputError
 
 
 class Engine:
-    """The kernel of the batched ``f(params, x)`` for examples of given shapes.
+    """The kernel of the batched ``f(params, x)`` for examples of given shapes. Raises `InputError` where
+    ``torch.inference_mode`` is on, in which PyTorch takes every derivative for 0.
 
     `memory_limit`: bytes beyond the kernel itself, None for no limit. A function that cannot be written down as a
     list of operations is differentiated example by example; the plan then says why. `components`: the kernels of the
@@ -48,6 +50,7 @@ class Engine:
         once: bool = False,
         planned_for: planner.Device | None = None,
     ) -> None:
+        _check_mode()
         self.f, self.names, self.once = f, tuple(params), once
         self.device = next(iter(params.values())).device
         self.dtype = reduce(torch.promote_types, (p.dtype for p in params.values()))
@@ -108,6 +111,7 @@ class Engine:
 
     def components(self, params: Params, x1: Examples, x2: Examples | None) -> dict[str, Tensor]:
         """The kernel of each parameter by its name, of an engine made with `components`; else the sum, under ""."""
+        _check_mode()
         with torch.no_grad(), precision(self.dtype):
             try:
                 kernels = self._graphed_kernels(params, x1, x2)
@@ -176,6 +180,11 @@ class Engine:
         if self.passes is None:
             return looped_gradients(self.f, params, x)
         return self.passes([params[name].detach() for name in self.names], x)
+
+
+def _check_mode() -> None:
+    if torch.is_inference_mode_enabled():
+        raise InputError("torch.inference_mode() is on, in which PyTorch takes no derivatives; use torch.no_grad()")
 
 
 def _by_parameter(terms: Sequence[Term], names: Sequence[str]) -> dict[str, list[Term]]:

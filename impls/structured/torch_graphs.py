@@ -80,7 +80,7 @@ class Graphed:
         if self.refused is not None or not all(x.is_contiguous() for x in examples):
             return None
         self._captures += 1
-        places = [torch.empty_like(x) for x in examples]
+        places = [x.clone() for x in examples]
         try:
             return capture(lambda: f(params, places[0], places[1] if len(places) > 1 else None), places)
         except RuntimeError as error:
@@ -143,5 +143,4 @@ def _circumstances(read: Sequence[Tensor], examples: Sequence[Tensor]) -> object
         [(x.shape, x.stride(), x.dtype) for x in examples],
         torch.cuda.current_stream(),
         torch.are_deterministic_algorithms_enabled(),
-        torch.is_inference_mode_enabled(),
     )
