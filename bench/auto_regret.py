@@ -5,8 +5,9 @@ A pattern is of FRAMEWORK/GROUP/CASE, as in ``'torch/held out/*'``.
 For each case of `bench.auto_cases`, framework and kind of kernel it times every exact method that works on any function
 in turn, in one process on one thread, and writes the medians of their steady states beside the predictions and the
 choice to bench/results/auto-cpu.json, or ``--file=PATH`` (cases that match no pattern stay as they are there). Seconds
-are those of the processor. ``--predict`` counts the work of the rows that are there anew; ``--fit`` fits the factors
-of `impls.costs` to the cases that are there for it and prints them; ``--report`` prints the table.
+are those of the processor; each row names the environment that it was timed in. ``--predict`` counts the work of the
+rows that are there anew; ``--fit`` fits the factors of `impls.costs` to the cases that are there for it and prints
+them; ``--report`` prints the table.
 """
 
 from __future__ import annotations
@@ -49,18 +50,23 @@ SLOW = 5.0
 def main(arguments: Sequence[str]) -> None:
     patterns = [argument for argument in arguments if not argument.startswith("--")]
     path = next((Path(a.removeprefix("--file=")) for a in arguments if a.startswith("--file=")), PATH)
-    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"environments": {}, "rows": []}
+    rows, environments = known["rows"], known["environments"]
     if not {"--fit", "--report", "--predict"} & set(arguments):
         threads.pin(1)
+        found = environment.describe_environment()
+        environments[found.key] = {"machine": found.machine, "system": found.system,
+                                      "versions": dict(found.versions)}
         for group, case in auto_cases.all_cases():
             for framework, outputs in product(FRAMEWORKS, KINDS):
                 name = f"{framework}/{group}/{case.name}"
                 if not patterns or any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
-                    rows = _replaced(rows, [_row(group, case, framework, outputs)])
-                    _write(path, rows)
+                    row = _row(group, case, framework, outputs) | {"environment": found.key}
+                    rows = _replaced(rows, [row])
+                    _write(path, rows, environments)
     if "--predict" in arguments:
         _predict(rows)
-        _write(path, rows)
+        _write(path, rows, environments)
     if "--fit" in arguments:
         _fit([row for row in rows if row["group"] in ("quick", "fitted")])
     _report(rows)
@@ -147,11 +153,10 @@ def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
     return row["group"], row["case"], row["framework"], row["outputs"]
 
 
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    found = environment.describe_environment()
-    machine = {"machine": found.machine, "system": found.system, "versions": dict(found.versions)}
-    rows = sorted(rows, key=_key)
-    path.write_text(json.dumps({"environment": machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+def _write(path: Path, rows: list[dict[str, Any]], environments: Mapping[str, Any]) -> None:
+    named = {name: environments[name] for name in sorted({row["environment"] for row in rows})}
+    content = {"environments": named, "rows": sorted(rows, key=_key)}
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _line(row: Mapping[str, Any]) -> str:
