@@ -24,11 +24,11 @@ PACKAGES = ("ntk-bench", "numpy", "scipy", "jax", "jaxlib", "opt-einsum", "equin
             "jax-cuda13-plugin", "jax-cuda13-pjrt", "nvidia-cudnn-cu13", "nvidia-cublas")
 SETTINGS = ("XLA_FLAGS", "JAX_PLATFORMS", "CUDA_VISIBLE_DEVICES", "LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_ARENA_MAX",
             "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_TRIM_THRESHOLD_", "NVIDIA_TF32_OVERRIDE",
-            "CUBLAS_WORKSPACE_CONFIG", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "XLA_PYTHON_CLIENT_ALLOCATOR", "XLA_PYTHON_CLIENT_MEM_FRACTION",
-            "XLA_PYTHON_CLIENT_PREALLOCATE")
+            "CUBLAS_WORKSPACE_CONFIG", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF",
+            "XLA_PYTHON_CLIENT_ALLOCATOR", "XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_PREALLOCATE")
 """Variables that move figures; written down where they are set. (Those of the C library's allocator decide whether
-the pages of an array are fetched anew in each call: seen, up to twice the time of convolutions; those of PyTorch and XLA
-what peak memory on a GPU means.)"""
+the pages of an array are fetched anew in each call: seen, up to twice the time of convolutions; those of PyTorch and of
+XLA what peak memory on a GPU means.)"""
 
 _ROOT = Path(__file__).resolve().parents[1]
 # What measures, and what is measured; not the report.
