@@ -6,6 +6,7 @@ which it was captured with; that a graph computes the kernel, on a GPU.
 
 from __future__ import annotations
 
+import copy
 import gc
 import weakref
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the structured PyTorch engine needs PyTorch")
 
 from torch import Tensor, nn  # noqa: E402
+from torch.autograd import forward_ad  # noqa: E402
 
 from impls.structured import torch_graphs  # noqa: E402
 from impls.structured.torch_engine import Engine  # noqa: E402
@@ -177,6 +179,43 @@ def test_what_lies_elsewhere_is_captured_anew(frozen: bool, machine: Machine) ->
         weight.data = weight.data + 1
 
 
+def test_parameters_under_each_others_names(machine: Machine) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        module = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+        x = torch.randn(3, 4, dtype=torch.float64)
+    f, params = module_function(module)
+    engine, other = engine_of(f, params, x), {"0.weight": "2.weight", "2.weight": "0.weight"}
+    for names in ({}, other):
+        for _ in range(3):
+            assert_as_made_anew(engine, f, {names.get(name, name): p for name, p in params.items()}, x)
+    assert machine.replays == [2, 2]
+
+
+def test_after_a_call_that_failed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is captured after one that has run."""
+    _, f, params, x = network()
+    engine = engine_of(f, params, x)
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "_kernels", lambda *_: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            engine(params, x, None)
+    for captures in (0, 1):
+        assert_as_made_anew(engine, f, params, x)
+        assert len(machine.captures) == captures
+
+
+def test_a_copy_has_a_graph_of_its_own(machine: Machine) -> None:
+    _, f, params, x = network()
+    engine = engine_of(f, params, x)
+    for _ in range(3):
+        engine(params, x, None)
+    twin = copy.deepcopy(engine)
+    for _ in range(3):
+        assert_as_made_anew(twin, f, params, x)
+    assert machine.replays == [2, 2]
+
+
 def test_after_some_captures_none_is_worth_while(machine: Machine) -> None:
     _, f, params, x = network()
     engine = engine_of(f, params, x)
@@ -198,15 +237,33 @@ def test_what_cannot_be_captured_is_called(machine: Machine) -> None:
                                   "capturing)")
 
 
-def test_a_part_that_cannot_be_repeated(machine: Machine) -> None:
-    """It takes a number out of a tensor."""
-    part = Replayed(lambda x: {"": x * x.sum().item()})
+WAITING: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "item": (lambda x: x * x.sum().item(), "local_scalar"),
+    "mask": (lambda x: x + x[x > 0].sum(), "index"),
+    "nonzero": (lambda x: x + x[x.nonzero()[:, 0]].sum(), "nonzero"),
+    "copy": (lambda x: x, "copies from one device to another"),
+}
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_a_part_that_waits_for_the_gpu(name: str, machine: Machine) -> None:
+    f, reason = WAITING[name]
+    part = Replayed(lambda x: {"": f(x), **({"elsewhere": x.to("meta")} if name == "copy" else {})})
     graphed = Graphed([part])
-    for factor in range(4):
-        found = graphed(lambda params, x1, x2: part(x1), {}, torch.ones(3) * factor, None)
-        assert float(found[""][0]) == 3 * factor**2
-    assert "local_scalar" in str(graphed.refused)
+    for factor in (-1.0, 1.0, 2.0):
+        x = torch.tensor([1.0, 2.0, -1.0]) * factor
+        assert torch.equal(graphed(lambda params, x1, x2: part(x1), {}, x, None)[""], f(x))
+    assert reason in str(graphed.refused)
     assert not machine.captures
+
+
+def test_an_index_need_not_wait(machine: Machine) -> None:
+    order = torch.tensor([2, 0, 1])
+    part = Replayed(lambda x: {"": x[order]}, [order])
+    graphed = Graphed([part])
+    for _ in range(3):
+        graphed(lambda params, x1, x2: part(x1), {}, torch.ones(3), None)
+    assert machine.replays == [2]
 
 
 def test_a_constant_that_is_not_on_the_gpu(machine: Machine) -> None:
@@ -286,6 +343,9 @@ def test_inside_a_graph_of_somebody_else(machine: Machine, monkeypatch: pytest.M
 
 def test_tensors_of_a_transform_lie_nowhere(machine: Machine) -> None:
     answers: list[bool] = []
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(torch.ones(3), torch.ones(3))
+        assert not torch_graphs._can_be_graphed([torch.ones(3), dual])
 
     def f(x: Tensor) -> Tensor:
         answers.append(torch_graphs._can_be_graphed([x]))

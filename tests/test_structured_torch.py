@@ -132,6 +132,19 @@ def test_as_planned_for_a_gpu(name: str, symmetric: bool, monkeypatch: pytest.Mo
             assert_kernel(each(params, x1, x2), expected_of(name)[symmetric], outputs, "float64")
 
 
+def test_views_that_are_read_with_another_sign() -> None:
+    f, params, x1, x2 = drawn(NETWORKS["mlp"], "float64", False)
+    assert x2 is not None
+
+    def turned(tensor: Tensor) -> Tensor:
+        return torch.complex(tensor, -tensor).conj().imag
+
+    assert turned(x1).is_neg()
+    some = {name: turned(p) for name, p in params.items()}
+    kernel = Engine(f, some, turned(x1), turned(x2), outputs="full")(some, turned(x1), turned(x2))
+    assert_kernel(kernel, expected_of("mlp")[False], "full", "float64")
+
+
 def test_in_inference_mode() -> None:
     """PyTorch would take every derivative for 0."""
     f, params, x, _ = drawn(NETWORKS["mlp"], "float64", True)

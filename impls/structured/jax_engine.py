@@ -23,8 +23,10 @@ from impls.xla import compiled
 class Engine:
     """The kernel of ``f(params, x)`` for parameters and examples of given shapes.
 
-    `params`: any pytree of floating-point arrays; of x1 and x2 only shape and dtype are read. `memory_limit`: bytes
-    beyond the kernel itself, None for no limit. `apart`: that of each parameter by itself, for `components`.
+    `params`: any pytree of floating-point arrays; of x1 and x2 only shape and dtype are read. `batch_size`: as many
+    examples pass through the network at once, at most. `memory_limit`: bytes beyond the kernel itself, or None.
+    `device`: where the arrays will be, which the plan is made for. `apart`: the kernel of each parameter by itself, for
+    `components`.
     """
 
     def __init__(self, f: Batched, params: Any, x1: Any, x2: Any | None, *, outputs: planner.Outputs,
@@ -42,8 +44,9 @@ class Engine:
         self.names = [jax.tree_util.keystr(path, simple=True, separator=".")
                       for path, _ in jax.tree_util.tree_leaves_with_path(params)]
         self.analysis = analyse(program, self.names)
-        task = planner.Task(x1.shape[0], None if x2 is None else x2.shape[0], program.n_outputs, outputs,
-                            self.dtype.itemsize, _example_bytes(program), batch_size, memory_limit, device)
+        task = planner.Task(n1=x1.shape[0], n2=None if x2 is None else x2.shape[0], n_outputs=program.n_outputs,
+                            outputs=outputs, itemsize=self.dtype.itemsize, example_bytes=_example_bytes(program),
+                            batch_size=batch_size, memory_limit=memory_limit, device=device)
         self.plan = planner.plan(task, self.analysis.parameters)
         self.factors = Factors(self.analysis, self.plan, self.dtype, join=not apart)
         convolves = any(step.name == "conv_general_dilated" for step in program.steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import reduce
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -51,6 +52,7 @@ class Engine:
         planned_for: planner.Device | None = None,
     ) -> None:
         _check_mode()
+        params, x1 = {name: p.resolve_neg() for name, p in params.items()}, _signed(x1)
         self.f, self.names, self.once = f, tuple(params), once
         self.device = next(iter(params.values())).device
         self.dtype = reduce(torch.promote_types, (p.dtype for p in params.values()))
@@ -112,6 +114,7 @@ class Engine:
     def components(self, params: Params, x1: Examples, x2: Examples | None) -> dict[str, Tensor]:
         """The kernel of each parameter by its name, of an engine made with `components`; else the sum, under ""."""
         _check_mode()
+        params, x1, x2 = {name: p.resolve_neg() for name, p in params.items()}, _signed(x1), _signed(x2)
         with torch.no_grad(), precision(self.dtype):
             try:
                 kernels = self._graphed_kernels(params, x1, x2)
@@ -185,6 +188,15 @@ class Engine:
 def _check_mode() -> None:
     if torch.is_inference_mode_enabled():
         raise InputError("torch.inference_mode() is on, in which PyTorch takes no derivatives; use torch.no_grad()")
+
+
+AnyExamples = TypeVar("AnyExamples", Examples, Examples | None)
+
+
+def _signed(x: AnyExamples) -> AnyExamples:
+    """With the sign in the numbers: operations on a tensor that is to be read with the other one, as a view of an
+    imaginary part is, are no operations on its memory."""
+    return x.resolve_neg() if isinstance(x, Tensor) else x
 
 
 def _by_parameter(terms: Sequence[Term], names: Sequence[str]) -> dict[str, list[Term]]:

@@ -8,12 +8,15 @@ copied from its.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
 
 from impls.structured.planner import Plan
 from impls.structured.torch_internals import is_functorch_wrapped_tensor
@@ -33,7 +36,14 @@ MOST_CAPTURES = 4
 """A capture takes as long as some tens of calls: one that is thrown away every few calls does not pay."""
 
 _CAPTURING = Lock()
-"""`torch.cuda.graph` captures on one stream of the process, so one graph at a time."""
+"""One graph is captured at a time, and takes a stream that no other has."""
+
+_STREAMS_OF_PYTORCH = 64
+"""More than there are, and than it takes to see each of them."""
+
+_STREAMS: set[int] = set()
+"""Of the graphs that there are. cuBLAS keeps its memory by the stream: two graphs of one stream would share it, and
+lose it with the first of them."""
 
 
 def worth_a_graph(plan: Plan, n_kernels: int) -> bool:
@@ -67,10 +77,12 @@ class Graphed:
         with self._lock, torch.cuda.device(x1.device):
             if torch.cuda.is_current_stream_capturing():  # somebody makes a graph of what goes on here
                 return f(params, x1, x2)
-            now = _circumstances(read, examples)
+            now = (tuple(params), *_circumstances(read, examples))
             if now != self._seen:
-                self._seen, self._capture = now, None
-                return f(params, x1, x2)
+                self._seen = self._capture = None
+                kernels = f(params, x1, x2)
+                self._seen = now  # only now: it has been done once
+                return kernels
             if self._capture is None:
                 self._capture = self._captured(f, params, examples)
             return f(params, x1, x2) if self._capture is None else self._capture(examples)
@@ -91,7 +103,11 @@ class Graphed:
         if self._captures == MOST_CAPTURES:
             return (f"it has been captured {MOST_CAPTURES} times, each for parameters at other places, other shapes, "
                     "another stream or other settings")  # fmt: skip
-        return next((reason for part in self.parts for reason in part.refused.values()), None)
+        reasons = (reason for part in self.parts for reason in (*part.refused.values(), *part.waits.values()))
+        return next(reasons, None)
+
+    def __reduce__(self) -> Any:
+        return Graphed, (self.parts,)  # a copy has a graph of its own
 
 
 @dataclass(frozen=True)
@@ -99,6 +115,8 @@ class Capture:
     """A graph, the places where it reads the examples, and the kernels that it writes."""
 
     graph: torch.cuda.CUDAGraph
+    stream: torch.cuda.Stream
+    """On which it was captured: no other graph's, for as long as this one is there."""
     places: Sequence[Tensor]
     kernels: Kernels
 
@@ -113,30 +131,45 @@ def capture(f: Callable[[], Kernels], places: Sequence[Tensor]) -> Capture:
     """What f launches, which reads examples at these places, without its being done. PyTorch waits for the GPU before,
     and gives the memory that it keeps for later back.
 
-    Raises `RuntimeError` where f waits for the GPU, copies from or to the CPU, or finds no memory.
+    Raises `RuntimeError` where f waits for the GPU, copies from or to the CPU, or finds no memory. (PyTorch's allocator
+    may then go on as within a capture; so what is known to fail is not tried.)
     """
     graph = torch.cuda.CUDAGraph()
-    with (
-        _CAPTURING,
-        torch.cuda.stream(torch.cuda.current_stream()),  # put back where the end of a failed capture raises, too
-        torch.cuda.graph(graph, capture_error_mode="thread_local"),
-    ):
-        kernels = f()
-    return Capture(graph, places, kernels)
+    with _CAPTURING:
+        stream = _free_stream()
+        with (
+            torch.cuda.stream(torch.cuda.current_stream()),  # put back where the end of a failed capture raises, too
+            torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
+        ):
+            kernels = f()
+        captured = Capture(graph, stream, places, kernels)
+        _STREAMS.add(stream.cuda_stream)
+        weakref.finalize(captured, _STREAMS.discard, stream.cuda_stream)
+    return captured
+
+
+def _free_stream() -> torch.cuda.Stream:
+    """Of the current device; PyTorch hands the same few out in turn. Raises `RuntimeError` where each has a graph."""
+    for _ in range(_STREAMS_OF_PYTORCH):
+        stream = torch.cuda.Stream()
+        if stream.cuda_stream not in _STREAMS:
+            return stream
+    raise RuntimeError(f"{len(_STREAMS)} graphs are there already, and no stream is left for another")
 
 
 def _can_be_graphed(tensors: Sequence[Tensor]) -> bool:
-    """Whether all of them are plain, and on one GPU."""
+    """Whether all of them are on one GPU, plain, and nobody differentiates by them in forward mode."""
     plain = all(type(tensor) in (Tensor, nn.Parameter) and _is_on_gpu(tensor) for tensor in tensors)
-    one = len({tensor.device for tensor in tensors}) == 1
-    return plain and one and not any(map(is_functorch_wrapped_tensor, tensors))
+    if not plain or len({tensor.device for tensor in tensors}) > 1:
+        return False
+    return not any(is_functorch_wrapped_tensor(tensor) or unpack_dual(tensor).tangent is not None for tensor in tensors)
 
 
 def _is_on_gpu(tensor: Tensor) -> bool:
     return tensor.is_cuda
 
 
-def _circumstances(read: Sequence[Tensor], examples: Sequence[Tensor]) -> object:
+def _circumstances(read: Sequence[Tensor], examples: Sequence[Tensor]) -> tuple[object, ...]:
     """All that has to be the same for a graph to be what f would do."""
     return (
         [(tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) for tensor in read],

@@ -30,6 +30,11 @@ VIEWS = frozenset({
 })  # fmt: skip
 """The same numbers in the same memory. There are many, one on another, and each takes as long as a small product."""
 
+DEPENDING = frozenset({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape})
+
+COPIES = frozenset({aten._to_copy.default, aten.copy_.default, aten.where.self})
+"""What copies an operand that is on another device; other operations take a single number from there as it is."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -40,6 +45,7 @@ class Layout:
     strides: tuple[int, ...]
     offset: int
     dtype: torch.dtype
+    device: torch.device
     place: int
 
 
@@ -102,15 +108,33 @@ class Recorder(TorchDispatchMode):
     def _enter(self, tensor: Tensor, operand: Operand) -> Any:
         self.operands[tensor] = operand
         self.layouts[operand] = Layout(
-            tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()), tensor.dtype, memory(tensor)
+            tuple(tensor.shape),
+            tensor.stride(),
+            int(tensor.storage_offset()),
+            tensor.dtype,
+            tensor.device,
+            memory(tensor),
         )
         return operand
 
     def _leave(self, out: Tensor | None) -> Value:
         """What an operation gives: something new, or what it was given and has written to."""
         if out is None:
-            return Value((), torch.float32)
+            return Value((), torch.float32)  # of no layout
         return self.operands[out] if out in self.operands else self._enter(out, _value(out))
+
+
+def waits(recorder: Recorder, steps: Iterable[Step]) -> str | None:
+    """Why these steps cannot all be launched on a GPU before the first of them is done, or None."""
+    for step in steps:
+        inputs = [recorder.layouts[operand] for operand in step.inputs]
+        outputs = [recorder.layouts[value] for value in step.outputs if value in recorder.layouts]
+        masked = step.op is not aten.index.Tensor or any(each.dtype is torch.bool for each in inputs[1:])
+        if masked and not DEPENDING.isdisjoint(step.op.tags):
+            return f"what {step.op} gives depends on numbers"
+        if step.op in COPIES and len({each.device for each in (*inputs, *outputs)}) > 1:
+            return f"{step.op} copies from one device to another"
+    return None
 
 
 def _value(tensor: Tensor) -> Value:

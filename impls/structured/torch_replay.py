@@ -19,7 +19,7 @@ from torch import Tensor
 
 from impls.structured.torch_internals import OpOverload, gives_tensor, is_functorch_wrapped_tensor
 from impls.structured.torch_program import Constant, Operand, Value, freed_after, operands
-from impls.structured.torch_recording import Recorder, Short, shortened
+from impls.structured.torch_recording import Recorder, Short, shortened, waits
 
 Argument = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 Result = dict[str, Tensor]
@@ -58,6 +58,8 @@ class Replayed:
         """By shapes and settings; None where a call is yet to be written down, or cannot be."""
         self.refused: dict[object, str] = {}
         """Why the calls with some shapes and settings cannot be repeated."""
+        self.waits: dict[object, str] = {}
+        """Why calls that can be repeated cannot be launched as a whole."""
 
     def __call__(self, *arguments: Argument, **settings: Any) -> Result:
         tensors = [tensor for argument in arguments for tensor in _tensors(argument)]
@@ -78,7 +80,10 @@ class Replayed:
             result = self.f(*arguments, **settings) or {}
         outputs = [recorder.operand(tensor) for tensor in result.values()]
         if recorder.refused is None:
-            self.replays[key] = compiled(shortened(recorder, outputs), recorder.inputs, tuple(result))
+            short = shortened(recorder, outputs)
+            self.replays[key] = compiled(short, recorder.inputs, tuple(result))
+            if (reason := waits(recorder, short.steps)) is not None:
+                self.waits[key] = reason
         else:
             self.refused[key] = recorder.refused
         return result
