@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import impls
 from bench.profiles import PROFILES, default_cases
-from impls import MethodNotInstalled
+from impls import MethodNotInstalled, RegistryError
 
 
 def show(console: Console) -> None:
@@ -25,7 +26,9 @@ def _methods() -> Table:
         try:
             method = impls.load(name)
         except MethodNotInstalled as error:
-            table.add_row(name, "", "", f"no: {error}")
+            table.add_row(name, "", "", escape(f"no: {error}"))  # ".[jax]" is no markup
+        except RegistryError as error:
+            table.add_row(name, "", "", escape(f"broken: {error}"))
         else:
             table.add_row(name, method.framework, method.kind, "yes")
     return table

@@ -6,7 +6,7 @@ fit into memory is never chosen. Methods are imported only once they are chosen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,9 +69,15 @@ def candidates(own: OwnNetwork, request: Request, memory_limit: int | None) -> l
         found = [_in_batches(candidate) for candidate in found]
     found.sort(key=lambda candidate: (bool(candidate.obstacle), rank(candidate.name, candidate.seconds)))
     if found[0].obstacle:
-        raise InputError(f"no method fits: {'; '.join(f'{c.name}: {c.obstacle}' for c in found)}. Ask for outputs="
-                         "'trace' or 'diagonal', fewer examples, or a larger memory_limit")
+        raise InputError(none_fits({candidate.name: candidate.obstacle for candidate in found}))
     return found
+
+
+def none_fits(obstacles: Mapping[str, str]) -> str:
+    """What to tell where there is an obstacle to every method."""
+    reasons = "; ".join(f"{name}: {obstacle}" for name, obstacle in obstacles.items())
+    return (f"no method fits: {reasons}. Ask for outputs='trace' or 'diagonal', fewer examples, or a larger "
+            "memory_limit")
 
 
 def rank(name: str, seconds: float) -> float:

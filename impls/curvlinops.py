@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from impls.torch_peers import ModuleMethod, empty_targets, parameter_owners
-from impls.torch_support import precision, unsupported_forward_mode
+from impls.torch_support import differentiating, precision, unsupported_forward_mode
 from reference import Case, Request
 
 with warnings.catch_warnings():
@@ -33,7 +33,7 @@ def jacobian_products(module: nn.Module, x1: Tensor, x2: Tensor | None, request:
         right = TransposedJacobianLinearOperator(module, params, _batches(x2, request.batch_size), num_data=len(x2),
                                                  **settings)
         rows = right.shape[1]
-        with torch.no_grad():
+        with torch.no_grad(), differentiating("curvlinops", lambda: module(x1[:1])):
             products: Any = left @ (right @ torch.eye(rows, dtype=dtype, device=x1.device))
     full = products.reshape(len(x1), -1, len(x2), rows // len(x2)).transpose(1, 2)
     if request.outputs == "full":

@@ -37,6 +37,9 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
     if memory_limit is not None and not (isinstance(memory_limit, int | float) and memory_limit > 0):
         raise InputError(f"memory_limit must be a positive number of bytes, got {memory_limit!r}")
     request = Request(outputs, own.dtype, own.device, seed, batch_size, options)
+    if not isinstance(method, str):
+        raise InputError(f"method must be the name of a method, got {reprlib.repr(method)}; one that is not in the "
+                         "registry has a function `kernel` of its own")
     say = print if verbose else _say_nothing
     if method != "auto":
         request, why = _limited(method, own, request, memory_limit)
@@ -61,12 +64,14 @@ def _first_that_can(own: OwnNetwork, request: Request, memory_limit: int | None,
         print(*(table_of_plan(candidate.engine.plan) for candidate in found if candidate.engine is not None))
         if (first := (*others, last)[0]).engine is None:
             print(f"{first.name} is predicted to be faster, and is taken")
-    for candidate in others:
+    unable = {candidate.name: candidate.obstacle for candidate in found if candidate.obstacle}
+    for candidate in (*others, last):
         try:
             return _compute_candidate(candidate, own, request, components=components)
         except (MethodNotInstalled, NotImplementedError) as error:
+            unable[candidate.name] = str(error)
             say(f"ntk: not {candidate.name}: {error}")
-    return _compute_candidate(last, own, request, components=components)
+    raise InputError(auto.none_fits(unable))
 
 
 def _compute_candidate(candidate: Candidate, own: OwnNetwork, request: Request, *, components: bool) -> Any:
@@ -91,10 +96,13 @@ def _compute(name: str, own: OwnNetwork, request: Request, *, components: bool) 
 def _limited(name: str, own: OwnNetwork, request: Request, memory_limit: int | None) -> tuple[Request, str]:
     """The request for a method that was named, with blocks or options that keep it within the limit; and why."""
     if name in STRUCTURED and memory_limit is not None:
-        return replace(request, options={**request.options, "memory_limit": memory_limit}), "its plan keeps the limit"
+        return replace(request, options={**request.options, "memory_limit": memory_limit}), "planned for the limit"
     if request.batch_size is not None:
         return request, "as given"
     if name in HOLD_JACOBIANS:
+        if memory_limit is not None and memory_limit < 2 * own.jacobian_bytes:
+            raise InputError(f"memory_limit={memory_limit} is not enough for {name}: the Jacobians of two examples "
+                             f"take {2 * own.jacobian_bytes} bytes; give as many, or name structured_{own.framework}")
         size, why = _batch_size(own, JACOBIAN_BYTES if memory_limit is None else memory_limit)
         return replace(request, batch_size=size), why
     if memory_limit is not None:

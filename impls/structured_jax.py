@@ -20,6 +20,7 @@ from impls.structured.explain import explain
 from impls.structured.jax_batches import Batches
 from impls.structured.jax_engine import Engine
 from impls.structured.jax_kept import kept
+from impls.structured.planner import check_limit
 from reference import Case, Request
 
 OPTIONS = {"memory_limit": None, "explain": False}
@@ -46,9 +47,12 @@ class Structured:
     def kernel(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, request: Request) -> jax.Array:
         """The kernel of a batched ``f(params, x)`` at `params`, in their dtype; see `Request` for its shape.
 
-        Traced and compiled once for each f and each shape of its arguments.
+        Traced and compiled once for each f and each shape of its arguments. Raises `InputError` for a `memory_limit`
+        that no plan keeps.
         """
-        return _run(self.engine(f, params, x1, x2, request), params, x1, x2, request)
+        engine = self.engine(f, params, x1, x2, request)
+        check_limit(engine.plan)
+        return _run(engine, params, x1, x2, request)
 
     def components(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None,
                    request: Request) -> dict[str, jax.Array]:
@@ -57,6 +61,7 @@ class Structured:
         The name is its place in the pytree, as in ``layers.0.weight``.
         """
         engine = self.engine(f, params, x1, x2, request, apart=True)
+        check_limit(engine.plan)
         with precision(request.dtype):
             return engine.components(params, x1, x2)
 
@@ -68,12 +73,15 @@ class Structured:
         (x, y) of which x is taken; `batches2` None means x2 = x1. The limit is 1 GiB unless another is given. Raises
         `InputError` for batches that change, or can be read once only.
         """
-        limit = request.options.get("memory_limit") or MEMORY_OF_BATCHES
+        given = request.options.get("memory_limit")
+        limit = given or MEMORY_OF_BATCHES
         request = replace(request, options={**request.options, "memory_limit": limit})
         with precision(request.dtype):
             rows, columns = (None if some is None else Batches(some, request) for some in (batches1, batches2))
             assert rows is not None
             engine = self.engine(f, params, rows.all(), None if columns is None else columns.all(), request)
+            if given is not None:
+                check_limit(engine.plan)
             return engine.of_batches(params, rows, columns)
 
     def engine(self, f: Batched, params: Any, x1: Any, x2: Any | None, request: Request, *,

@@ -9,6 +9,7 @@ own, nothing is converted.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -16,7 +17,15 @@ from torch import Tensor
 from impls.options import projection_options
 from impls.protocol import Framework, Kind
 from impls.structured.torch_monte_carlo import Estimator
-from impls.torch_support import Forward, Params, functional, precision, unsupported, unsupported_forward_mode
+from impls.torch_support import (
+    Forward,
+    Params,
+    differentiating,
+    functional,
+    precision,
+    unsupported,
+    unsupported_forward_mode,
+)
 from reference import Case, Request
 
 
@@ -40,15 +49,18 @@ class MonteCarlo:
         estimator = self._estimator(f, params, request)
 
         def compute() -> Tensor:
-            with precision(request.dtype):
+            with precision(request.dtype), self._differentiating(f, params, x1):
                 return estimator(params, x1, x2, request.seed)
 
         return compute
 
     def kernel(self, f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request) -> Tensor:
         """An unbiased estimate of the kernel of a batched ``f(params, x)``, in the dtype of `params`."""
-        with precision(request.dtype):
+        with precision(request.dtype), self._differentiating(f, params, x1):
             return self._estimator(f, params, request)(params, x1, x2, request.seed)
+
+    def _differentiating(self, f: Forward, params: Params, x: Tensor) -> AbstractContextManager[None]:
+        return differentiating(self.name, lambda: f(params, x[:1]))
 
     def _estimator(self, f: Forward, params: Params, request: Request) -> Estimator:
         proj_dim, distribution = projection_options(self.name, request)

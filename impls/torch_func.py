@@ -17,7 +17,15 @@ from torch import Tensor
 from torch.func import jacrev, jvp, vjp, vmap
 
 from impls.torch_blocks import assemble, assemble_parts, contract, summed
-from impls.torch_support import Forward, FunctionalMethod, Params, dtype_of, one_example, precision
+from impls.torch_support import (
+    Forward,
+    FunctionalMethod,
+    Params,
+    differentiating,
+    dtype_of,
+    one_example,
+    precision,
+)
 from reference import Request
 from reference.case import Outputs
 
@@ -66,18 +74,10 @@ def ntk_vector_products(f: Forward, params: Params, x1: Tensor, x2: Tensor | Non
 def _transforming(f: Forward, params: Params, x: Tensor) -> Iterator[None]:
     """Inside, in full precision, the transforms differentiate f, and nothing outside is recorded.
 
-    An operation of f that they have no rule for (`nn.LSTM`, say) raises `NotImplementedError`: PyTorch raises errors of
-    all kinds there, told apart from the model's own by whether it can be evaluated.
+    An operation of f that they have no rule for (`nn.LSTM`, say) raises `NotImplementedError`.
     """
-    with torch.no_grad(), precision(dtype_of(params)):
-        try:
-            yield
-        except RuntimeError as error:
-            if "memory" in str(error):
-                raise
-            f(params, x[:1])
-            raise NotImplementedError("torch.func cannot map or differentiate an operation of this network "
-                                      f"({type(error).__name__}: {error})") from error
+    with torch.no_grad(), precision(dtype_of(params)), differentiating("torch.func", lambda: f(params, x[:1])):
+        yield
 
 
 def _jacobians(f: Forward, params: Params, x: Tensor) -> Params:

@@ -157,6 +157,22 @@ def _no_attention_fastpath() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
+@contextmanager
+def differentiating(by: str, run: Callable[[], Any]) -> Iterator[None]:
+    """Inside, an operation of the network that `by` cannot differentiate or map raises `NotImplementedError` saying so.
+
+    PyTorch raises errors of all kinds there, told apart from the model's own by whether it can be evaluated: by `run`.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "memory" in str(error):
+            raise
+        run()
+        raise NotImplementedError(f"{by} cannot map or differentiate an operation of this network "
+                                  f"({type(error).__name__}: {str(error).strip().splitlines()[0]})") from error
+
+
 class Built(NamedTuple):
     """A case as a module in evaluation mode, and its inputs."""
 

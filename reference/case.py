@@ -88,8 +88,9 @@ class Request:
             value, allowed = getattr(self, name), get_args(choices)
             if value not in allowed:
                 raise InputError(f"{name}={value!r} is not one of {', '.join(allowed)}")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise InputError(f"batch_size must be a positive number of examples or None, got {self.batch_size}")
+        whole = self.batch_size is None or isinstance(self.batch_size, int | np.integer)
+        if not whole or (self.batch_size is not None and self.batch_size < 1):
+            raise InputError(f"batch_size must be a positive number of examples or None, got {self.batch_size!r}")
 
 
 def check_inputs(x: Any, network: Network, what: str) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beartype import beartype
+try:
+    from beartype import beartype
+except ModuleNotFoundError as error:
+    raise ImportError('the tests and the gate need what the extra "test" brings: '
+                      'pip install -c constraints.txt ".[all]"') from error
 from jaxtyping import install_import_hook, jaxtyped
 
 _ROOT = Path(__file__).parents[1]

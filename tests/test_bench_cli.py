@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -10,10 +11,14 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+import impls
+from bench import listing
 from bench.store import Store, StoreError
 from tests.bench_command import CASE, METHODS, ROOT, Done, bench, command, environment, rows, run_methods
 
@@ -180,6 +185,20 @@ def test_list() -> None:
     assert done.returncode == 0, done.stderr
     for name in ("explicit_mlp", "equinox.monte_carlo", "quick", "full", "fixtures", CASE, "digits-mlp-w64-o10-n16"):
         assert name in done.stdout
+
+
+def test_list_of_what_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How to get it in full, for brackets are no markup; a broken entry point hides no other method."""
+    def load(name: str) -> Any:
+        if name == "explicit_mlp":
+            raise impls.RegistryError("there is no mylib:FAST")
+        raise impls.MethodNotInstalled('get it with ".[jax]"')
+
+    monkeypatch.setattr(impls, "load", load)
+    written = io.StringIO()
+    listing.show(Console(width=200, file=written))
+    assert "broken: there is no mylib:FAST" in written.getvalue()
+    assert written.getvalue().count('no: get it with ".[jax]"') == len(impls.names()) - 1
 
 
 def test_export(all_kinds: tuple[Done, Path], tmp_path: Path) -> None:

@@ -147,6 +147,15 @@ def test_memory_limit_blocks_methods_that_hold_jacobians(capsys: pytest.CaptureF
         assert "batch_size=2 (Jacobians take 832 bytes" in capsys.readouterr().out
 
 
+def test_where_no_method_has_a_rule_for_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compute(name: str, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError(f"{name} knows no such operation")
+
+    monkeypatch.setattr(public, "_compute", compute)
+    with pytest.raises(InputError, match=r"no method fits: .*structured_torch knows no such operation"):
+        ntk(MODULE, X1)
+
+
 def test_memory_limit_and_explain_reach_the_structured_engines(capsys: pytest.CaptureFixture[str]) -> None:
     for method, params in (("structured_torch", torch_params()), ("structured_jax", jax_params())):
         kernel = ntk(f, X1, X2, params=params, method=method, memory_limit=20_000, explain=True)
@@ -386,6 +395,13 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "shuffled": (lambda: ntk(f, Reread(X1, 2, shuffled=True), params=torch_params()), "change from one reading"),
     "shuffled, JAX": (lambda: ntk(f, Reread(X1, 2, shuffled=True), params=jax_params()), "change from one reading"),
     "memory_limit": (lambda: ntk(MODEL, X1, memory_limit=0), "memory_limit must be a positive number of bytes, got 0"),
+    "limit of an engine": (lambda: ntk(MODEL, X1, method="structured_jax", memory_limit=9),
+                           "memory_limit=9 is not enough: the plan that needs least holds .* bytes beyond the kernel"),
+    "limit of Jacobians": (lambda: ntk(MODULE, X1, method="torch_func.jacobian_contraction", memory_limit=9),
+                           "memory_limit=9 is not enough for torch_func.jacobian_contraction: the Jacobians of two"),
+    "no name": (lambda: ntk(MODEL, X1, method=len), "method must be the name of a method, got <built-in function len>"),  # pyright: ignore[reportArgumentType]
+    "batch_size of halves": (lambda: ntk(MODEL, X1, batch_size=2.5),  # pyright: ignore[reportArgumentType]
+                             "batch_size must be a positive number of examples or None, got 2.5"),
     "limit of a method": (lambda: ntk(MODEL, X1, method="neural_tangents.jacobian_contraction", memory_limit=9),
                           "cannot plan for a memory_limit; give it a batch_size, or choose one of structured_jax"),
     "nothing fits": (lambda: ntk(MODULE, X1, memory_limit=8), "no method fits: .* needs .* beyond the kernel"),

@@ -12,6 +12,7 @@ import pytest
 from impls.structured import planner
 from impls.structured.explain import explain
 from impls.structured.planner import Parameter, Product, Task, cost, plan, possible_ways
+from reference import InputError
 
 DENSE = Product(1, 1, 1024, 1024)
 CONVOLUTION = Product(1, 256, 288, 32)
@@ -119,6 +120,28 @@ def test_a_pass_is_bounded_without_a_limit() -> None:
     chosen = plan(task(n1=100, example_bytes=an_eighth), [Parameter("w", 1, "dense", (DENSE,))])
     assert chosen.panel1 == 7
     assert not chosen.recompute
+
+
+@pytest.mark.parametrize("outputs", ["full", "trace"])
+def test_a_limit_is_kept_where_one_plan_can(outputs: Any) -> None:
+    """Also where the plan for that limit holds more, and only that for a smaller one does not."""
+    parameters = [Parameter("w", 1 << 10, "dense", (Product(1, 5, 32, 32),)), Parameter("v", 96, "dense",
+                                                                                    (Product(1, 1, 32, 3),)),
+                  Parameter("u", 400, "fallback: why not")]
+    asked = task(n1=6, n_outputs=3, outputs=outputs, example_bytes=9_000)
+    limits = [2**10 + 700 * i for i in range(200)]
+    held = {limit: plan(replace(asked, memory_limit=limit), parameters).held_bytes for limit in limits}
+    least = min(held.values())
+    assert min(limits) < least < max(limits)
+    for limit in limits:
+        assert held[limit] <= max(limit, least)
+        found = plan(replace(asked, memory_limit=limit), parameters)
+        assert found.task.memory_limit == limit
+        if limit < least:
+            with pytest.raises(InputError, match=f"memory_limit={limit} is not enough.*holds {held[limit]} bytes"):
+                planner.check_limit(found)
+        else:
+            planner.check_limit(found)
 
 
 def test_a_gpu_is_given_more_at_once() -> None:

@@ -19,12 +19,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from reference import InputError
 from reference.case import Device, Outputs
 
 Way = Literal["top", "gram", "half", "gradient", "separable", "direct"]
 
 # The caches are about this many times as fast as memory; not measured on a GPU.
 CACHES = 10
+
+# By how many halvings of the limit a plan is looked for.
+SHRUNK = 6
 
 
 @dataclass(frozen=True)
@@ -265,9 +269,34 @@ def possible_ways(product: Product, task: Task) -> tuple[Way, ...]:
 
 
 def plan(task: Task, parameters: Sequence[Parameter]) -> Plan:
-    """The cheapest way for each product that fits the memory limit, and the blocks of examples."""
-    steps = tuple(_step(parameter, task, _fitting_ways(task)) for parameter in parameters)
-    return _blocked(task, steps)
+    """The cheapest way for each product that fits the memory limit, and the blocks of examples; where no plan that is
+    found fits, the one that holds least (`check_limit`)."""
+    found = _plan_for(task, parameters, task.memory_limit)
+    limit = task.memory_limit
+    if limit is None or found.held_bytes <= limit:
+        return found
+    # Shares of the limit go to each of a plan's parts, and what one of them cannot do without may be more than its
+    # share: with smaller ones the others leave room for it.
+    for shrunk in range(1, SHRUNK + 1):
+        other = _plan_for(task, parameters, max(1, limit >> shrunk))
+        if other.held_bytes <= limit:
+            return other
+        found = min(found, other, key=lambda each: each.held_bytes)
+    return found
+
+
+def check_limit(plan: Plan) -> None:
+    """Raise `InputError` for a plan that does not fit its memory limit."""
+    limit = plan.task.memory_limit
+    if limit is not None and plan.held_bytes > limit:
+        raise InputError(f"memory_limit={limit} is not enough: the plan that needs least holds {plan.held_bytes} bytes "
+                         "beyond the kernel. Give it as many, or ask for outputs='trace' or 'diagonal'")
+
+
+def _plan_for(task: Task, parameters: Sequence[Parameter], limit: int | None) -> Plan:
+    limited = replace(task, memory_limit=limit)
+    steps = tuple(_step(parameter, limited, _fitting_ways(limited)) for parameter in parameters)
+    return replace(_blocked(limited, steps), task=task)
 
 
 def _fitting_ways(task: Task) -> float:

@@ -34,11 +34,14 @@ def full_kernel(case: Case) -> np.ndarray:
 
 
 class Correct:
-    """Supports everything, hence no `unsupported`."""
+    """Supports every network that is described as data, and not code."""
 
     name = "planted.correct"
     framework = "numpy"
     kind = "exact"
+
+    def unsupported(self, case: Case, request: Request) -> str | None:
+        return None if isinstance(case.network, Described) else "the reference's tape reads no code"
 
     def prepare(self, case: Case, request: Request) -> Callable[[], np.ndarray]:
         return lambda: select_outputs(full_kernel(case), request.outputs).astype(request.dtype)
