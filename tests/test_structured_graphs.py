@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import cycle, product
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -354,6 +355,22 @@ def test_tensors_of_a_transform_lie_nowhere(machine: Machine) -> None:
     torch.func.vmap(f)(torch.ones(2, 3))
     f(torch.ones(3))
     assert answers == [False, True]
+
+
+def test_graphs_share_no_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch hands out the same few in turn."""
+    handles = cycle(range(3))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: SimpleNamespace(cuda_stream=next(handles)))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", SimpleNamespace)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, *, stream, capture_error_mode: nullcontext())
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
+    captures = [torch_graphs.capture(dict, []) for _ in range(3)]
+    assert {capture.stream.cuda_stream for capture in captures} == {0, 1, 2}
+    with pytest.raises(RuntimeError, match="3 graphs are there already"):
+        torch_graphs.capture(dict, [])
+    del captures[1]
+    assert torch_graphs.capture(dict, []).stream.cuda_stream == 1
 
 
 def test_threads(machine: Machine) -> None:

@@ -111,7 +111,7 @@ class Graphed:
         return Graphed, (self.parts,)  # a copy has a graph of its own
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Capture:
     """A graph, the places where it reads the examples, and the kernels that it writes."""
 
