@@ -200,3 +200,21 @@ def test_a_tied_model_of_a_user_is_wrong_as_known() -> None:
     for method in ("backpack.batch_grad", "nngeometry.gram", "nngeometry.jacobian"):
         assert compared(method, module, of).status == "wrong"
     assert compared("curvlinops.jacobian_products", module, of).ok
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells, self.head = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.cells(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("method", ["curvlinops.jacobian_products", "structured_torch.monte_carlo"])
+def test_an_lstm_in_forward_mode_is_refused(method: str) -> None:
+    """In float32, where PyTorch hands it to oneDNN; a crash would be the method's fault."""
+    x = round_to_float32(np.random.default_rng(1).standard_normal((2, 5, 3)))
+    of = Case("sequences", UserNetwork("torch", Recurrent()), {}, x, None)
+    with pytest.raises(NotImplementedError, match="cannot map or differentiate an operation of this network"):
+        loaded(method).prepare(of, Request())()
