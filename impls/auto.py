@@ -59,7 +59,7 @@ def candidates(own: OwnNetwork, request: Request, memory_limit: int | None) -> l
     """
     request = replace(request, dtype=own.dtype, device=own.device)
     room, of = _room(own, memory_limit)
-    engine, facts = _planned(own, request, memory_limit)
+    engine, facts = planned(own, request, memory_limit)
     room = _beyond_kernel(room, of, facts, memory_limit)
     rates = calibration.rates(own.framework, own.device, own.dtype)
     found = [_candidate(name, facts, rates, request.batch_size, room, of) for name in _known(own.framework)]
@@ -144,7 +144,8 @@ def _beyond_kernel(room: float, of: str, facts: Facts, memory_limit: int | None)
     return float(beyond if memory_limit is None else min(beyond, memory_limit))
 
 
-def _planned(own: OwnNetwork, request: Request, memory_limit: int | None) -> tuple[Any, Facts]:
+def planned(own: OwnNetwork, request: Request, memory_limit: int | None) -> tuple[Any, Facts]:
+    """The structured engine for a memory limit, and what predictions are made from."""
     request = replace(request, options={} if memory_limit is None else {"memory_limit": memory_limit})
     return _facts(own.framework, own.f, own.params, own.x1, own.x2, request)
 
@@ -199,7 +200,7 @@ def _refitted(candidate: Candidate, engine: Any, own: OwnNetwork, request: Reque
     limit = engine.plan.task.memory_limit
     if candidate.bytes > room and (limit is None or limit > room):
         limit = int(room)
-        engine, _ = _planned(own, request, limit)
+        engine, _ = planned(own, request, limit)
     held = engine.plan.held_bytes
     obstacle = "" if held <= room else (f"needs {held / 2**20:.3g} MiB beyond the kernel, and {room / 2**20:.3g} MiB "
                                         "are left")

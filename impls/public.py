@@ -18,6 +18,7 @@ from impls.own_network import OwnNetwork
 from impls.protocol import Array, Framework, Method, MethodNotInstalled
 from impls.runtime import as_network
 from impls.structured.explain import explain as table_of_plan
+from impls.structured.planner import check_limit
 from impls.user_network import UserNetwork
 from reference import InputError, Request
 from reference.case import Outputs
@@ -96,6 +97,8 @@ def _compute(name: str, own: OwnNetwork, request: Request, *, components: bool) 
 def _limited(name: str, own: OwnNetwork, request: Request, memory_limit: int | None) -> tuple[Request, str]:
     """The request for a method that was named, with blocks or options that keep it within the limit; and why."""
     if name in STRUCTURED and memory_limit is not None:
+        _method(name, own.framework)  # where it is not of this framework, that is what to say
+        check_limit(auto.planned(own, request, memory_limit)[0].plan)
         return replace(request, options={**request.options, "memory_limit": memory_limit}), "planned for the limit"
     if request.batch_size is not None:
         return request, "as given"

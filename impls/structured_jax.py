@@ -20,7 +20,6 @@ from impls.structured.explain import explain
 from impls.structured.jax_batches import Batches
 from impls.structured.jax_engine import Engine
 from impls.structured.jax_kept import kept
-from impls.structured.planner import check_limit
 from reference import Case, Request
 
 OPTIONS = {"memory_limit": None, "explain": False}
@@ -31,7 +30,8 @@ MEMORY_OF_BATCHES = 2**30
 
 @dataclass(frozen=True)
 class Structured:
-    """Options: `memory_limit` (bytes beyond the kernel itself; None: no limit), `explain` (print the plan)."""
+    """Options: `memory_limit` (bytes beyond the kernel itself; None: no limit), `explain` (print the plan). A limit
+    that no plan keeps is gone beyond by as little as can be; `planner.check_limit` tells."""
 
     name: str = "structured_jax"
     framework: Framework = "jax"
@@ -47,12 +47,9 @@ class Structured:
     def kernel(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, request: Request) -> jax.Array:
         """The kernel of a batched ``f(params, x)`` at `params`, in their dtype; see `Request` for its shape.
 
-        Traced and compiled once for each f and each shape of its arguments. Raises `InputError` for a `memory_limit`
-        that no plan keeps.
+        Traced and compiled once for each f and each shape of its arguments.
         """
-        engine = self.engine(f, params, x1, x2, request)
-        check_limit(engine.plan)
-        return _run(engine, params, x1, x2, request)
+        return _run(self.engine(f, params, x1, x2, request), params, x1, x2, request)
 
     def components(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None,
                    request: Request) -> dict[str, jax.Array]:
@@ -61,7 +58,6 @@ class Structured:
         The name is its place in the pytree, as in ``layers.0.weight``.
         """
         engine = self.engine(f, params, x1, x2, request, apart=True)
-        check_limit(engine.plan)
         with precision(request.dtype):
             return engine.components(params, x1, x2)
 
@@ -73,15 +69,12 @@ class Structured:
         (x, y) of which x is taken; `batches2` None means x2 = x1. The limit is 1 GiB unless another is given. Raises
         `InputError` for batches that change, or can be read once only.
         """
-        given = request.options.get("memory_limit")
-        limit = given or MEMORY_OF_BATCHES
+        limit = request.options.get("memory_limit") or MEMORY_OF_BATCHES
         request = replace(request, options={**request.options, "memory_limit": limit})
         with precision(request.dtype):
             rows, columns = (None if some is None else Batches(some, request) for some in (batches1, batches2))
             assert rows is not None
             engine = self.engine(f, params, rows.all(), None if columns is None else columns.all(), request)
-            if given is not None:
-                check_limit(engine.plan)
             return engine.of_batches(params, rows, columns)
 
     def engine(self, f: Batched, params: Any, x1: Any, x2: Any | None, request: Request, *,

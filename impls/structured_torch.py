@@ -15,7 +15,6 @@ from torch import Tensor
 from impls.options import check_options
 from impls.protocol import Framework, Kind
 from impls.structured.explain import explain
-from impls.structured.planner import check_limit
 from impls.structured.torch_batches import Batches, Examples
 from impls.structured.torch_engine import Engine
 from impls.torch_support import Forward, Params, functional, unsupported
@@ -29,7 +28,8 @@ MEMORY_OF_BATCHES = 2**30
 
 @dataclass(frozen=True)
 class Structured:
-    """Options: `memory_limit` (bytes beyond the kernel itself; None: no limit), `explain` (print the plan)."""
+    """Options: `memory_limit` (bytes beyond the kernel itself; None: no limit), `explain` (print the plan). A limit
+    that no plan keeps is gone beyond by as little as can be; `planner.check_limit` tells."""
 
     name: str = "structured_torch"
     framework: Framework = "torch"
@@ -44,20 +44,14 @@ class Structured:
         return lambda: engine(params, x1, x2)
 
     def kernel(self, f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request) -> Tensor:
-        """The kernel of a batched ``f(params, x)`` at `params`, in their dtype; see `Request` for its shape.
-
-        Raises `InputError` for a `memory_limit` that no plan keeps.
-        """
-        engine = self.engine(f, params, x1, x2, request, once=True)
-        check_limit(engine.plan)
-        return engine(params, x1, x2)
+        """The kernel of a batched ``f(params, x)`` at `params`, in their dtype; see `Request` for its shape."""
+        return self.engine(f, params, x1, x2, request, once=True)(params, x1, x2)
 
     def components(
         self, f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request
     ) -> dict[str, Tensor]:
         """The kernel of each parameter by its name; they add up to `kernel`. Zeros for one that f does not use."""
         engine = self.engine(f, params, x1, x2, request, components=True, once=True)
-        check_limit(engine.plan)
         return engine.components(params, x1, x2)
 
     def kernel_of_batches(
@@ -69,16 +63,12 @@ class Structured:
         (x, y) of which x is taken; `batches2` None means x2 = x1. The limit is 1 GiB unless another is given. Raises
         `InputError` for batches that change, or can be read once only.
         """
-        given = request.options.get("memory_limit")
-        limit = given or MEMORY_OF_BATCHES
+        limit = request.options.get("memory_limit") or MEMORY_OF_BATCHES
         request = replace(request, options={**request.options, "memory_limit": limit})
         where = next(iter(params.values()))
         x1 = Batches(batches1, where.device, where.dtype)
         x2 = None if batches2 is None else Batches(batches2, where.device, where.dtype)
-        engine = self.engine(f, params, x1, x2, request, once=True)
-        if given is not None:
-            check_limit(engine.plan)
-        return engine(params, x1, x2)
+        return self.engine(f, params, x1, x2, request, once=True)(params, x1, x2)
 
     def engine(
         self,

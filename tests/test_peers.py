@@ -13,7 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
 
-from torch import nn  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
 import impls  # noqa: E402
 from impls.arrays import to_numpy  # noqa: E402
@@ -207,7 +207,7 @@ class Recurrent(nn.Module):
         super().__init__()
         self.cells, self.head = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 2)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.head(self.cells(x)[0][:, -1])
 
 
