@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from impls.structured.planner import HARDWARE
+from impls.structured.hardware import HARDWARE
 
 
 def set_hardware(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from impls.structured import planner
 from impls.structured.explain import explain
+from impls.structured.hardware import HARDWARE
 from impls.structured.planner import Parameter, Product, Task, cost, plan, possible_ways
 from reference import InputError
 
@@ -116,7 +117,7 @@ def test_as_many_panels_are_kept_as_fit() -> None:
 
 
 def test_a_pass_is_bounded_without_a_limit() -> None:
-    an_eighth = planner.HARDWARE["cpu"].pass_bytes // 8
+    an_eighth = HARDWARE["cpu"].pass_bytes // 8
     chosen = plan(task(n1=100, example_bytes=an_eighth), [Parameter("w", 1, "dense", (DENSE,))])
     assert chosen.panel1 == 7
     assert not chosen.recompute

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from impls.structured.planner import Device
+from reference.case import Device
 
 
 @dataclass(frozen=True)
