@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -121,13 +122,36 @@ def precision(dtype: str | torch.dtype) -> Iterator[None]:
     """Products in the full precision of `dtype`: no TF32, no bfloat16 inside float32, no autocast.
 
     Attention runs unfused: the fused kernels may use TF32, and lack forward mode and batching rules. These settings of
-    PyTorch hold for the whole process; they are put back on leaving.
+    PyTorch hold for the whole process; they are put back when the last thread leaves.
     """
     if dtype not in (*DTYPES, *DTYPES.values()):
         raise InputError(f"dtype {dtype} is not one of {', '.join(DTYPES)}; convert the parameters and the inputs")
-    with (_ieee_float32(), _no_attention_fastpath(), sdpa_kernel(SDPBackend.MATH),
-          torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False)):  # fmt: skip
+    with _OF_THE_PROCESS, torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
         yield
+
+
+class _WhileAnyoneIsInside:
+    """Of a context of the whole process: the first thread enters it, and the last one leaves it. Else one would put
+    back what another had set, or still needs."""
+
+    def __init__(self, *contexts: Callable[[], AbstractContextManager[Any]]) -> None:
+        self.contexts, self.inside = contexts, 0
+        self.lock, self.entered = Lock(), ExitStack()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                with ExitStack() as stack:
+                    for context in self.contexts:
+                        stack.enter_context(context())
+                    self.entered = stack.pop_all()
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.entered.close()
 
 
 @contextmanager
@@ -171,6 +195,9 @@ def differentiating(by: str, run: Callable[[], Any]) -> Iterator[None]:
         run()
         raise NotImplementedError(f"{by} cannot map or differentiate an operation of this network "
                                   f"({type(error).__name__}: {str(error).strip().splitlines()[0]})") from error
+
+
+_OF_THE_PROCESS = _WhileAnyoneIsInside(_ieee_float32, _no_attention_fastpath, lambda: sdpa_kernel(SDPBackend.MATH))
 
 
 class Built(NamedTuple):

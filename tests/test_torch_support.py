@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -75,6 +76,28 @@ def test_values_do_not_depend_on_the_callers_settings(method: str, ambient: str,
 def test_inference_mode_is_refused_not_answered_with_zeros() -> None:
     with torch.inference_mode(), pytest.raises(InputError, match="inference_mode"):
         impls.load("torch_autograd.per_example").prepare(case("mlp_relu"), Request())
+
+
+def test_precision_of_threads_that_overlap() -> None:
+    """The settings are the process's: the first thread to leave must not take them from the other, and the other must
+    not put back what the first had set."""
+    before, entered, left = global_state(), Event(), Event()
+    inside: list[str] = []
+
+    def other() -> None:
+        with precision("float32"):
+            entered.set()
+            assert left.wait(30)
+            inside.append(global_state()["fp32"][2])
+
+    thread = Thread(target=other)
+    with precision("float32"):
+        thread.start()
+        assert entered.wait(30)
+    left.set()
+    thread.join()
+    assert inside == ["ieee"]
+    assert global_state() == before
 
 
 def test_precision_is_ieee_inside_and_put_back_after_an_error(matmul_precision: str) -> None:
