@@ -20,6 +20,7 @@ from impls.structured.torch_factors import Arrays, Factors, Term, of_examples
 from impls.structured.torch_graphs import Graphed, worth_a_graph
 from impls.structured.torch_program import Program, Untraceable, Value
 from impls.structured.torch_replay import Replayed
+from impls.structured.torch_rows import slices
 from impls.structured.torch_separable import pairs_of
 from impls.structured.torch_sizes import SIZES
 from impls.structured.torch_trace import trace
@@ -144,9 +145,9 @@ class Engine:
             for name, contract in self.contract.items():
                 contract(left, right, kernels[name], symmetric=False)
             return kernels
-        columns = _slices(len(other), self.panel)
+        columns = tuple(slices(len(other), self.panel))
         kept = {} if self.plan.recompute else {j.start: self._panel(params, other[j]) for j in columns}
-        for i in _slices(len(x1), self.panel):
+        for i in slices(len(x1), self.panel):
             left = kept[i.start] if symmetric and kept else self._panel(params, x1[i])
             for j in columns:
                 if symmetric and j.start < i.start:
@@ -201,10 +202,6 @@ def _signed(x: AnyExamples) -> AnyExamples:
 
 def _by_parameter(terms: Sequence[Term], names: Sequence[str]) -> dict[str, list[Term]]:
     return {name: [term for term in terms if term.parameter == i] for i, name in enumerate(names)}
-
-
-def _slices(n: int, size: int) -> tuple[slice, ...]:
-    return tuple(slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
 def _panel(plan: planner.Plan) -> int:
