@@ -15,8 +15,8 @@ from bench.record import CaseInfo, Cell
 from bench.user_model import users_code
 from bench.worker import Send
 from impls.arrays import to_numpy
+from impls.own.user_network import UserNetwork
 from impls.runtime import count_params
-from impls.user_network import UserNetwork
 from reference import MLP, Case, Comparison, ConvNet, Expected, Request
 from reference.statistics import compare_stochastic
 

@@ -18,9 +18,9 @@ from bench.record import Cell
 from bench.worker import Send, describe
 from impls import Array, Method, MethodNotInstalled
 from impls.arrays import block_until_ready, to_numpy
+from impls.own.user_network import UserNetwork
 from impls.protocol import Framework, Kind
 from impls.runtime import device_memory, set_threads, wake
-from impls.user_network import UserNetwork
 from reference import Case, Request
 
 MAX_SAMPLES = 30

@@ -15,9 +15,9 @@ import numpy as np
 from bench.cases import NetworkOnInputs, contents_of, digest_of
 from bench.data import Inputs, digits
 from impls import RegistryError
+from impls.own.user_network import UserNetwork
 from impls.registry import did_you_mean, import_file
 from impls.runtime import as_network
-from impls.user_network import UserNetwork
 from reference import MLP, Case, ConvNet, InputError
 
 

@@ -60,7 +60,7 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
     Raises `InputError` for input that cannot be used or does not fit, `RegistryError` for an unknown method, and
     `MethodNotInstalled`, with the remedy, for one whose package is missing.
     """
-    from impls.public import ntk as compute
+    from impls.own.ntk import ntk as compute
 
     return compute(model, x1, x2, params=params, outputs=outputs, method=method, batch_size=batch_size,
                    memory_limit=memory_limit, components=components, explain=explain, verbose=verbose, seed=seed,

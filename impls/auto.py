@@ -12,8 +12,8 @@ from typing import Any
 
 from impls import calibration, costs, registry
 from impls.costs import Facts
-from impls.own_batches import OwnBatches
-from impls.own_network import OwnNetwork
+from impls.own.batches import OwnBatches
+from impls.own.network import OwnNetwork
 from impls.protocol import Framework
 from impls.runtime import free_memory
 from reference import Case, InputError, Request

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from impls import equinox_layers, jax_support
 from impls.jax_layers import ACTIVATIONS
 from impls.jax_support import Functional, place, precision
-from impls.user_network import UserNetwork
+from impls.own.user_network import UserNetwork
 from reference import MLP, Case, ConvNet, InputError, Layered, Network, Request
 from reference.networks import bias_scale, weight_scale
 

@@ -23,9 +23,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impls.options import check_options
+from impls.own.user_network import UserNetwork
 from impls.torch_blocks import assemble_slices, contract, summed
 from impls.torch_support import DTYPES, device, precision
-from impls.user_network import UserNetwork
 from reference import MLP, Case, Request
 from reference.case import Outputs
 from reference.networks import bias_scale, weight_scale

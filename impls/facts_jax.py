@@ -11,7 +11,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, primitives
 
 from impls.costs import Facts
 from impls.jax_support import Batched, precision
-from impls.own_batches import OwnBatches
+from impls.own.batches import OwnBatches
 from impls.structured.jax_engine import Engine
 from reference import Request
 

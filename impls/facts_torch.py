@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from impls.costs import Facts
-from impls.own_batches import OwnBatches
+from impls.own.batches import OwnBatches
 from impls.structured.torch_engine import Engine
 from impls.torch_support import Forward, Params, precision
 from reference import Request

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Primitive
 
-from impls.user_network import UserNetwork
+from impls.own.user_network import UserNetwork
 from reference import Case, InputError, Request
 
 Batched = Callable[[Any, jax.Array], jax.Array]

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
+from impls.own.user_network import UserNetwork
 from impls.protocol import Framework
-from impls.user_network import UserNetwork
 from reference import Case, InputError, Request
 
 # What a framework imports only when it is used first, seconds of it, which would be charged to a method's first call.

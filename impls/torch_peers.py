@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from impls.options import check_options
+from impls.own.user_network import UserNetwork
 from impls.torch_networks import NTKConv2d, NTKLinear
 from impls.torch_support import built, unsupported
-from impls.user_network import UserNetwork
 from reference import MLP, Case, ConvNet, Layered, Request, layers
 from reference.layers import Layer
 

@@ -22,8 +22,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from impls.options import check_options
+from impls.own.user_network import UserNetwork
 from impls.torch_networks import build
-from impls.user_network import UserNetwork
 from reference import Case, Described, InputError, Layered, Request
 from reference.layers import WeightNormDense
 

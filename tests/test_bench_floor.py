@@ -86,8 +86,8 @@ def test_a_function_of_tensors_is_a_model() -> None:
     torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
     from impls import load
     from impls.arrays import to_numpy
+    from impls.own.user_network import UserNetwork
     from impls.runtime import as_network
-    from impls.user_network import UserNetwork
     from reference import InputError, Request
 
     weight, shift = torch.arange(6.0, dtype=torch.float64).reshape(3, 2), torch.tensor([0, 1])

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from impls import equinox_networks, jax_support
-from impls.user_network import UserNetwork
+from impls.own.user_network import UserNetwork
 from reference import Case, InputError, Request, case, cases, expected, tolerance
 from reference.case import DType
 from tests.naive_kernels import assert_right, jax_expected

@@ -15,9 +15,9 @@ import impls  # noqa: E402
 from impls import explicit_mlp  # noqa: E402
 from impls.arrays import to_numpy  # noqa: E402
 from impls.explicit_mlp import components  # noqa: E402
+from impls.own.user_network import UserNetwork  # noqa: E402
 from impls.torch_blocks import contract  # noqa: E402
 from impls.torch_support import functional  # noqa: E402
-from impls.user_network import UserNetwork  # noqa: E402
 from reference import MLP, Case, Request, case, cases, compare, expected, random_case  # noqa: E402
 from reference.case import DType, Outputs  # noqa: E402
 from tests.naive_kernels import from_jacobians  # noqa: E402

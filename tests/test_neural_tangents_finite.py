@@ -17,7 +17,7 @@ import jax.numpy as jnp  # noqa: E402
 
 from impls import jax_support, load, stax_networks, unsupported  # noqa: E402
 from impls.jax_support import precision  # noqa: E402
-from impls.user_network import UserNetwork  # noqa: E402
+from impls.own.user_network import UserNetwork  # noqa: E402
 from reference import Case, Conv, Expected, InputError, Request, case, compare, expected, round_to_float32  # noqa: E402
 from reference.case import Outputs  # noqa: E402
 from tests.naive_kernels import from_jacobians  # noqa: E402

@@ -14,7 +14,7 @@ if importlib.util.find_spec("neural_tangents") is None:
     pytest.skip("neural-tangents is not installed", allow_module_level=True)
 
 from impls import load, unsupported  # noqa: E402
-from impls.user_network import UserNetwork  # noqa: E402
+from impls.own.user_network import UserNetwork  # noqa: E402
 from reference import (  # noqa: E402
     MLP,
     Case,

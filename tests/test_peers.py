@@ -17,10 +17,10 @@ from torch import Tensor, nn  # noqa: E402
 
 import impls  # noqa: E402
 from impls.arrays import to_numpy  # noqa: E402
+from impls.own.user_network import UserNetwork  # noqa: E402
 from impls.registry import OPTIONAL  # noqa: E402
 from impls.torch_networks import NTKLinear, build  # noqa: E402
 from impls.torch_peers import in_known_layers  # noqa: E402
-from impls.user_network import UserNetwork  # noqa: E402
 from reference import Case, InputError, Request, case, cases, compare, expected, round_to_float32  # noqa: E402
 from reference.case import DType  # noqa: E402
 from reference.statistics import compare_stochastic  # noqa: E402

@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 import torch
 
-from impls import MethodNotInstalled, RegistryError, costs, equinox_networks, ntk, public, registry
+from impls import MethodNotInstalled, RegistryError, costs, equinox_networks, ntk, registry
+from impls.own import ntk as public
 from reference import Expected, InputError
 from reference.case import DType, Outputs
 from tests.gate.state import global_state

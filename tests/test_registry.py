@@ -41,7 +41,7 @@ def run_python(code: str, *paths: Path) -> str:
 
 def test_importing_impls_imports_no_framework() -> None:
     assert run_python("""
-        import sys, impls, impls.public
+        import sys, impls, impls.own.ntk
         impls.names(), [impls.framework(name) for name in impls.names()]
         print(*{"jax", "torch", "equinox", "neural_tangents", "tensorflow"} & set(sys.modules))
     """).split() == []

@@ -15,8 +15,8 @@ from torch import Tensor, nn  # noqa: E402
 import impls  # noqa: E402
 from impls import costs  # noqa: E402
 from impls.arrays import to_numpy  # noqa: E402
+from impls.own.user_network import UserNetwork  # noqa: E402
 from impls.torch_support import functional  # noqa: E402
-from impls.user_network import UserNetwork  # noqa: E402
 from reference import Case, InputError, Request, compare  # noqa: E402
 from reference.case import DType, Outputs  # noqa: E402
 from tests.test_torch_methods import GENERAL  # noqa: E402

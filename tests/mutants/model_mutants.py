@@ -6,7 +6,7 @@ import copy
 
 from torch import nn
 
-from impls import own_torch
+from impls.own import torch as own_torch
 from reference import InputError
 from tests.mutants.mutant import Mutant, Patch, attribute
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from impls.own_network import check_finite
+from impls.own.network import check_finite
 from impls.protocol import Array
 from reference import InputError
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.jax_support import Batched, flat_outputs, precision, trainable
-from impls.own_batches import OwnBatches, is_batches
-from impls.own_network import (
+from impls.own.batches import OwnBatches, is_batches
+from impls.own.network import (
     OwnNetwork,
     check_examples,
     check_finite,
@@ -19,7 +19,7 @@ from impls.own_network import (
     one_device,
     one_dtype,
 )
-from impls.user_network import UserNetwork
+from impls.own.user_network import UserNetwork
 from reference import InputError
 from reference.case import DType
 

@@ -13,13 +13,13 @@ from typing import Any, Literal
 from impls import auto, registry
 from impls.auto import JACOBIAN_BYTES, Candidate
 from impls.costs import STRUCTURED
-from impls.own_batches import OwnBatches
-from impls.own_network import OwnNetwork
+from impls.own.batches import OwnBatches
+from impls.own.network import OwnNetwork
+from impls.own.user_network import UserNetwork
 from impls.protocol import Array, Framework, Method, MethodNotInstalled
 from impls.runtime import as_network
 from impls.structured.explain import explain as table_of_plan
 from impls.structured.planner import check_limit
-from impls.user_network import UserNetwork
 from reference import InputError, Request
 from reference.case import Outputs
 
@@ -158,20 +158,20 @@ def _framework_of(params: Any) -> Literal["jax", "torch"]:
 
 def _own_network(network: UserNetwork, x1: Any, x2: Any) -> OwnNetwork:
     if network.framework == "torch":
-        from impls import own_torch
+        from impls.own import torch as own_torch
 
         return own_torch.own_network(network, x1, x2)
-    from impls import own_jax
+    from impls.own import jax as own_jax
 
     return own_jax.own_network(network, x1, x2)
 
 
 def _whole(own: OwnNetwork) -> OwnNetwork:
     if own.framework == "torch":
-        from impls import own_torch
+        from impls.own import torch as own_torch
 
         return own_torch.whole(own)
-    from impls import own_jax
+    from impls.own import jax as own_jax
 
     return own_jax.whole(own)
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from impls.own_batches import OwnBatches, is_batches
-from impls.own_network import (
+from impls.own.batches import OwnBatches, is_batches
+from impls.own.network import (
     OwnNetwork,
     check_examples,
     check_finite,
@@ -19,8 +19,8 @@ from impls.own_network import (
     one_device,
     one_dtype,
 )
+from impls.own.user_network import UserNetwork
 from impls.torch_support import DTYPES, Forward, Params, check_batched, check_reached, module_function, precision
-from impls.user_network import UserNetwork
 from reference import InputError
 from reference.case import DType
 
