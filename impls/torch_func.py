@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.func import jacrev, jvp, vjp, vmap
 
 from impls.torch_blocks import assemble, assemble_parts, contract, summed
+from impls.torch_forward_mode import as_in_training
 from impls.torch_support import (
     Forward,
     FunctionalMethod,
@@ -93,7 +94,7 @@ def _products(f: Forward, params: Params, x1: Tensor, x2: Tensor, outputs: Outpu
         def row(cotangent: Tensor) -> Tensor:
             (vector,) = pull_back(cotangent)
             # f on the whole of x2, not a vmap over its examples: that would copy `vector` for each of them.
-            products = jvp(lambda p: f(p, x2).reshape(len(x2), -1), (params,), (vector,))[1]
+            products = jvp(lambda p: as_in_training(f)(p, x2).reshape(len(x2), -1), (params,), (vector,))[1]
             return products if outputs == "full" else products @ cotangent  # (N2, O), or (N2,) for its own output
 
         return vmap(row)(torch.eye(y.numel(), dtype=y.dtype, device=y.device))

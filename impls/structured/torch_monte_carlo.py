@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.func import jvp, vmap
 
 from impls.structured.projections import Layout, layout, matrix
+from impls.torch_forward_mode import as_in_training
 from impls.torch_support import Forward, Params
 from reference.case import Outputs
 
@@ -26,7 +27,7 @@ class Estimator:
 
     def __init__(self, f: Forward, params: Params, *, outputs: Outputs, proj_dim: int, distribution: str,
                  batch_size: int | None) -> None:
-        self.f, self.batch_size = f, batch_size
+        self.f, self.batch_size = as_in_training(f), batch_size
         self.outputs: Outputs = outputs
         self.draw: Callable[..., Tensor] = torch.randn if distribution == "gaussian" else _signs
         self.layout: Layout = layout(proj_dim, [tuple(p.shape) for p in params.values()])
