@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Primitive
 
+from impls.own import crossing
 from impls.own.user_network import UserNetwork
 from reference import Case, InputError, Request
 
@@ -54,10 +55,8 @@ def device(name: str) -> jax.Device:  # pyright: ignore[reportInvalidTypeForm]  
 
 
 def unsupported_network(case: Case) -> str | None:
-    """Why JAX cannot build the case's network, or None."""
-    if isinstance(case.network, UserNetwork) and case.network.framework == "torch":
-        return "the model is a torch.nn.Module; JAX methods take an Equinox module or f(params, x)"
-    return None
+    """Why JAX cannot build the case's network, or run one of PyTorch, or None."""
+    return crossing.obstacle("jax") if crossing.foreign(case, "jax") else None
 
 
 def functional(case: Case, request: Request) -> Functional:
@@ -66,6 +65,8 @@ def functional(case: Case, request: Request) -> Functional:
     Raises `InputError` where the device is missing.
     """
     with precision(request.dtype):
+        if crossing.foreign(case, "jax"):
+            return Functional(*place(crossing.cross_case(case, request, "jax"), request))
         f, params = _function(case, request)
         return Functional(*place((f, params, case.x1, case.x2), request))
 

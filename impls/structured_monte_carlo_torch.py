@@ -23,8 +23,8 @@ from impls.torch_support import (
     differentiating,
     functional,
     precision,
-    unsupported,
     unsupported_forward_mode,
+    unsupported_function,
 )
 from reference import Case, Request
 
@@ -42,7 +42,7 @@ class MonteCarlo:
     kind: Kind = "stochastic"
 
     def unsupported(self, case: Case, request: Request) -> str | None:
-        return unsupported(case) or unsupported_forward_mode(case)
+        return unsupported_function(case) or unsupported_forward_mode(case)
 
     def prepare(self, case: Case, request: Request) -> Callable[[], Tensor]:
         f, params, x1, x2 = functional(case, request)

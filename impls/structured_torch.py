@@ -17,7 +17,7 @@ from impls.protocol import Framework, Kind
 from impls.structured.explain import explain
 from impls.structured.torch_batches import Batches, Examples
 from impls.structured.torch_engine import Engine
-from impls.torch_support import Forward, Params, functional, unsupported
+from impls.torch_support import Forward, Params, functional, unsupported_function
 from reference import Case, Request
 
 OPTIONS = {"memory_limit": None, "explain": False}
@@ -36,7 +36,7 @@ class Structured:
     kind: Kind = "exact"
 
     def unsupported(self, case: Case, request: Request) -> str | None:
-        return unsupported(case)
+        return unsupported_function(case)
 
     def prepare(self, case: Case, request: Request) -> Callable[[], Tensor]:
         f, params, x1, x2 = functional(case, request)

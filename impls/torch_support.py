@@ -22,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from impls.options import check_options
+from impls.own import crossing
 from impls.own.user_network import UserNetwork
 from impls.torch_networks import build
 from reference import Case, Described, InputError, Layered, Request
@@ -61,7 +62,7 @@ class FunctionalMethod:
     kind: Literal["exact"] = "exact"
 
     def unsupported(self, case: Case, request: Request) -> str | None:
-        return unsupported(case) or (unsupported_forward_mode(case) if self.forward_mode else None)
+        return unsupported_function(case) or (unsupported_forward_mode(case) if self.forward_mode else None)
 
     def prepare(self, case: Case, request: Request) -> Callable[[], Tensor]:
         check_options(self.name, request, {})
@@ -94,10 +95,16 @@ def unsupported(case: Case) -> str | None:
     """Why PyTorch cannot build this case's network, or None."""
     network = case.network
     if isinstance(network, UserNetwork):
-        return None if network.framework == "torch" else f"a network of {network.framework}, not of PyTorch"
+        return None if network.framework == "torch" else (
+            f"it reads the layers of a PyTorch module, and the network is of {network.framework}")
     if isinstance(network, Described):
         return None
     return f"PyTorch has no build of a {type(network).__name__}"
+
+
+def unsupported_function(case: Case) -> str | None:
+    """The same for methods that take any function, which one of JAX can be made into."""
+    return crossing.obstacle("torch") if crossing.foreign(case, "torch") else unsupported(case)
 
 
 def unsupported_forward_mode(case: Case) -> str | None:
@@ -230,6 +237,11 @@ def built(case: Case, request: Request) -> Built:
 
 def functional(case: Case, request: Request) -> Functional:
     """`case` as a function of its trainable parameters; raises as `built` does."""
+    if crossing.foreign(case, "torch"):
+        f, params, x1, x2 = crossing.cross_case(case, request, "torch")
+        where = device(request.device)
+        return Functional(f, {name: p.to(where) for name, p in params.items()}, x1.to(where),
+                          None if x2 is None else x2.to(where))
     module, x1, x2 = built(case, request)
     return Functional(*module_function(module), x1, x2)
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from impls import auto, registry
 from impls.auto import JACOBIAN_BYTES, Candidate
 from impls.costs import STRUCTURED
+from impls.own import crossing
 from impls.own.batches import OwnBatches
 from impls.own.network import OwnNetwork
 from impls.own.user_network import UserNetwork
@@ -43,9 +44,15 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
                          "registry has a function `kernel` of its own")
     say = print if verbose else _say_nothing
     if method != "auto":
+        here = own
+        if crosses := registry.framework(method) in ("jax", "torch") and registry.framework(method) != own.framework:
+            _method(method, registry.framework(method))  # what cannot take any function is told before
+            own = crossing.cross(_whole(own), registry.framework(method))
+            request = replace(request, device=own.device)
         request, why = _limited(method, own, request, memory_limit)
         say(f"ntk: {method}, batch_size={request.batch_size} ({why})")
-        return _compute(method, own, _explained(method, own, request, explain=explain), components=components)
+        kernel = _compute(method, own, _explained(method, own, request, explain=explain), components=components)
+        return crossing.back(kernel, here) if crosses else kernel
     return _first_that_can(own, request, memory_limit, say, components=components, explain=explain)
 
 
