@@ -1,0 +1,93 @@
+"""One network under every method: is the kernel right, and how long does the one call take that people make?
+
+Each call is made in a process of its own, forked where PyTorch and the model are ready and nothing has been computed:
+what it takes is what `ntk` takes in a script, imports of JAX and compilations included. Seconds are of CPU, with one
+thread, so that other work on the machine hardly counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from reference import normalised
+from tests.models import truth
+from tests.models.entry import Entry, Made
+
+METHODS = ("auto", "structured_torch", "torch_autograd.per_example", "torch_func.jacobian_contraction")
+
+
+def measured(entry: Entry) -> dict[str, Any]:
+    """Error in float64 and float32, and seconds of the first call in float32, by method; how many parameters have a
+    rule of the engine."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    made = entry.make()
+    due = truth.kernel(made)
+    double = Made(truth.in_float64(made), truth.to_float64(made.x), made.options)
+    answer: dict[str, Any] = {
+        "name": entry.name,
+        "package": entry.package,
+        "framework": entry.framework,
+        "parameters": sum(p.numel() for p in made.model.parameters() if p.requires_grad),
+    }
+    answer["rules"] = forked(lambda: _rules(double))
+    for method in METHODS:
+        single = forked(lambda method=method: _call(made, method, due))
+        answer[method] = {"float32": single, "float64": forked(lambda method=method: _call(double, method, due))}
+    return answer
+
+
+def _call(made: Made, method: str, due: np.ndarray) -> dict[str, Any]:
+    from impls import ntk
+
+    begin = time.process_time()
+    kernel = ntk(made.model, made.x, outputs="trace", method=method, **made.options)
+    seconds = time.process_time() - begin
+    scale = np.sqrt(np.outer(due.diagonal(), due.diagonal()))
+    error = float(normalised(kernel.detach().numpy().astype(np.float64) - due, scale).max())
+    return {"seconds": seconds, "error": error}
+
+
+def _rules(made: Made) -> dict[str, Any]:
+    """Of the engine: parameters by what is done with them."""
+    import contextlib
+    import io
+
+    from impls import ntk
+
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        ntk(made.model, made.x, outputs="trace", method="structured_torch", explain=True, **made.options)
+    return {"explain": printed.getvalue()}
+
+
+def forked(action: Callable[[], dict[str, Any]], timeout_s: float = 600.0) -> dict[str, Any]:
+    """What `action` gives in a child process, or ``{"failure": why}``."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        with os.fdopen(writing, "w") as pipe:
+            json.dump(_answer(action), pipe)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return json.loads(text) if text else {"failure": "the process died"}
+
+
+def _answer(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return action()
+    except Exception as error:
+        return {"failure": f"{type(error).__name__}: {str(error)[:300]}"}
