@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ NETWORKS = {
 }
 
 
-def network(name: str, dtype: torch.dtype) -> tuple[nn.Module, Tensor, Tensor]:
+def network(name: str, dtype: Any) -> tuple[nn.Module, Tensor, Tensor]:
     make, shape = NETWORKS[name]
     torch.manual_seed(0)
     return make().to(dtype), torch.randn(3, *shape, dtype=dtype), torch.randn(2, *shape, dtype=dtype)

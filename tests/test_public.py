@@ -379,7 +379,6 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "a list": (lambda: ntk(MODEL, [[1.0]]), "x1 must be a JAX or NumPy array for this model, got float"),
     "a tensor for JAX": (lambda: ntk(MODEL, torch.ones(3, 4)), "x1 must be a JAX or NumPy array .* got Tensor"),
     "a JAX array for torch": (lambda: ntk(MODULE, jnp.ones((3, 4))), "x1 must be a tensor or a NumPy array"),
-    "other framework": (lambda: ntk(MODULE, X1, method="equinox.exact"), "works on jax, but the model is of torch"),
     "no general method": (lambda: ntk(MODULE, X1, method="explicit_mlp"),
                           "does not offer explicit_mlp, .* choose one of torch_func.*structured_torch"),
     "limit": (lambda: ntk(MODEL, X1, method="neural_tangents.infinite"), "ntk does not offer neural_tangents.infinite"),

@@ -118,11 +118,10 @@ def test_kernel_of_a_function(method: str) -> None:
         kernel(lambda p, x: x @ p["w"], params, x, None, Request(options={"proj_dim": 4}))
 
 
-@pytest.mark.parametrize("method", [*GENERAL, "explicit_mlp"])
-def test_model_of_another_framework_is_unsupported(method: str) -> None:
-    case = user_case(model(TiedLinear))
-    jax_case = Case("jax", UserNetwork("jax", lambda p, x: x, {}), {}, case.x1)
-    assert impls.unsupported(impls.load(method), jax_case, Request())
+def test_model_of_another_framework_has_no_layers() -> None:
+    """What takes any function takes one of JAX as well (tests/test_crossing.py)."""
+    jax_case = Case("jax", UserNetwork("jax", lambda p, x: x, {}), {}, user_case(model(TiedLinear)).x1)
+    assert impls.unsupported(impls.load("explicit_mlp"), jax_case, Request())
 
 
 class BesideItsNames(nn.Module):
