@@ -58,7 +58,8 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
 
 def _first_that_can(own: OwnNetwork, request: Request, memory_limit: int | None, say: Callable[[str], None], *,
                     components: bool, explain: bool) -> Any:
-    """By the fastest method; the next one is for where it is not installed, or lacks a rule for the network."""
+    """By the fastest method; by the next one where it fails, for whatever reason, and by none that is left: all reasons.
+    What the user's network or input lacks (`InputError`) no other method has."""
     if request.options:
         parameters = inspect.signature(ntk).parameters.values()
         own_keywords = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
@@ -73,13 +74,23 @@ def _first_that_can(own: OwnNetwork, request: Request, memory_limit: int | None,
         if (first := (*others, last)[0]).engine is None:
             print(f"{first.name} is predicted to be faster, and is taken")
     unable = {candidate.name: candidate.obstacle for candidate in found if candidate.obstacle}
+    failed: Exception | None = None
     for candidate in (*others, last):
         try:
             return _compute_candidate(candidate, own, request, components=components)
-        except (MethodNotInstalled, NotImplementedError) as error:
-            unable[candidate.name] = str(error)
-            say(f"ntk: not {candidate.name}: {error}")
-    raise InputError(auto.none_fits(unable))
+        except InputError:
+            raise
+        except Exception as error:  # a method's own failing, of which there is no list: another may not have it
+            failed = error
+            unable[candidate.name] = reason(error)
+            say(f"ntk: not {candidate.name}: {unable[candidate.name]}")
+    raise InputError(auto.none_fits(unable)) from failed
+
+
+def reason(error: Exception) -> str:
+    """In one line, with its kind where it is no refusal."""
+    first = (str(error).strip() or "no message").splitlines()[0]
+    return first if isinstance(error, MethodNotInstalled | NotImplementedError) else f"{type(error).__name__}: {first}"
 
 
 def _compute_candidate(candidate: Candidate, own: OwnNetwork, request: Request, *, components: bool) -> Any:
