@@ -21,6 +21,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from impls.known_wrong import has_entries, known_wrong
 from impls.options import check_options
 from impls.own import crossing
 from impls.own.user_network import UserNetwork
@@ -67,11 +68,13 @@ class FunctionalMethod:
     def prepare(self, case: Case, request: Request) -> Callable[[], Tensor]:
         check_options(self.name, request, {})
         f, params, x1, x2 = functional(case, request)
-        return lambda: self.kernel(f, params, x1, x2, request)
+        self._refuse_known_wrong(f, params, x1)
+        return lambda: self.compute(f, params, x1, x2, request)
 
     def kernel(self, f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request) -> Tensor:
         """The kernel of f, in the dtype of `params` and on their device; x2=None means x2 = x1."""
         check_options(self.name, request, {})
+        self._refuse_known_wrong(f, params, x1)
         return self.compute(f, params, x1, x2, request)
 
     def components(
@@ -79,10 +82,20 @@ class FunctionalMethod:
     ) -> dict[str, Tensor]:
         """The kernel of each parameter by its name; they sum to `kernel`."""
         check_options(self.name, request, {})
+        self._refuse_known_wrong(f, params, x1)
         if self.compute_components is not None:
             return self.compute_components(f, params, x1, x2, request)
         return {name: self.compute(_with_others_frozen(f, params, name), {name: p}, x1, x2, request)
                 for name, p in params.items()}  # fmt: skip
+
+    def _refuse_known_wrong(self, f: Forward, params: Params, x: Tensor) -> None:
+        """Raise `NotImplementedError` where it would compute a wrong kernel of f without a word."""
+        if not has_entries(self.name):
+            return
+        from impls.torch_operations import operations
+
+        if (reason := known_wrong(self.name, operations(f, params, x).names)) is not None:
+            raise NotImplementedError(f"{self.name} is known to be wrong for this network: {reason}")
 
 
 def _with_others_frozen(f: Forward, params: Params, name: str) -> Forward:

@@ -58,8 +58,8 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
 
 def _first_that_can(own: OwnNetwork, request: Request, memory_limit: int | None, say: Callable[[str], None], *,
                     components: bool, explain: bool) -> Any:
-    """By the fastest method; by the next one where it fails, for whatever reason, and by none that is left: all reasons.
-    What the user's network or input lacks (`InputError`) no other method has."""
+    """By the fastest method, or the next one where it fails, for whatever reason; all reasons where none is left. What
+    the user's network or input lacks (`InputError`) no other method has."""
     if request.options:
         parameters = inspect.signature(ntk).parameters.values()
         own_keywords = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]

@@ -1,0 +1,65 @@
+"""What a PyTorch function consists of: its operations in one forward pass of one example, counted."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import flop_registry
+
+from impls.structured.torch_internals import OpOverload, TorchDispatchMode
+from impls.torch_support import Forward, Params, precision
+
+# They hand out views of what is there, and cost next to nothing.
+_VIEWS = frozenset(("aten::view", "aten::t", "aten::transpose.int", "aten::expand", "aten::permute", "aten::detach",
+                    "aten::unsqueeze", "aten::select.int", "aten::slice.Tensor", "aten::alias", "aten::_unsafe_view"))
+
+
+@dataclass
+class Operations:
+    """`names`: how often each operation is called. `bytes`: that they write. `seconds`: that the pass took."""
+
+    names: Counter[str] = field(default_factory=Counter)
+    matmul_flops: float = 0.0
+    convolution_flops: float = 0.0
+    bytes: float = 0.0
+    seconds: float = 0.0
+
+    def __len__(self) -> int:
+        return sum(times for name, times in self.names.items() if name not in _VIEWS)
+
+
+class _Counting(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = Operations()
+
+    def __torch_dispatch__(self, func: OpOverload, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        found, name = self.found, func.name()
+        found.names[name] += 1
+        if name not in _VIEWS:
+            for tensor in (out,) if isinstance(out, Tensor) else out if isinstance(out, tuple | list) else ():
+                if isinstance(tensor, Tensor):
+                    found.bytes += tensor.numel() * tensor.element_size()
+        if (count := flop_registry.get(func.overloadpacket)) is not None:
+            flops = count(*args, **(kwargs or {}), out_val=out)
+            if "conv" in name:
+                found.convolution_flops += flops
+            else:
+                found.matmul_flops += flops
+        return out
+
+
+def operations(f: Forward, params: Params, x: Tensor) -> Operations:
+    """Of the batched f on the first example of x."""
+    params = {name: p.detach() for name, p in params.items()}
+    begin = time.perf_counter()
+    with torch.no_grad(), precision(next(iter(params.values())).dtype), _Counting() as counting:
+        f(params, x[:1])
+    counting.found.seconds = time.perf_counter() - begin
+    return counting.found
