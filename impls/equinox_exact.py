@@ -1,7 +1,8 @@
 """`equinox.exact`: per-example Jacobians of every floating-point array, contracted in blocks of examples.
 
 Cost (Novak et al. 2022, arXiv 2206.08720, table 1, "Jacobian contraction"): N·O·FP + N²O²P time, and N·O·P memory, with
-N the block. Reverse mode takes O backward passes an example, forward mode P; the smaller is taken.
+N the block. Reverse mode takes O backward passes an example, forward mode P; the smaller is taken, and the
+other one where JAX has no other.
 Convention: the harness's own, nothing is converted.
 """
 
@@ -19,6 +20,7 @@ import jax
 from impls import equinox_networks
 from impls.jax_blocks import blocked
 from impls.jax_contraction import Jacobian, contract, contract_each
+from impls.jax_loops import jacobian
 from impls.jax_support import Batched, flat_outputs, precision, unsupported_network
 from impls.options import check_options
 from impls.protocol import Framework, Kind
@@ -65,8 +67,8 @@ def _jacobian(f: Batched, params: Any, x: jax.Array) -> Jacobian:
 
     n_outputs = jax.eval_shape(one, params, x[0]).size
     n_params = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
-    derivative = jax.jacfwd if n_params < n_outputs else jax.jacrev
-    return jax.vmap(derivative(one), in_axes=(None, 0))(params, x)
+    return jax.vmap(lambda example: jacobian(lambda params: one(params, example), params,
+                                             forward=n_params < n_outputs))(x)
 
 
 _contract = compiled(contract, static_argnames="outputs")

@@ -20,6 +20,7 @@ import jax
 
 from impls import jax_support, stax_networks
 from impls.jax_blocks import blocked
+from impls.jax_loops import reverse_mode
 from impls.jax_support import (
     Batched,
     flat_outputs,
@@ -65,14 +66,14 @@ class Finite:
     def kernel(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, request: Request) -> jax.Array:
         """The kernel of a batched ``f(params, x)`` at `params`, in their dtype; see `Request` for its shape.
 
-        Compiled once for each f and each shape of a block. neural-tangents raises `NotImplementedError` where
-        structured derivatives have no rule for an operation.
+        Compiled once for each f and each shape of a block. Raises `NotImplementedError` where structured
+        derivatives have no rule for an operation, or reverse mode passes no loop.
         """
         check_options(self.name, request, {})
         arrays, static = _split(f)
         block = partial(_block, arrays, params, static=static, implementation=self.implementation,
                         outputs=request.outputs)
-        with precision(request.dtype):
+        with precision(request.dtype), reverse_mode(self.name):
             return blocked(block, x1, x2, request.batch_size)
 
     def components(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None,

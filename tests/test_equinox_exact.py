@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from impls import load
 from impls.own.user_network import UserNetwork
-from reference import MLP, Case, InputError, Request, case, expected, random_case
+from reference import MLP, Case, InputError, Request, case, expected, random_case, tolerance
 from reference.case import DType, Outputs
 from tests.naive_kernels import assert_right, jax_expected
 
@@ -52,15 +52,33 @@ def reverse_mode_only(x: jax.Array) -> jax.Array:
 reverse_mode_only.defvjp(lambda x: (x, None), lambda _, cotangent: (cotangent,))
 
 
-def test_forward_mode_where_parameters_are_fewer_than_outputs() -> None:
+def test_forward_mode_where_parameters_are_fewer_than_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     params = {"a": jnp.float32(0.7), "b": jnp.float32(-0.2)}
     x1, x2 = np.ones((3, 1), np.float32) * [[1.0], [2.0], [0.5]], np.array([[0.3], [0.1]])
     truth = jax_expected(few_and_many, params, x1, x2)
-    kernel = METHOD.kernel(few_and_many, params, jnp.asarray(x1, "float32"), jnp.asarray(x2, "float32"), Request())
-    assert_right(kernel, truth, "float32")
-    with pytest.raises(TypeError, match="custom_vjp"):  # it is forward mode, which this function does not have
-        METHOD.kernel(lambda p, x: reverse_mode_only(few_and_many(p, x)), params, jnp.asarray(x1, "float32"), None,
-                      Request())
+    given = jnp.asarray(x1, "float32"), jnp.asarray(x2, "float32"), Request()
+    # Where JAX has no forward mode, reverse mode it is.
+    assert_right(METHOD.kernel(lambda p, x: reverse_mode_only(few_and_many(p, x)), params, *given), truth, "float32")
+    monkeypatch.setattr(jax, "jacrev", None)
+    assert_right(METHOD.kernel(few_and_many, params, *given), truth, "float32")
+
+
+def doubled_until_large(params: jax.Array, x: jax.Array) -> jax.Array:
+    return jax.lax.while_loop(lambda h: jnp.abs(h).max() < 9.0, lambda h: 2 * h, x @ params)
+
+
+def test_a_loop_of_unknown_length_is_passed_in_forward_mode() -> None:
+    params, x = np.arange(1.0, 13.0).reshape(4, 3) / 7, np.array([[0.1, 0.2, -0.3, 0.4], [2.0, 1.0, 0.5, -0.5]])
+    number = np.array([next(n for n in range(9) if abs(row @ params * 2.0**n).max() >= 9.0) for row in x])
+    for method in ("equinox.exact", "structured_jax"):
+        kernel: Any = load(method)
+        kernel = kernel.kernel(doubled_until_large, jnp.asarray(params, "float32"), jnp.asarray(x, "float32"), None,
+                               Request("trace"))
+        right = 3 * (x @ x.T) * np.outer(2.0**number, 2.0**number)
+        assert abs(kernel - right).max() <= tolerance("float32") * abs(right).max()
+    method: Any = load("neural_tangents.jacobian_contraction")
+    with pytest.raises(NotImplementedError, match="loop of unknown length"):
+        method.kernel(doubled_until_large, jnp.asarray(params, "float32"), jnp.asarray(x, "float32"), None, Request())
 
 
 def test_traced_once_for_each_shape_of_block() -> None:

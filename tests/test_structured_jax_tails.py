@@ -113,6 +113,12 @@ NOT_SEPARABLE = {
     "tied_head": vectors(lambda p, h: jnp.tanh(h) @ p["last"].T),
     "outputs_for_each_token": tokens(lambda p, h: head(p, jnp.tanh(h)), **HEAD),
     "squared": vectors(lambda p, h: head(p, jnp.tanh(h)) ** 2, **HEAD),
+    "fourier_over_places": tokens(lambda p, h: head(p, jnp.fft.fft(jnp.tanh(h), axis=1).real.mean(1)), **HEAD),
+    "complex_factor": tokens(lambda p, h: head(p, (h * (1 + 2j)).real.sum(1)), **HEAD),
+    "spectrum": tokens(lambda p, h: head(p, jnp.abs(jnp.fft.fft(jax.nn.gelu(h), axis=1)).mean(1)), **HEAD),
+    "conjugated": vectors(lambda p, h: head(p, jnp.imag(jnp.conj(jax.lax.complex(h, h[:, ::-1])) ** 2)), **HEAD),
+    "filtered": tokens(lambda p, h: head(p, jnp.fft.irfft(jnp.fft.rfft(h, axis=1) * (1 + 0.5j), n=4, axis=1).sum(1)),
+                       **HEAD),
     "own_derivative_of_several": vectors(lambda p, h: head(p, mixing(h)), **HEAD),
 }
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
-from impls.jax_support import jaxprs_in
+from impls.jax_loops import loops
 from impls.structured import planner
 from impls.structured.jax_products import Use, find_use
 from impls.structured.jax_tails import Tail, Tails
@@ -98,7 +97,7 @@ def _find(program: Program) -> _Found:
         value: (View(i, value.shape),) for i, value in enumerate(program.parameters)}
     for step in program.steps:
         views = [shown.get(operand) if isinstance(operand, Value) else None for operand in step.inputs]
-        if _loops(step.primitive.name, step.params):
+        if loops(step.primitive.name, step.params):
             found.forward.update(*(operand.parameters for operand in step.inputs))
         if any(view is not None for view in views):
             _visit(step, views, shown, found)
@@ -108,13 +107,6 @@ def _find(program: Program) -> _Found:
     for i in found.forward:
         found.reasons[i] = "lies before a loop of unknown length"
     return found
-
-
-def _loops(name: str, params: Mapping[str, Any]) -> bool:
-    """Whether a loop of unknown length is run that has no derivative of its own: only forward mode passes it."""
-    if name == "while" or name.startswith("custom"):
-        return name == "while"
-    return any(_loops(eqn.primitive.name, eqn.params) for jaxpr in jaxprs_in(params) for eqn in jaxpr.eqns)
 
 
 def _visit(step: Step, views: list[tuple[View, ...] | None], shown: dict[Value, tuple[View, ...]],

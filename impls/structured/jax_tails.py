@@ -187,8 +187,8 @@ def _body(params: Any) -> ClosedJaxpr | None:
 
 
 def _differentiated(step: Step) -> bool:
-    """Whether gradients flow through it."""
-    return any(value.parameters and jnp.issubdtype(value.dtype, jnp.floating) for value in step.outputs)
+    """Whether gradients flow through it: through real and complex numbers alike."""
+    return any(value.parameters and jnp.issubdtype(value.dtype, jnp.inexact) for value in step.outputs)
 
 
 def _number_by_number(step: Step) -> bool:

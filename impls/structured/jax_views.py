@@ -104,13 +104,15 @@ def concatenated(operands: Sequence[Operand], views: Sequence[tuple[View, ...] |
 
 
 def scalar_factor(step: Step, position: int) -> float | None:
-    """The known number other than 0 that the step multiplies its input by, or None."""
+    """The known real number other than 0 that the step multiplies its input by, or None."""
     if step.name == "neg":
         return -1.0
     if step.name not in ("mul", "div") or (step.name == "div" and position != 0):
         return None
     other, same_shape = step.inputs[1 - position], step.inputs[position].shape == step.outputs[0].shape
     if not isinstance(other, Constant) or np.size(other.value) != 1 or not same_shape:
+        return None
+    if not jnp.issubdtype(jnp.result_type(other.value), jnp.floating):
         return None
     number = float(np.asarray(other.value).reshape(()))
     if number == 0.0:
