@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impls.torch_blocks import assemble, assemble_parts, contract
-from impls.torch_support import Forward, FunctionalMethod, Params, dtype_of, one_example, precision
+from impls.torch_gradients import rows_of_one
+from impls.torch_support import Forward, FunctionalMethod, Params, dtype_of, precision
 from reference import Request
 
 
@@ -45,11 +46,7 @@ def _jacobian(f: Forward, leaves: Params, x: Tensor) -> Float[Tensor, "N O P"]:
 
 def _gradients(f: Forward, leaves: Params, example: Tensor) -> Float[Tensor, "O P"]:
     """One example's gradients, the parameters flattened and joined in their order; zeros where one is not used."""
-    tensors = tuple(leaves.values())
-    with torch.enable_grad():
-        y = one_example(f)(leaves, example).unbind()
-    rows = [torch.autograd.grad(output, tensors, retain_graph=True, allow_unused=True, materialize_grads=True)
-            for output in y]
+    rows = rows_of_one(f, leaves, example)
     return torch.stack([torch.cat([gradient.flatten() for gradient in row]) for row in rows])
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from impls.torch_support import Forward, Params, one_example
+from impls.torch_gradients import rows_of_one
+from impls.torch_support import Forward, Params
 
 
 def looped_gradients(f: Forward, params: Params, x: Tensor) -> dict[str, Tensor]:
@@ -17,10 +18,5 @@ def looped_gradients(f: Forward, params: Params, x: Tensor) -> dict[str, Tensor]
 
 def _of_one(f: Forward, leaves: Params, example: Tensor) -> list[Tensor]:
     """For each parameter (O, P)."""
-    tensors = tuple(leaves.values())
-    with torch.enable_grad():
-        outputs = one_example(f)(leaves, example).unbind()
-    rows = [
-        torch.autograd.grad(y, tensors, retain_graph=True, allow_unused=True, materialize_grads=True) for y in outputs
-    ]
-    return [torch.stack([row[i].flatten() for row in rows]) for i in range(len(tensors))]
+    rows = rows_of_one(f, leaves, example)
+    return [torch.stack([row[i].flatten() for row in rows]) for i in range(len(leaves))]
