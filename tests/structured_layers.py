@@ -181,7 +181,7 @@ LAYERS = {
                                 b=lambda: parameter(2), c=lambda: parameter(2)), (3,), {"a": "dense", "b": "fallback"}),
     "solved": Small(_function(lambda m, x: torch.linalg.solve(
         m.a + 3 * torch.eye(3, dtype=x.dtype), x[..., None])[..., 0], a=lambda: parameter(3, 3)), (3,),
-        {"a": "fallback"}),
+        {"a": "bias"}),
     # odd functions
     "written_to": Small(_function(_written_to, l=_linear(3, 3)), (3,), {"l.weight": "dense"}),
     "masked": Small(_function(_masked, l=_linear(3, 3)), (3,)),

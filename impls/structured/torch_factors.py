@@ -121,6 +121,7 @@ class Factors:
             f"{i}.{k}": group.uses[0].gradients
             for i, k, group, way in self.active
             if way in ("gradient", "separable") and len(group.uses) == 1 and group.uses[0].gradients is not None
+            if way == "gradient" or not group.product.single  # of one position the factors themselves are kept
         }
         self.sizes = self._sizes()
         self.joined = [name for name, size in self.sizes.items() if joined and size <= JOINED_SIZE]

@@ -9,12 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 try:
     from torch._C._functorch import is_functorch_wrapped_tensor
     from torch._ops import OpOverload
-    from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
+    from torch._subclasses.fake_tensor import (
+        DataDependentOutputException,
+        DynamicOutputShapeException,
+        FakeTensor,
+        FakeTensorMode,
+        unset_fake_temporarily,
+    )
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils.weak import WeakTensorKeyDictionary
 except ImportError as error:  # pragma: no cover
@@ -25,17 +32,22 @@ except ImportError as error:  # pragma: no cover
 
 __all__ = [
     "DataDependentOutputException",
+    "DynamicOutputShapeException",
     "FakeTensor",
     "FakeTensorMode",
     "OpOverload",
     "TorchDispatchMode",
     "WeakTensorKeyDictionary",
     "changes_arguments",
+    "gives_nothing",
     "gives_tensor",
     "has_hooks",
+    "has_numbers",
     "is_functorch_wrapped_tensor",
+    "is_random",
     "memory",
     "overload_name",
+    "unset_fake_temporarily",
     "written",
 ]
 
@@ -63,6 +75,23 @@ def _written(argument: Any, value: Any) -> Iterator[Tensor]:
 def gives_tensor(op: OpOverload) -> bool:
     """Whether it gives one tensor, and not a tuple or list."""
     return [str(result.type) for result in op._schema.returns] == ["Tensor"]
+
+
+def gives_nothing(op: OpOverload) -> bool:
+    """Whether it only checks something, as `_linalg_check_errors` does."""
+    return not op._schema.returns and not changes_arguments(op)
+
+
+def is_random(op: OpOverload) -> bool:
+    """Whether its numbers are drawn."""
+    return torch.Tag.nondeterministic_seeded in op.tags
+
+
+def has_numbers(tensor: Tensor) -> bool:
+    """Whether it is a tensor as others are: not one of a tracer's, nor one without memory."""
+    if isinstance(tensor, FakeTensor) or tensor.is_meta or is_functorch_wrapped_tensor(tensor):
+        return False
+    return not torch._is_functional_tensor(tensor)
 
 
 def overload_name(op: OpOverload) -> str:

@@ -67,6 +67,8 @@ def find_use(view: View, position: int, step: Step) -> Use | str:
         return f"enters {step.name}"
     if view.repeats and step.name != "bmm":
         return f"enters {step.name} after being repeated"
+    if step.outputs[0].dtype.is_complex:
+        return f"enters {step.name} in complex numbers"
     return rule(view, position, step)
 
 

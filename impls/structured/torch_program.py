@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impls.structured.torch_internals import OpOverload, changes_arguments
+from impls.structured.torch_internals import OpOverload, changes_arguments, has_numbers
 
 
 class Untraceable(Exception):
@@ -41,6 +41,10 @@ class Constant:
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self.tensor.shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.tensor.dtype
 
 
 Operand = Value | Constant
@@ -123,8 +127,37 @@ def replaced(args: Any, read: Callable[[Any], Any]) -> Any:
 
 
 def _is_size(args: Sequence[Any]) -> bool:
-    """Most of the arguments that are lists are, and hold no operand."""
-    return not args or isinstance(args[0], int)
+    """Most of the arguments that are lists are, and hold no operand. Not all that begin with a number: 2 ** x does."""
+    return all(isinstance(arg, int) for arg in args)
+
+
+def check_known(steps: Sequence[Step], output: Operand) -> None:
+    """Raise `Untraceable` unless all that the steps read is a value of theirs or a tensor with numbers: what tracing
+    leaves behind of its own would be read as numbers when the program runs."""
+    for step in steps:
+        for leaf in _leaves((step.args, step.kwargs)):
+            _check_leaf(leaf, str(step.op))
+    _check_leaf(output, "the output")
+
+
+def _check_leaf(leaf: Any, where: str) -> None:
+    if isinstance(leaf, Tensor) or (isinstance(leaf, Constant) and not has_numbers(leaf.tensor)):
+        raise Untraceable(f"a tensor without numbers is left in {where}")
+
+
+def _leaves(args: Any) -> Iterator[Any]:
+    if isinstance(args, Mapping):
+        args = tuple(args.values())
+    if not isinstance(args, (tuple, list)):
+        yield args
+        return
+    for arg in args:
+        yield from _leaves(arg)
+
+
+def is_differentiable(dtype: torch.dtype) -> bool:
+    """Whether gradients pass through its numbers."""
+    return dtype.is_floating_point or dtype.is_complex
 
 
 def evaluate(program: Program, parameters: Sequence[Tensor], example: Tensor, run: Run) -> Tensor:

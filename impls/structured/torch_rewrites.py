@@ -27,6 +27,8 @@ class Writer(Protocol):
 
     def emit(self, op: OpOverload, *args: Any, **kwargs: Any) -> Any: ...
 
+    def device(self, operand: Operand) -> torch.device: ...
+
 
 def rewritten(to: Writer, op: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Emit what stands for `op`; gives its value or values, or None where `op` is simple enough."""
@@ -229,6 +231,20 @@ def _strided(to: Writer, op: OpOverload, *args: Any, **kwargs: Any) -> Value:
     raise Untraceable(f"{op} addresses memory itself")
 
 
+def _conjugate(to: Writer, op: OpOverload, x: Operand) -> Value:
+    """Now, and not when it is read, in pairs of real numbers: there is no batching rule for it."""
+    if not x.dtype.is_complex:
+        return to.emit(aten.alias.default, x)
+    pairs = to.emit(aten.view_as_real.default, x)
+    real, imaginary = (to.emit(aten.slice.Tensor, pairs, len(x.shape), i, i + 1) for i in (0, 1))
+    turned = to.emit(aten.cat.default, [real, to.emit(aten.neg.default, imaginary)], len(x.shape))
+    return to.emit(aten.view_as_complex.default, turned)
+
+
+def _negative(to: Writer, op: OpOverload, x: Operand) -> Value:
+    return to.emit(aten.neg.default, x)
+
+
 def _between(to: Writer, x: Operand, source: Operand, dim: int, start: int) -> Value:
     """x with `source` in place of what it has from `start` on, without an operation in place."""
     n, stop = x.shape[dim], start + source.shape[dim]
@@ -283,6 +299,6 @@ REWRITES: dict[str, Callable[..., Any]] = {
     "unbind": _unbind, "stack": _stack,
     "view": _view, "_unsafe_view": _view, "t": _t, "transpose": _transpose, "permute": _permute, "clone": _clone,
     "copy": _copy, "roll": _roll, "select_scatter": _select_scatter, "slice_scatter": _slice_scatter,
-    "as_strided": _strided, "as_strided_scatter": _strided,
+    "as_strided_scatter": _strided, "_conj": _conjugate, "_neg_view": _negative,
     "add": _add, "sub": _add, "rsub": _rsub, "addcmul": _addcmul,
 }  # fmt: skip

@@ -7,7 +7,7 @@ repeat it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +18,15 @@ from torch.func import functionalize
 
 from impls.structured.torch_internals import (
     DataDependentOutputException,
+    DynamicOutputShapeException,
     FakeTensor,
     FakeTensorMode,
     OpOverload,
     TorchDispatchMode,
     changes_arguments,
+    gives_nothing,
     has_hooks,
+    is_random,
     memory,
     overload_name,
 )
@@ -36,10 +39,13 @@ from impls.structured.torch_program import (
     Untraceable,
     Value,
     alive,
+    check_known,
+    is_differentiable,
     operands,
     replaced,
 )
 from impls.structured.torch_rewrites import rewritten
+from impls.structured.torch_strides import entries, taken
 from impls.torch_support import Forward, Params, one_example
 
 aten = torch.ops.aten
@@ -54,6 +60,8 @@ def trace(f: Forward, params: Params, example: Tensor) -> Program:
             return _trace(f, params, example, pure=True)
     except DataDependentOutputException as error:
         raise Untraceable(f"what it does depends on the numbers in a tensor ({error.func})") from error
+    except DynamicOutputShapeException as error:
+        raise Untraceable(f"the shape of a result is not known without numbers ({error.func})") from error
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         # PyTorch's own, mostly; on real tensors the function works, or says itself why it does not
         raise Untraceable(
@@ -76,7 +84,9 @@ def _trace(f: Forward, params: Params, example: Tensor, *, pure: bool = False) -
     with torch.enable_grad(), _separate_operations(), fake, recorder:
         y = (functionalize(run) if pure else run)(*tensors, x)
         output = recorder.operand(y)
-    return Program(tuple(inputs), x_value, parted(alive(recorder.steps, [output])), output)
+    steps = alive(recorder.steps, [output])
+    check_known(steps, output)
+    return Program(tuple(inputs), x_value, parted(steps), output)
 
 
 @contextmanager
@@ -100,12 +110,14 @@ class _StaleView(Untraceable):
 @dataclass
 class _Known:
     """What a tensor is. `hidden`: it was made where gradients are off, so a gradient through it is of the user's
-    making. `stale`: its memory was changed through another view."""
+    making. `stale`: its memory was changed through another view. `resolved`: a mark (conjugated, negative) was taken
+    into its numbers, below autograd, which goes by the marked tensor."""
 
     tensor: Tensor
     operand: Operand
     hidden: bool = False
     stale: bool = False
+    resolved: bool = False
 
 
 class Recorder(TorchDispatchMode):
@@ -120,23 +132,28 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: OpOverload, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func.namespace == "prim" or func.name().startswith("aten::sym_"):
+        if func.namespace == "prim" or func.name().startswith("aten::sym_") or gives_nothing(func):
             return func(*args, **kwargs)
         with self:  # an operation that stands for others shows them
             composite = func.decompose(*args, **kwargs)
         if composite is not NotImplemented:
             return composite
+        if is_random(func) and not _draws_nothing(func, args):
+            raise Untraceable(f"it draws random numbers ({func}), which another run would draw anew")
         some = replaced(tuple(args), self.operand)
         named = {name: replaced(arg, self.operand) for name, arg in kwargs.items()}
-        outs = func(*args, **kwargs)
         turned = RESHAPED_IN_PLACE.get(func)  # other axes for the same numbers
+        if turned is not None and isinstance(some[0], Value):
+            self.shapes[some[0]] = args[0].detach()  # as it was
+        places = entries(*args, **kwargs) if func in STRIDED else None
+        outs = func(*args, **kwargs)
         changed = turned is None and changes_arguments(func)
         pure = turned or (_pure(func) if changed else func)
-        values = rewritten(self, pure, some, named)
+        values = rewritten(self, pure, some, named) if places is None else taken(self, some[0], *places)
         values = self.record(pure, some, named, outs) if values is None else values
         if changed:
             self._outdate(outs)
-        self._leave(outs, values)
+        self._leave(outs, values, resolved=func is aten.clone.default and (args[0].is_conj() or args[0].is_neg()))
         return outs
 
     def _outdate(self, changed: Tensor) -> None:
@@ -159,6 +176,8 @@ class Recorder(TorchDispatchMode):
             return Constant(tensor)
         if known.stale:
             raise _StaleView("memory that is changed in place is read through another view")
+        if known.resolved:
+            return known.operand
         differentiated = tensor.requires_grad and torch.is_grad_enabled()
         if differentiated and (known.hidden or has_hooks(tensor)):
             raise Untraceable("a derivative of its own (torch.autograd.Function, or a hook)")
@@ -187,26 +206,32 @@ class Recorder(TorchDispatchMode):
             frozenset[int]().union(*(v.parameters for v in inputs)),
             any(v.on_example for v in inputs),
         )
-        tensors = (outs,) if isinstance(outs, Tensor) else tuple(outs)
+        tensors = tuple(outs) if isinstance(outs, (tuple, list)) else (outs,)
+        if op is aten._local_scalar_dense.default:
+            raise Untraceable("what it does depends on the numbers in a tensor (.item())")
         if not all(isinstance(tensor, Tensor) for tensor in tensors):
             raise Untraceable(f"{op} gives something else than tensors")
         values = tuple(
-            Value(tuple(t.shape), t.dtype, parameters if t.is_floating_point() else frozenset(), on_example)
+            Value(tuple(t.shape), t.dtype, parameters if is_differentiable(t.dtype) else frozenset(), on_example)
             for t in tensors
         )
         self.shapes.update(zip(values, tensors, strict=True))
         self.steps.append(Step(op, args, kwargs, values))
         return values[0] if isinstance(outs, Tensor) else values
 
+    def device(self, operand: Operand) -> torch.device:
+        """Where its numbers lie."""
+        return self._shape(operand).device
+
     def _shape(self, operand: Operand) -> Tensor:
         return operand.tensor if isinstance(operand, Constant) else self.shapes[operand]
 
-    def _leave(self, outs: Any, values: Any) -> None:
+    def _leave(self, outs: Any, values: Any, *, resolved: bool) -> None:
         hidden = not torch.is_grad_enabled()
         pairs = [(outs, values)] if isinstance(outs, Tensor) else zip(outs, values, strict=True)
         for tensor, value in pairs:
             if isinstance(tensor, Tensor):
-                self.known[id(tensor)] = _Known(tensor, value, hidden)
+                self.known[id(tensor)] = _Known(tensor, value, hidden, resolved=resolved)
 
 
 RESHAPED_IN_PLACE: dict[OpOverload, OpOverload] = {
@@ -215,7 +240,17 @@ RESHAPED_IN_PLACE: dict[OpOverload, OpOverload] = {
     aten.squeeze_.default: aten.squeeze.default,
     aten.squeeze_.dim: aten.squeeze.dim,
     aten.unsqueeze_.default: aten.unsqueeze.default,
+    aten.as_strided_.default: aten.as_strided.default,
 }
+
+
+def _draws_nothing(op: OpOverload, args: Sequence[Any]) -> bool:
+    """Of a layer that draws in training alone."""
+    return op is aten.rrelu_with_noise.default and not (len(args) > 4 and args[4])
+
+
+STRIDED = (aten.as_strided.default, aten.as_strided_.default)
+"""What addresses memory itself."""
 
 
 def _pure(op: OpOverload) -> OpOverload:
