@@ -22,7 +22,7 @@ __all__ = [
 def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None = None, *, params: Any = None,
         outputs: Outputs = "full", method: str = "auto", batch_size: int | None = None,
         memory_limit: int | None = None, components: bool = False, explain: bool = False, verbose: bool = False,
-        seed: int = 0, **options: Any) -> Any:
+        seed: int = 0, check: bool = True, **options: Any) -> Any:
     """The neural tangent kernel K[n, m, a, b] = Σ_p ∂f_a(x1_n)/∂θ_p · ∂f_b(x2_m)/∂θ_p of `model`.
 
     `model` is
@@ -57,11 +57,16 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
     `memory_limit` is in bytes beyond the kernel itself; without it, "auto" takes what is free, and methods that hold
     Jacobians at most 1 GiB of them. `batch_size` (examples) blocks x1 and x2 and does not change the values.
 
-    Raises `InputError` for input that cannot be used or does not fit, `RegistryError` for an unknown method, and
+    The structured engines check themselves: uᵀ K[i, j] v of two examples and two random directions against backward
+    passes of `model` itself. A kernel that is wrong is computed anew from Jacobians, with a warning that names the
+    parameters; ``verbose=True`` tells the time that it took, ``check=False`` leaves it out.
+
+    Raises `InputError` for input that cannot be used or does not fit and for a kernel that is not finite (where NaN or
+    infinity first appears), `RegistryError` for an unknown method, and
     `MethodNotInstalled`, with the remedy, for one whose package is missing.
     """
     from impls.own.ntk import ntk as compute
 
     return compute(model, x1, x2, params=params, outputs=outputs, method=method, batch_size=batch_size,
                    memory_limit=memory_limit, components=components, explain=explain, verbose=verbose, seed=seed,
-                   **options)
+                   check=check, **options)

@@ -32,22 +32,25 @@ _OLDER_LOOPS = {"xla_cpu_use_fusion_emitters": "False"}, {}
 ConvNet are compiled in two thirds of the time and run as fast, the activation functions of a transformer take twice as
 long to compile."""
 
+_QUICK = {"xla_backend_optimization_level": "0", "xla_cpu_use_fusion_emitters": "False"}, {}
+"""For a program that runs once: compiled in half of the time, and slower."""
+
 _UNKNOWN = "No such compile option", "is not a valid enum value"
 
 
-def options(*, in_turn: bool = False, older_loops: bool = False) -> dict[str, str]:
+def options(*, in_turn: bool = False, older_loops: bool = False, quick: bool = False) -> dict[str, str]:
     """What to give `jax.jit` as `compiler_options`, as far as XLA knows it.
 
-    `in_turn`: independent steps one by one. `older_loops`: for programs of convolutions.
+    `in_turn`: independent steps one by one. `older_loops`: for programs of convolutions. `quick`: for one run.
     """
-    products, order, loops = _first_known()
-    return products | (order if in_turn else {}) | (loops if older_loops else {})
+    products, order, loops, once = _first_known()
+    return products | (order if in_turn else {}) | (loops if older_loops else {}) | (once if quick else {})
 
 
 @cache
-def _first_known() -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-    every = product(_PRODUCTS, _IN_TURN, _OLDER_LOOPS)
-    return next(some for some in every if _known(some[0] | some[1] | some[2]))
+def _first_known() -> tuple[dict[str, str], dict[str, str], dict[str, str], dict[str, str]]:
+    every = product(_PRODUCTS, _IN_TURN, _OLDER_LOOPS, _QUICK)
+    return next(some for some in every if _known(some[0] | some[1] | some[2] | some[3]))
 
 
 def _known(choice: dict[str, str]) -> bool:
@@ -61,7 +64,7 @@ def _known(choice: dict[str, str]) -> bool:
 
 
 def compiled(function: Callable[..., Any], jit: Callable[..., Any] = jax.jit, *, in_turn: bool = False,
-             older_loops: bool = False, **settings: Any) -> Callable[..., Any]:
+             older_loops: bool = False, quick: bool = False, **settings: Any) -> Callable[..., Any]:
     """`jit(function, **settings)` with these options. Nothing is asked of JAX before the first call.
 
     Its calls raise `InputError` inside another `jax.jit` or `jax.grad`, where JAX takes no options.
@@ -69,7 +72,8 @@ def compiled(function: Callable[..., Any], jit: Callable[..., Any] = jax.jit, *,
 
     @cache
     def program() -> Callable[..., Any]:
-        return jit(function, compiler_options=options(in_turn=in_turn, older_loops=older_loops), **settings)
+        return jit(function, compiler_options=options(in_turn=in_turn, older_loops=older_loops, quick=quick),
+                   **settings)
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

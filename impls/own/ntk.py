@@ -13,7 +13,7 @@ from typing import Any, Literal
 from impls import auto, registry
 from impls.auto import JACOBIAN_BYTES, Candidate
 from impls.costs import STRUCTURED
-from impls.own import crossing
+from impls.own import crossing, finite, selfcheck
 from impls.own.batches import OwnBatches
 from impls.own.network import OwnNetwork
 from impls.own.user_network import UserNetwork
@@ -33,7 +33,7 @@ HOLD_JACOBIANS = ("equinox.exact", "torch_func.jacobian_contraction", "torch_fun
 def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None = None, *, params: Any = None,
         outputs: Outputs = "full", method: str = "auto", batch_size: int | None = None,
         memory_limit: int | None = None, components: bool = False, explain: bool = False, verbose: bool = False,
-        seed: int = 0, **options: Any) -> Any:
+        seed: int = 0, check: bool = True, **options: Any) -> Any:
     """`impls.ntk`, which says what it is; it stands apart so that importing `impls` stays quick."""
     own = _own_network(_as_network(model, params), x1, x2)
     if memory_limit is not None and not (isinstance(memory_limit, int | float) and memory_limit > 0):
@@ -51,13 +51,14 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
             request = replace(request, device=own.device)
         request, why = _limited(method, own, request, memory_limit)
         say(f"ntk: {method}, batch_size={request.batch_size} ({why})")
-        kernel = _compute(method, own, _explained(method, own, request, explain=explain), components=components)
+        asked = _explained(method, own, request, explain=explain)
+        kernel = _checked(method, own, asked, say, components=components, check=check)
         return crossing.back(kernel, here) if crosses else kernel
-    return _first_that_can(own, request, memory_limit, say, components=components, explain=explain)
+    return _first_that_can(own, request, memory_limit, say, components=components, explain=explain, check=check)
 
 
 def _first_that_can(own: OwnNetwork, request: Request, memory_limit: int | None, say: Callable[[str], None], *,
-                    components: bool, explain: bool) -> Any:
+                    components: bool, explain: bool, check: bool) -> Any:
     """By the fastest method, or the next one where it fails, for whatever reason; all reasons where none is left. What
     the user's network or input lacks (`InputError`) no other method has."""
     if request.options:
@@ -77,7 +78,7 @@ def _first_that_can(own: OwnNetwork, request: Request, memory_limit: int | None,
     failed: Exception | None = None
     for candidate in (*others, last):
         try:
-            return _compute_candidate(candidate, own, request, components=components)
+            return _compute_candidate(candidate, own, request, say, components=components, check=check)
         except InputError:
             raise
         except Exception as error:  # a method's own failing, of which there is no list: another may not have it
@@ -93,10 +94,22 @@ def reason(error: Exception) -> str:
     return first if isinstance(error, MethodNotInstalled | NotImplementedError) else f"{type(error).__name__}: {first}"
 
 
-def _compute_candidate(candidate: Candidate, own: OwnNetwork, request: Request, *, components: bool) -> Any:
+def _compute_candidate(candidate: Candidate, own: OwnNetwork, request: Request, say: Callable[[str], None], *,
+                       components: bool, check: bool) -> Any:
     limit = {} if candidate.memory_limit is None else {"memory_limit": candidate.memory_limit}
     request = replace(request, batch_size=candidate.batch_size, options=limit)
-    return _compute(candidate.name, own, request, components=components)
+    return _checked(candidate.name, own, request, say, components=components, check=check)
+
+
+def _checked(name: str, own: OwnNetwork, request: Request, say: Callable[[str], None], *, components: bool,
+             check: bool) -> Any:
+    """The kernel; a structured engine's is checked, and one that is not finite is an error that says where."""
+    kernel = _compute(name, own, request, components=components)
+    finite.check(kernel, own, name)
+    if not (check and name in STRUCTURED):
+        return kernel
+    return selfcheck.checked(name, kernel, own, request, say, lambda other, asked: _compute(
+        other, own, asked, components=components))
 
 
 def _compute(name: str, own: OwnNetwork, request: Request, *, components: bool) -> Any:

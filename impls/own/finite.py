@@ -1,0 +1,73 @@
+"""A kernel that holds NaN or infinity is an error that says where they first appear."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from impls.arrays import to_numpy
+from impls.own.batches import OwnBatches
+from impls.own.network import OwnNetwork
+from reference import InputError
+
+
+def check(kernel: Any, own: OwnNetwork, method: str) -> None:
+    """Raise `InputError` unless all of the kernel, or of a dict of kernels, is finite."""
+    kernels = kernel.values() if isinstance(kernel, dict) else (kernel,)
+    with precision(own):
+        if all(_is_finite(each) for each in kernels):
+            return
+        where = _first(own)
+    if where is None:
+        raise InputError(f"the kernel by {method} holds NaN or infinite values, though the model's outputs and their "
+                         f"gradients are finite: products of the gradients are beyond {own.dtype}{_remedy(own)}")
+    raise InputError(f"the kernel holds NaN or infinite values: they first appear in {where}{_remedy(own)}")
+
+
+def precision(own: OwnNetwork) -> AbstractContextManager[None]:
+    """In which the framework has the network's dtype."""
+    if own.framework == "torch":
+        from impls import torch_support
+
+        return torch_support.precision(own.dtype)
+    from impls import jax_support
+
+    return jax_support.precision(own.dtype)
+
+
+def _is_finite(kernel: Any) -> bool:
+    """By the sum of the entries times 0, which takes one pass and no memory."""
+    total = (kernel * 0).sum()
+    return bool(total == 0)
+
+
+def _remedy(own: OwnNetwork) -> str:
+    return "; in float64 the numbers may fit: convert the model and x" if own.dtype == "float32" else ""
+
+
+def _first(own: OwnNetwork) -> str | None:
+    """In words: an operation or layer of the forward pass, or the gradient of a parameter, of the first example that
+    has them."""
+    if own.framework == "torch":
+        from impls.own.finite_torch import backward, forward
+    else:
+        from impls.own.finite_jax import backward, forward
+    number = 0
+    for what, x in (("x1", own.x1), ("x2", own.x2)):
+        for batch in () if x is None else x if isinstance(x, OwnBatches) else (x,):
+            for number in range(len(batch)):
+                example = batch[number:number + 1]
+                if (found := forward(own, example)) is not None:
+                    return f"the forward pass, in {found} (example {number} of {what})"
+                if (found := backward(own, example)) is not None:
+                    return f"the backward pass: the gradient of {found} (example {number} of {what})"
+    return None
+
+
+def first_bad(named: Any) -> str | None:
+    """The name of the first array that is not finite."""
+    for name, array in named:
+        values = to_numpy(array)
+        if not (abs(values) < float("inf")).all():
+            return name
+    return None

@@ -1,0 +1,159 @@
+"""A structured engine's kernel against products of the untouched function: uᵀ K[i, j] v = ⟨J_iᵀ u, J_jᵀ v⟩.
+
+Two backward passes of the function itself, of one example each, cost next to nothing beside the kernel and share no
+code with the engine: neither its tracing, nor its rules, nor its contractions. Two examples and two random directions
+are enough, as a wrong rule is wrong for nearly all of them. A kernel that fails is computed anew from Jacobians.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from impls import registry
+from impls.arrays import to_numpy
+from impls.own.batches import OwnBatches
+from impls.own.finite import precision
+from impls.own.network import OwnNetwork
+from reference import Request
+from reference.case import Outputs
+from reference.tolerances import tolerance
+
+SLACK = 10.0
+"""How many tolerances, and how many times what rounding of the parameters does, an engine may be off: several draws of
+a direction differ by such factors, and a wrong rule is off by 1e4 times as much."""
+
+MANY = 16
+"""Outputs, beyond which PyTorch's loop over them takes longer than the engine for two examples."""
+
+DRAWS = 3
+"""Of rounding errors, where a kernel is off by more than the tolerance."""
+
+JACOBIANS = {"torch": "torch_autograd.per_example", "jax": "equinox.exact"}
+"""What computes the kernel where the engine did not."""
+
+
+class Witness(Protocol):
+    """⟨J_iᵀ u, J_jᵀ v⟩ for each parameter by its name, and the product of the two lengths; summed over the rows of u
+    and v. `rounded`: the seed of relative errors of one unit in the last place of the parameters."""
+
+    def __call__(self, own: OwnNetwork, x1: Any, x2: Any, u: np.ndarray, v: np.ndarray,
+                 rounded: int | None = None) -> tuple[Mapping[str, float], float]: ...
+
+
+def checked(name: str, kernel: Any, own: OwnNetwork, request: Request, say: Callable[[str], None],
+            compute: Callable[[str, Request], Any]) -> Any:
+    """`kernel`, or where it is wrong, one from Jacobians (`compute`), with a warning that names the parameters.
+
+    A dict of kernels is checked as their sum.
+    """
+    begin = time.perf_counter()
+    try:
+        with precision(own):
+            wrong = _wrong(name, kernel, own, request)
+    except Exception as error:  # of the function's own backward pass, as that of jax.lax.while_loop
+        say(f"ntk: {name} could not check itself ({type(error).__name__}: {str(error).strip().splitlines()[:1]})")
+        return kernel
+    say(f"ntk: {name} checked itself in {time.perf_counter() - begin:.3g} s: {wrong or 'right'}")
+    if wrong is None:
+        return kernel
+    other = JACOBIANS[own.framework]
+    warnings.warn(f"{name} computed a wrong kernel of this network: {wrong}. It is computed by {other} instead; please "
+                  "report the network", RuntimeWarning, stacklevel=5)
+    return compute(other, replace(request, options={}))
+
+
+def _wrong(name: str, kernel: Any, own: OwnNetwork, request: Request) -> str | None:
+    """What is wrong, in a line, or None."""
+    witness = _witness(own)
+    (i, x1), (j, x2) = _examples(own)
+    if request.outputs == "trace" and own.framework == "torch" and own.n_outputs > MANY:
+        return _wrong_trace(name, kernel, own, request)
+    u, v = _directions(request.outputs, own.n_outputs)
+    parts, scale = witness(own, x1, x2, u, v)
+    expected = sum(parts.values())
+    allowed = SLACK * tolerance(own.dtype) * scale
+    found = _applied(kernel, i, j, u, v, request.outputs)
+    if abs(found - expected) <= allowed:
+        return None
+    moved = [abs(sum(witness(own, x1, x2, u, v, rounded=seed)[0].values()) - expected) for seed in range(DRAWS)]
+    if abs(found - expected) <= allowed + SLACK * max(moved):  # the network, not the engine: it amplifies rounding
+        return None
+    off = f"uᵀKv of examples {i} and {j} is {found:.6g}, and {expected:.6g} by two backward passes"
+    layers = _layers(name, own, x1, x2, parts, u, v, request, allowed)
+    return f"{off}; the share of {layers} differs" if layers else off
+
+
+def _wrong_trace(name: str, kernel: Any, own: OwnNetwork, request: Request) -> str | None:
+    """As `_wrong`, by the engine's full kernel of the two examples: a backward pass for each output takes longer."""
+    (i, x1), (j, x2) = _examples(own)
+    full = replace(request, outputs="full", batch_size=None, options={})
+    method: Any = registry.load(name)
+    pair = method.kernel(own.f, own.params, x1, x2, full)
+    two = own._replace(x1=x1, x2=x2)
+    if (wrong := _wrong(name, pair, two, full)) is not None:
+        return wrong
+    entries = np.asarray(to_numpy(pair[0, 0]), np.float64)
+    found = _applied(_whole(kernel), i, j, *_directions("trace", 1), "trace")
+    if abs(found - np.trace(entries)) <= SLACK * tolerance(own.dtype) * len(entries) * np.abs(entries).max():
+        return None
+    return f"the trace of examples {i} and {j} is {found:.6g}, and {np.trace(entries):.6g} by its full kernel"
+
+
+def _whole(kernel: Any) -> Any:
+    return sum(kernel.values()) if isinstance(kernel, dict) else kernel
+
+
+def _layers(name: str, own: OwnNetwork, x1: Any, x2: Any, parts: Mapping[str, float], u: np.ndarray, v: np.ndarray,
+            request: Request, allowed: float) -> str:
+    """The parameters whose share is wrong, the worst first."""
+    method: Any = registry.load(name)
+    asked = replace(request, batch_size=None, options={})
+    try:
+        shares = method.components(own.f, own.params, x1, x2, asked)
+    except Exception:  # an engine that is wrong may fail as well; which layer it is stays unknown
+        return ""
+    errors = {each: abs(_applied(share, 0, 0, u, v, request.outputs) - parts[each]) for each, share in shares.items()}
+    worst = sorted((each for each in errors if not errors[each] <= allowed), key=lambda each: -errors[each])
+    return ", ".join(worst[:3]) + (f" and {len(worst) - 3} more" if len(worst) > 3 else "")
+
+
+def _witness(own: OwnNetwork) -> Witness:
+    if own.framework == "torch":
+        from impls.own.selfcheck_torch import products
+    else:
+        from impls.own.selfcheck_jax import products
+    return products
+
+
+def _examples(own: OwnNetwork) -> tuple[tuple[int, Any], tuple[int, Any]]:
+    """The first of x1 and the last of x2, or of their first batches, with their numbers."""
+    left, right = (next(iter(x)) if isinstance(x, OwnBatches) else x
+                   for x in (own.x1, own.x1 if own.x2 is None else own.x2))
+    j = len(right) - 1
+    return (0, left[:1]), (j, right[j:])
+
+
+def _directions(outputs: Outputs, n_outputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows u and v: two random ones; one output, the same; each output, as the trace is a sum over them."""
+    draw = np.random.default_rng(0)
+    if outputs == "full":
+        return draw.standard_normal((1, n_outputs)), draw.standard_normal((1, n_outputs))
+    one = np.eye(n_outputs)
+    one = one if outputs == "trace" else one[draw.integers(n_outputs, size=1)]
+    return one, one
+
+
+def _applied(kernel: Any, i: int, j: int, u: np.ndarray, v: np.ndarray, outputs: Outputs) -> float:
+    """Σ uᵀ K[i, j] v over the rows; of a dict of kernels, of their sum."""
+    if isinstance(kernel, dict):
+        return sum(_applied(each, i, j, u, v, outputs) for each in kernel.values())
+    entry = np.asarray(to_numpy(kernel[i, j]), np.float64)
+    if outputs == "trace":
+        return float(entry)
+    return float(u[0] @ entry @ v[0]) if outputs == "full" else float(u[0] @ entry)

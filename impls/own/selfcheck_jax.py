@@ -1,0 +1,43 @@
+"""The self-check's products in JAX: one compiled program of backward passes of the user's function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from impls.jax_support import flat_outputs, leaf_names, precision
+from impls.own.network import OwnNetwork
+from impls.xla import compiled
+
+
+def products(own: OwnNetwork, x1: jax.Array, x2: jax.Array, u: np.ndarray, v: np.ndarray,
+             rounded: int | None = None) -> tuple[Mapping[str, float], float]:
+    """As `selfcheck.Witness` says."""
+    def both(params: Any, xs: jax.Array, rows: jax.Array) -> Any:
+        def pulled_back(x: jax.Array, row: jax.Array) -> Any:
+            return jax.vjp(lambda p: flat_outputs(own.f(p, x[None]), 1)[0], params)[1](row)[0]
+
+        def of_rows(pair: jax.Array) -> Any:
+            leaves = [leaf.reshape(2, -1) for leaf in jax.tree.leaves(jax.vmap(pulled_back)(xs, pair))]
+            return ([jnp.vdot(*leaf) for leaf in leaves],
+                    jnp.sqrt(jnp.prod(sum(jnp.square(leaf).sum(1) for leaf in leaves))))
+
+        return jax.tree.map(lambda a: a[None], of_rows(rows[0])) if len(rows) == 1 else jax.lax.map(of_rows, rows)
+
+    with precision(own.dtype):
+        params = own.params if rounded is None else _rounded(own.params, rounded)
+        rows = np.stack([u, v], 1).astype(own.dtype)
+        shares, scales = compiled(both, quick=True)(params, jnp.concatenate([x1, x2]), rows)
+        names = leaf_names(own.params)
+        return ({name: float(np.asarray(share, np.float64).sum()) for name, share in zip(names, shares, strict=True)},
+                float(np.asarray(scales).sum()))
+
+
+def _rounded(params: Any, seed: int) -> Any:
+    draw = np.random.default_rng(seed)
+    return jax.tree.map(lambda leaf: leaf * (1 + jnp.finfo(leaf.dtype).eps * jnp.asarray(
+        draw.integers(0, 2, leaf.shape) * 2 - 1, leaf.dtype)), params)
