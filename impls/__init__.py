@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from impls.own.selection import Where
 from impls.protocol import Array, Method, MethodNotInstalled, RegistryError
 from impls.registry import framework, load, load_object, names, unsupported
 from reference.case import Outputs
@@ -22,7 +23,8 @@ __all__ = [
 def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None = None, *, params: Any = None,
         outputs: Outputs = "full", method: str = "auto", batch_size: int | None = None,
         memory_limit: int | None = None, components: bool = False, explain: bool = False, verbose: bool = False,
-        seed: int = 0, check: bool = True, **options: Any) -> Any:
+        seed: int = 0, check: bool = True, inputs: Any = None, select: Any = None, where: Where = None,
+        **options: Any) -> Any:
     """The neural tangent kernel K[n, m, a, b] = Σ_p ∂f_a(x1_n)/∂θ_p · ∂f_b(x2_m)/∂θ_p of `model`.
 
     `model` is
@@ -69,4 +71,4 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
 
     return compute(model, x1, x2, params=params, outputs=outputs, method=method, batch_size=batch_size,
                    memory_limit=memory_limit, components=components, explain=explain, verbose=verbose, seed=seed,
-                   check=check, **options)
+                   check=check, inputs=inputs, select=select, where=where, **options)

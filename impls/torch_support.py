@@ -30,8 +30,8 @@ from reference import Case, Described, InputError, Layered, Request
 from reference.layers import WeightNormDense
 
 Params = dict[str, Tensor]
-Forward = Callable[[Params, Tensor], Tensor]
-"""Batched: (params, x of shape (N, …)) to outputs of shape (N, …)."""
+Forward = Callable[..., Tensor]
+"""Batched: (params, x of shape (N, …)) to outputs of shape (N, …). That of a module takes all its other inputs too."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -281,7 +281,7 @@ def module_function(module: nn.Module) -> tuple[Forward, Params]:
     params = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
     if not params:
         raise InputError(f"{type(module).__name__} has no trainable parameter (requires_grad=True), hence no kernel")
-    return lambda params, x: functional_call(module, params, (x,)), params
+    return lambda params, *args, **kwargs: functional_call(module, params, args, kwargs), params
 
 
 def check_reached(f: Forward, params: Params, x: Tensor) -> None:

@@ -357,15 +357,12 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "params of another model": (lambda: ntk(MODEL, X1, params=[jnp.ones(2)]), "not have the structure of the model"),
     "no parameter at all": (lambda: ntk(eqx.nn.Lambda(jnp.sin), X1), "no trainable floating-point parameter"),
     "all frozen": (lambda: ntk(torch_module().requires_grad_(False), X1), "no trainable parameter"),
-    "float16 module": (lambda: ntk(torch_module().half(), X1), "the parameters are float16; kernels are computed in"),
     "bfloat16": (lambda: ntk(f, X1, params=jax_params("bfloat16")), "the parameters are bfloat16; kernels are"),
-    "several dtypes": (lambda: ntk(f, X1, params={**torch_params(), "bias": torch.ones(4).double()}),
-                       r"several dtypes \(float32, float64\)"),
     "NaN in params": (lambda: ntk(f, X1, params={**jax_params(), "bias": jnp.full(4, jnp.nan)}), "params holds NaN"),
     "NaN in a parameter": (lambda: ntk(f, X1, params={**torch_params(), "bias": torch.full((4,), torch.nan)}),
                            "bias holds NaN"),
     "truth values": (lambda: ntk(MODEL, X1 > 0), r"x1 must hold floating-point numbers or integers, got bool; convert"),
-    "truth values, torch": (lambda: ntk(MODULE, torch.ones(3, 4) > 0), r"x1 must hold .*, got torch.bool; convert"),
+    "truth values, torch": (lambda: ntk(MODULE, torch.ones(3, 4) > 0), r"fails on x1 of .* bool"),
     "integer tensor": (lambda: ntk(MODULE, torch.ones(3, 4).long()), r"fails on x1 of .*torch.int64 .* tokens"),
     "shape": (lambda: ntk(MODULE, X1[:, :3]), r"fails on x1 of shape \(5, 3\), torch.float32 \(RuntimeError: .*"
                                               "first axis is that of the examples"),
@@ -427,7 +424,7 @@ def test_unknown_method() -> None:
 
 def test_any_keyword_is_known_when_it_is_misspelt() -> None:
     names = ["params", "outputs", "method", "batch_size", "memory_limit", "components", "explain", "verbose", "seed",
-             "check"]
+             "check", "inputs", "select", "where"]
     parameters = inspect.signature(ntk).parameters.values()
     assert [each.name for each in parameters if each.kind is each.KEYWORD_ONLY] == names
     call: Callable[..., Any] = ntk

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.jax_support import Batched, flat_outputs, precision, trainable
+from impls.own.asked import ALL, Asked
 from impls.own.batches import OwnBatches, is_batches
 from impls.own.network import (
     OwnNetwork,
@@ -24,8 +25,10 @@ from reference import InputError
 from reference.case import DType
 
 
-def own_network(network: UserNetwork, x1: Any, x2: Any) -> OwnNetwork:
+def own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked = ALL) -> OwnNetwork:
     """The network as a batched function; x1 and x2 in the dtype of its parameters, or integers. Raises `InputError`."""
+    if asked != ALL:
+        raise InputError("inputs=, select= and where= are for PyTorch's networks; write them into f(params, x)")
     f, params = _function(network)
     leaves = jax.tree.leaves(params)
     dtype = one_dtype(str(leaf.dtype) for leaf in leaves)

@@ -14,8 +14,10 @@ from impls import auto, registry
 from impls.auto import JACOBIAN_BYTES, Candidate
 from impls.costs import STRUCTURED
 from impls.own import crossing, finite, selfcheck
+from impls.own.asked import Asked
 from impls.own.batches import OwnBatches
 from impls.own.network import OwnNetwork
+from impls.own.selection import Where
 from impls.own.user_network import UserNetwork
 from impls.protocol import Array, Framework, Method, MethodNotInstalled
 from impls.runtime import as_network
@@ -33,9 +35,10 @@ HOLD_JACOBIANS = ("equinox.exact", "torch_func.jacobian_contraction", "torch_fun
 def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None = None, *, params: Any = None,
         outputs: Outputs = "full", method: str = "auto", batch_size: int | None = None,
         memory_limit: int | None = None, components: bool = False, explain: bool = False, verbose: bool = False,
-        seed: int = 0, check: bool = True, **options: Any) -> Any:
+        seed: int = 0, check: bool = True, inputs: Any = None, select: Any = None, where: Where = None,
+        **options: Any) -> Any:
     """`impls.ntk`, which says what it is; it stands apart so that importing `impls` stays quick."""
-    own = _own_network(_as_network(model, params), x1, x2)
+    own = _own_network(_as_network(model, params), x1, x2, Asked(inputs, select, where))
     if memory_limit is not None and not (isinstance(memory_limit, int | float) and memory_limit > 0):
         raise InputError(f"memory_limit must be a positive number of bytes, got {memory_limit!r}")
     request = Request(outputs, own.dtype, own.device, seed, batch_size, options)
@@ -187,14 +190,14 @@ def _framework_of(params: Any) -> Literal["jax", "torch"]:
                      f"{type(params).__name__} without any")
 
 
-def _own_network(network: UserNetwork, x1: Any, x2: Any) -> OwnNetwork:
+def _own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked) -> OwnNetwork:
     if network.framework == "torch":
         from impls.own import torch as own_torch
 
-        return own_torch.own_network(network, x1, x2)
+        return own_torch.own_network(network, x1, x2, asked)
     from impls.own import jax as own_jax
 
-    return own_jax.own_network(network, x1, x2)
+    return own_jax.own_network(network, x1, x2, asked)
 
 
 def _whole(own: OwnNetwork) -> OwnNetwork:

@@ -1,0 +1,18 @@
+"""What a user says of the network's inputs, outputs and parameters beside the network itself."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from impls.own.selection import Where
+
+
+class Asked(NamedTuple):
+    """`inputs`: which items of a batch; `select`: which output; `where`: which parameters. See `impls.ntk`."""
+
+    inputs: Any = None
+    select: Any = None
+    where: Where = None
+
+
+ALL = Asked()
