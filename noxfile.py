@@ -99,6 +99,13 @@ def mutants(session: nox.Session) -> None:
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """Every operation of the frameworks in a small network, by the structured engines; writes docs/coverage.md."""
+    install(session)
+    session.run("python", "-m", "tests.coverage", env=ONE_THREAD)
+
+
+@nox.session
 def mutation(session: nox.Session) -> None:
     """The comparison, the gate and the closed form mutated line by line (mutmut), hours; writes docs/mutation.md."""
     install(session)

@@ -127,7 +127,7 @@ def held_bytes(method: str, facts: Facts, batch_size: int | None) -> float:
 
 def _structured(facts: Facts) -> Work:
     task = facts.plan.task
-    passes = task.examples * (2 + task.n_outputs)
+    passes = task.examples * facts.plan.passes
     moved = sum(planner.cost(way, product, task).moved for step in facts.plan.steps
                 for way, product in zip(step.ways, step.parameter.products, strict=False))
     kept = sum(step.bytes for step in facts.plan.steps)

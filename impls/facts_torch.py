@@ -27,7 +27,7 @@ def facts(engine: Engine, f: Forward, params: Params, x1: Tensor, request: Reque
         f(params, x1[:1])
     counts = {str(operation): flops for operation, flops in counter.get_flop_counts().get("Global", {}).items()}
     convolution = sum(flops for operation, flops in counts.items() if "conv" in operation)
-    program = None if engine.factors is None else engine.factors.analysis.program
+    program = None if engine.factors is None else engine.factors.program
     operations = OPERATIONS_PER_PARAMETER * len(params) if program is None else len(program.steps)
     return Facts("torch", engine.plan, sum(p.numel() for p in params.values()), sum(counts.values()) - convolution,
                  convolution, operations, per_example=program is None)

@@ -114,6 +114,10 @@ ODD: dict[str, Small] = {
     "channels_last": Small(
         lambda: Function(_channels_last, conv=nn.Conv2d(2, 3, 3), out=nn.Linear(3, 2)),
         (2, 5, 5), {"conv.weight": "convolution", "conv.bias": "bias"}),
+    "more_outputs_than_parameters": Small(
+        lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Tanh(), nn.Conv2d(2, 2, 1)), (1, 8, 8)),
+    "in_forward_mode_no_rule": Small(
+        lambda: Function(lambda m, x: torch.cdist(m.conv(x).tanh(), x), conv=nn.Conv2d(1, 1, 3, padding=1)), (1, 8, 8)),
     "one_position": _convolution_of_one(lambda: nn.Conv2d(3, 24, 3), 3, 3, 3),
     "one_position_padded": _convolution_of_one(lambda: nn.Conv2d(9, 24, 3, padding=1), 9, 1, 1),
     "one_position_1d": _convolution_of_one(lambda: nn.Conv1d(9, 24, 2), 9, 2),

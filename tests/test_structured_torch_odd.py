@@ -26,9 +26,21 @@ def test_kernel(name: str) -> None:
         for outputs in OUTPUTS:
             engine = Engine(f, params, x1, second, outputs=outputs)
             assert_kernel(engine(params, x1, second), right[symmetric], outputs, "float64")
-    rules = {step.parameter.name: step.parameter.rule for step in engine.plan.steps}
-    wanted = ODD[name].rules
-    assert {key: rules[key][: len(rule)] for key, rule in wanted.items()} == wanted
+            rules, wanted = {step.parameter.name: step.parameter.rule for step in engine.plan.steps}, ODD[name].rules
+            assert {key: rules[key][: len(rule)] for key, rule in wanted.items()} == wanted
+
+
+@pytest.mark.parametrize("name", ["more_outputs_than_parameters", "in_forward_mode_no_rule"])
+def test_forward_mode(name: str) -> None:
+    """Taken where it is cheaper, given up where PyTorch has none; components as well."""
+    module, x1, _ = ODD[name].draw(3, 2, torch.float64)
+    f, params = module_function(module)
+    engine = Engine(f, params, x1, None, outputs="trace", components=True)
+    assert engine.plan.forward
+    found = engine.components(params, x1, None)
+    assert engine.plan.forward is (name == "more_outputs_than_parameters")
+    for part, kernel in found.items():
+        assert_kernel(kernel, kernels(module, x1, x1, part)[True], "trace", "float64")
 
 
 @pytest.mark.parametrize("where", ["argument", "constant", "keyword", "list"])

@@ -13,6 +13,7 @@ WAYS: dict[Way, str] = {
     "gradient": "the gradient of each example, then one product",
     "separable": "the gradient of each example alone, or its inputs and derivatives; the outputs come in afterwards",
     "direct": "the gradient of each example and output, from the framework's own backward pass",
+    "forward": "the gradient of each example, from one forward pass for each number of the parameters",
 }
 """What `planner` says of them, in a line."""
 

@@ -11,6 +11,7 @@ depends on the sizes:
     gradient  the per-example gradient itself, N·O·S·I·J numbers, then one inner product
     separable g[o,s,t,j] = c[o,s,j] d[s,t,j] with c the same for all examples: Σ_{s,j} c c' (Σ_i (Σ_t a d) (Σ_t a' d'))
     direct    the same gradient, taken from the framework's backward pass: for parameters that no product describes
+    forward   the same, in forward mode: one pass for each number of the parameters, where they are fewer than outputs
 """
 
 from __future__ import annotations
@@ -23,10 +24,14 @@ from impls.structured.hardware import HARDWARE, Hardware
 from reference import InputError
 from reference.case import Device, Outputs
 
-Way = Literal["top", "gram", "half", "gradient", "separable", "direct"]
+Way = Literal["top", "gram", "half", "gradient", "separable", "direct", "forward"]
 
 # The caches are about this many times as fast as memory; not measured on a GPU.
 CACHES = 10
+
+# In forward mode: derivatives in one pass (more are hardly faster), and such a pass in terms of a backward one.
+TANGENTS = 64
+FORWARD_PASS = 2
 
 # By how many halvings of the limit a plan is looked for.
 SHRUNK = 6
@@ -170,6 +175,18 @@ class Plan:
     together: bool = False
 
     @property
+    def forward(self) -> bool:
+        """Whether the gradients come from forward mode."""
+        return any("forward" in step.ways for step in self.steps)
+
+    @property
+    def passes(self) -> int:
+        """Through the network, for each example, as many as a forward pass takes time."""
+        if self.forward:
+            return 1 + FORWARD_PASS * sum(step.parameter.size for step in self.steps if step.ways)
+        return 2 + self.task.n_outputs
+
+    @property
     def flops(self) -> int:
         """Of the contraction, without the passes through the network."""
         return sum(step.flops for step in self.steps)
@@ -190,7 +207,10 @@ class Plan:
             block = self.panel1 * self.panel2 * task.entries * task.itemsize
         held = sum(cost(way, product, task).per_pair for step in self.steps
                    for way, product in zip(step.ways, step.parameter.products, strict=False))
-        return int(kept + panel * task.example_bytes + block + self.block1 * self.block2 * held * task.itemsize)
+        passes = task.example_bytes
+        if self.forward:
+            passes = passes * (1 + TANGENTS) // (1 + task.n_outputs)
+        return int(kept + panel * passes + block + self.block1 * self.block2 * held * task.itemsize)
 
 
 def cost(way: Way, product: Product, task: Task) -> Cost:
@@ -235,9 +255,39 @@ def possible_ways(product: Product, task: Task) -> tuple[Way, ...]:
     return (*ways, "gradient", "separable") if product.separable else (*ways, "gradient")
 
 
-def plan(task: Task, parameters: Sequence[Parameter]) -> Plan:
+def plan(task: Task, parameters: Sequence[Parameter], *, forward: bool = False) -> Plan:
     """The cheapest way for each product that fits the memory limit, and the blocks of examples; where no plan that is
-    found fits, the one that holds least (`check_limit`)."""
+    found fits, the one that holds least (`check_limit`). `forward`: the engine has a forward mode."""
+    backward = _backward_plan(task, parameters)
+    if not forward or sum(each.size for each in parameters if each.used) >= task.n_outputs:
+        return backward
+    other = _forward_plan(task, parameters)
+    fits = task.memory_limit is None or other.held_bytes <= task.memory_limit
+    return other if fits and _time(other, parameters) < _time(backward, parameters) else backward
+
+
+def _forward_plan(task: Task, parameters: Sequence[Parameter]) -> Plan:
+    """With the whole Jacobian of each example, from one pass for each number of the parameters."""
+    steps = tuple(_forward_step(parameter, task) for parameter in parameters)
+    at_once = task.example_bytes * (1 + TANGENTS) // (1 + task.n_outputs)
+    return replace(_blocked(replace(task, example_bytes=at_once), steps), task=task)
+
+
+def _forward_step(parameter: Parameter, task: Task) -> Step:
+    alone = replace(parameter, products=(), transposed=False, carried_by=None)
+    step = _step(alone, task, float("inf"))
+    return replace(step, ways=("forward",)) if step.ways else step
+
+
+def _time(plan: Plan, parameters: Sequence[Parameter]) -> float:
+    """Of the passes and of what follows, in units of one floating-point operation."""
+    task = plan.task
+    products = sum(2 * product.positions * product.size for each in parameters for product in each.products)
+    one_pass = products + task.hardware.flops_per_byte * task.example_bytes / (1 + task.n_outputs)
+    return task.examples * plan.passes * one_pass + plan.flops + task.hardware.flops_per_byte * plan.bytes
+
+
+def _backward_plan(task: Task, parameters: Sequence[Parameter]) -> Plan:
     found = _plan_for(task, parameters, task.memory_limit)
     limit = task.memory_limit
     if limit is None or found.held_bytes <= limit:

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from impls.structured import torch_separable as separable
 from impls.structured.planner import Outputs, Product
-from impls.structured.torch_factors import Arrays, Term
 from impls.structured.torch_gradients import carried_inputs
 from impls.structured.torch_rows import add_product, add_symmetric, slices, starts
 from impls.structured.torch_sizes import Sizes
+from impls.structured.torch_terms import Arrays, Term
 
 
 @dataclass(frozen=True)

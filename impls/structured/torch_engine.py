@@ -16,13 +16,15 @@ from impls.structured.torch_analysis import Analysis, analyse
 from impls.structured.torch_batches import Examples
 from impls.structured.torch_contract import Contraction, mirrored
 from impls.structured.torch_direct import looped_gradients
-from impls.structured.torch_factors import Arrays, Factors, Term, of_examples
+from impls.structured.torch_factors import Factors, of_examples
+from impls.structured.torch_forward import Tangents
 from impls.structured.torch_graphs import Graphed, worth_a_graph
 from impls.structured.torch_program import Program, Untraceable, Value
 from impls.structured.torch_replay import Replayed
 from impls.structured.torch_rows import slices
 from impls.structured.torch_separable import pairs_of
 from impls.structured.torch_sizes import SIZES
+from impls.structured.torch_terms import Arrays, Term
 from impls.structured.torch_trace import trace
 from impls.torch_blocks import summed
 from impls.torch_support import Forward, Params, one_example, precision
@@ -70,14 +72,17 @@ class Engine:
             memory_limit=memory_limit,
             device=planned_for or ("cpu" if self.device.type == "cpu" else "cuda"),
         )
-        self._prepare(planner.plan(task, parameters), analysis, components=components)
+        self.parameters, self.analysis = parameters, analysis
+        self._prepare(planner.plan(task, parameters, forward=analysis is not None), analysis, components=components)
         self.tried = analysis is None
 
     def _prepare(self, plan: planner.Plan, analysis: Analysis | None, *, components: bool) -> None:
         self.plan, self.panel = plan, _panel(plan)
-        self.factors = None if analysis is None else Factors(
-            analysis, plan, self.dtype, self.device, joined=not components
-        )
+        self.factors: Factors | Tangents | None = None
+        if analysis is not None and plan.forward:
+            self.factors = Tangents(analysis.program, plan, self.dtype, joined=not components)
+        elif analysis is not None:
+            self.factors = Factors(analysis, plan, self.dtype, self.device, joined=not components)
         terms = self.factors.terms if self.factors else [Term(n, "gradient", i) for i, n in enumerate(self.names)]
         summands = _by_parameter(terms, self.names) if components else {"": terms}
         self.passes = None if self.factors is None else Replayed(self.factors, self.factors.constants, once=self.once)
@@ -101,15 +106,21 @@ class Engine:
         return summed(self.components(params, x1, x2).values())
 
     def try_out(self, params: Params, x: Examples) -> None:
-        """Give the plan up where the written-down program does not run on a batch: PyTorch does not have a batching
-        rule for everything. `__call__` does so after a failure."""
+        """Give the plan up where the written-down program does not run on a batch, or not in forward mode: PyTorch does
+        not have such rules for everything. `__call__` does so after a failure."""
+        components = tuple(self.contractions) != ("",)
         try:
             with torch.no_grad(), precision(self.dtype):
                 self._panel(params, x[0:1])
         except RuntimeError as error:
+            if self.plan.forward:
+                backward = planner.plan(self.plan.task, self.parameters)
+                self._prepare(backward, self.analysis, components=components)
+                self.try_out(params, x)
+                return
             reason = f"it cannot be batched ({type(error).__name__}: {str(error).splitlines()[0]})"
             plan = planner.plan(self.plan.task, _fallbacks(params, reason))
-            self._prepare(plan, None, components=tuple(self.contractions) != ("",))
+            self._prepare(plan, None, components=components)
         self.tried = True
 
     def components(self, params: Params, x1: Examples, x2: Examples | None) -> dict[str, Tensor]:

@@ -6,20 +6,18 @@ taken directly has its tap on itself.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import vmap
 
-from impls.structured.planner import Plan, Product, Way
+from impls.structured.planner import Plan, Way
 from impls.structured.torch_analysis import Analysis, Group
 from impls.structured.torch_cotangents import Cotangents, may_be_batched
+from impls.structured.torch_forward import constants
 from impls.structured.torch_gradients import (
     arranged_cotangent,
     carried_inputs,
@@ -29,13 +27,9 @@ from impls.structured.torch_gradients import (
 )
 from impls.structured.torch_pointwise import differentiated_once, is_function_of_numbers
 from impls.structured.torch_products import Use
-from impls.structured.torch_program import Constant, Read, Step, Value, evaluate
+from impls.structured.torch_program import Read, Step, Value, evaluate
 from impls.structured.torch_tails import Linear
-
-Arrays = dict[str, Tensor]
-"""Name to array: ``a`` (N, S, T, I) or row numbers (N, T), ``g`` (O, N, S, T, J), gradients (O, N, P). Of a separable
-g: ``c`` (O, S·J), the same for all examples, and either ``d`` (N, J) or with it summed over the positions the gradients
-up to c, ``e`` (N, S·J, I + B)."""
+from impls.structured.torch_terms import Arrays, Term
 
 PER_EXAMPLE = {"a": 0, "d": 0, "e": 0, "c": None}
 """Which axis of an array the examples are on, by the end of its name; of those that are not here, the second."""
@@ -47,43 +41,6 @@ ConvNet's 160 images of 256 positions in one piece take twice as long as in ten)
 
 JOINED_SIZE = 1 << 12
 """Gradients up to this many numbers for each output are laid side by side and contracted in one matrix product."""
-
-
-@dataclass(frozen=True, eq=False)
-class Term:
-    """One summand of the kernel: a product and its way, or gradients (`group` None)."""
-
-    name: str
-    way: Way | Literal["cross"]
-    parameter: int | None = None
-    """None: of several."""
-    group: Group | None = None
-    other: Group | None = None
-    """For the way "cross": the second use of a tied parameter, as the transposed matrix."""
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    """Of the parameters."""
-
-    @property
-    def product(self) -> Product:
-        assert self.group is not None
-        return self.group.product
-
-    @cached_property
-    def in_rows(self) -> bool:
-        """Whether it is a matrix product of rows, times a number for each pair of examples."""
-        return self.way == "gradient" or (self.way == "gram" and self.product.shared == self.product.positions == 1)
-
-    @cached_property
-    def top_order(self) -> tuple[Tensor | None, float]:
-        """Where each output is in (s, t, j), None where the order is the same; and the square of what y is multiplied
-        by."""
-        assert self.group is not None
-        assert self.group.top is not None
-        (use,) = self.group.uses
-        outputs = torch.arange(math.prod(use.y.shape))
-        place = use.arrange(outputs.reshape(use.y.shape)).flatten().argsort()
-        scale = self.group.top**2 * (use.scale**2 if self.product.lookup else 1.0)
-        return (None if bool((place == outputs).all()) else place.to(self.device)), scale
 
 
 def of_examples(arrays: Arrays, examples: slice) -> Arrays:
@@ -100,6 +57,7 @@ class Factors:
         self, analysis: Analysis, plan: Plan, dtype: torch.dtype, device: torch.device, *, joined: bool = True
     ) -> None:
         self.analysis, self.dtype, self.device = analysis, dtype, device
+        self.program = analysis.program
         self.ways = [step.ways for step in plan.steps]
         self.direct = [i for i, way in enumerate(self.ways) if way == ("direct",)]
         self.active: list[tuple[int, int, Group, Way]] = [
@@ -133,9 +91,7 @@ class Factors:
     @property
     def constants(self) -> list[Tensor]:
         """The tensors that the passes read besides the parameters and the examples."""
-        program = self.analysis.program
-        read = [program.output, *(operand for step in program.steps for operand in step.inputs)]
-        return [operand.tensor for operand in dict.fromkeys(read) if isinstance(operand, Constant)]
+        return constants(self.program)
 
     def _sites(self, ways: set[Way]) -> list[Value]:
         """Where the cotangents are taken that products of these ways need."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 try:
-    from torch._C._functorch import is_functorch_wrapped_tensor
+    from torch._C._functorch import is_functionaltensor, is_functorch_wrapped_tensor
     from torch._ops import OpOverload
     from torch._subclasses.fake_tensor import (
         DataDependentOutputException,
@@ -91,7 +91,7 @@ def has_numbers(tensor: Tensor) -> bool:
     """Whether it is a tensor as others are: not one of a tracer's, nor one without memory."""
     if isinstance(tensor, FakeTensor) or tensor.is_meta or is_functorch_wrapped_tensor(tensor):
         return False
-    return not torch._is_functional_tensor(tensor)
+    return not is_functionaltensor(tensor)
 
 
 def overload_name(op: OpOverload) -> str:

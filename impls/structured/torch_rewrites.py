@@ -127,6 +127,20 @@ def _prelu(to: Writer, op: OpOverload, x: Operand, slope: Operand) -> Value:
     return _sum(to, to.emit(aten.relu.default, x), negative)
 
 
+def _rrelu(
+    to: Writer,
+    op: OpOverload,
+    x: Operand,
+    noise: Operand,
+    lower: Number = 1 / 8,
+    upper: Number = 1 / 3,
+    training: bool = False,
+    *_: Any,
+) -> Value:
+    """In evaluation; the mean slope."""
+    return to.emit(aten.leaky_relu.default, x, (lower + upper) / 2)
+
+
 def _trilinear(
     to: Writer, op: OpOverload, left: Operand, weight: Operand, right: Operand, *rest: Any
 ) -> Value | None:
@@ -293,7 +307,7 @@ REWRITES: dict[str, Callable[..., Any]] = {
     "native_layer_norm": _layer_norm, "native_group_norm": _group_norm,
     "native_batch_norm": _batch_norm, "_native_batch_norm_legit_no_training": _batch_norm,
     "_native_batch_norm_legit": _batch_norm_without_statistics,
-    "_prelu_kernel": _prelu, "_trilinear": _trilinear,
+    "_prelu_kernel": _prelu, "rrelu_with_noise": _rrelu, "_trilinear": _trilinear,
     "_fused_rms_norm": _rms_norm, "_weight_norm_interface": _weight_norm,
     "split": _split, "split_with_sizes": _split, "unsafe_split": _split, "unsafe_split_with_sizes": _split,
     "unbind": _unbind, "stack": _stack,

@@ -147,7 +147,7 @@ class Recorder(TorchDispatchMode):
             self.shapes[some[0]] = args[0].detach()  # as it was
         places = entries(*args, **kwargs) if func in STRIDED else None
         outs = func(*args, **kwargs)
-        changed = turned is None and changes_arguments(func)
+        changed = turned is None and changes_arguments(func) and not is_random(func)  # in evaluation: the noise is not
         pure = turned or (_pure(func) if changed else func)
         values = rewritten(self, pure, some, named) if places is None else taken(self, some[0], *places)
         values = self.record(pure, some, named, outs) if values is None else values
