@@ -1,22 +1,26 @@
 """Every method that claims to compute the kernel, behind one signature.
 
-`names()` and `load(name)` are the registry; `ntk(...)` computes the kernel of a network of your own. Importing this
-package imports no framework: a method's module is imported when the method is loaded.
+`names()` and `load(name)` are the registry; `ntk(...)` computes the kernel of a network of your own, and `ntk_fn(...)`
+gives it as a function for other programs. Importing this package imports no framework: a method's module is imported
+when the method is loaded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from impls.own.selection import Where
 from impls.protocol import Array, Method, MethodNotInstalled, RegistryError
 from impls.registry import framework, load, load_object, names, unsupported
 from reference.case import Outputs
 
+if TYPE_CHECKING:
+    from impls.own.ntk_fn import KernelFunction
+
 __all__ = [
     "Array", "Method", "MethodNotInstalled", "RegistryError",
-    "framework", "load", "load_object", "names", "ntk", "unsupported",
+    "framework", "load", "load_object", "names", "ntk", "ntk_fn", "unsupported",
 ]
 
 
@@ -72,3 +76,34 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
     return compute(model, x1, x2, params=params, outputs=outputs, method=method, batch_size=batch_size,
                    memory_limit=memory_limit, components=components, explain=explain, verbose=verbose, seed=seed,
                    check=check, inputs=inputs, select=select, where=where, **options)
+
+
+def ntk_fn(model: Any, *, params: Any = None, outputs: Outputs = "full", method: str = "auto") -> KernelFunction:
+    """The neural tangent kernel as a function ``kernel(params, x1, x2=None)``, for use inside other programs.
+
+    `model` and `outputs` are those of `ntk`. With JAX the function can be jitted, mapped and differentiated, with
+    respect to the parameters and the examples and any number of times; with PyTorch, by autograd and by `torch.func`:
+
+        kernel = ntk_fn(f, outputs="trace")
+        loss = lambda params, x1, x2: kernel(params, x1, x2).sum()
+        jax.jit(jax.grad(loss))(params, x1, x2)
+
+    `params` of the function: for ``f(params, x)`` what f takes, of which all floating-point arrays are parameters (of a
+    complex one both parts) and others are constants; for a `torch.nn.Module` a dict from the names of its trainable
+    parameters to tensors; for an Equinox module its trainable part. ``kernel.params`` holds those that the model has.
+    Where it is an Equinox module, `params` here says which part is trainable, as in `ntk`. x2=None means x2 = x1.
+
+    `method`: with JAX "structured_jax" (by default: rules for each parameter, no whole Jacobians) or "equinox.exact"
+    (Jacobians); with PyTorch "torch_func.jacobian_contraction" (by default) or "torch_autograd.per_example" (a loop,
+    for networks that `torch.func` cannot map; autograd alone).
+
+    All examples pass at once, and of the values nothing is checked: use `ntk` first, which looks for examples that
+    influence each other and numbers that are not finite. Called by itself in JAX it is compiled as `impls.xla` says;
+    give your own jax.jit ``compiler_options=impls.xla.options()`` for the same, without which XLA may compute wrong
+    float32 numbers on the CPU.
+
+    Raises `InputError` for what cannot be used.
+    """
+    from impls.own.ntk_fn import ntk_fn as make
+
+    return make(model, params=params, outputs=outputs, method=method)

@@ -26,12 +26,12 @@ class Engine:
     `params`: any pytree of floating-point arrays; of x1 and x2 only shape and dtype are read. `batch_size`: as many
     examples pass through the network at once, at most. `memory_limit`: bytes beyond the kernel itself, or None.
     `device`: where the arrays will be, which the plan is made for. `apart`: the kernel of each parameter by itself, for
-    `components`.
+    `components`. `plain`: for `pure`.
     """
 
     def __init__(self, f: Batched, params: Any, x1: Any, x2: Any | None, *, outputs: planner.Outputs,
                  batch_size: int | None = None, memory_limit: int | None = None, device: planner.Device = "cpu",
-                 apart: bool = False) -> None:
+                 apart: bool = False, plain: bool = False) -> None:
         leaves, self.structure = jax.tree.flatten(params)
         self.outputs: planner.Outputs = outputs
         self.dtype = jnp.result_type(*leaves)
@@ -48,7 +48,7 @@ class Engine:
                             outputs=outputs, itemsize=self.dtype.itemsize, example_bytes=_example_bytes(program),
                             batch_size=batch_size, memory_limit=memory_limit, device=device)
         self.plan = planner.plan(task, self.analysis.parameters)
-        self.factors = Factors(self.analysis, self.plan, self.dtype, join=not apart)
+        self.factors = Factors(self.analysis, self.plan, self.dtype, join=not apart, plain=plain)
         convolves = any(step.name == "conv_general_dilated" for step in program.steps)
         contraction = Contraction([self.factors.terms], self.plan, self.dtype, apart)
         # The passes of a ResNet take less time and memory in turn, those of a transformer 8 % more time (two threads).
@@ -112,6 +112,12 @@ class Engine:
         # The backward pass has its cotangents as matrices of N·O rows: in any other shape XLA computes them once more.
         flat = {name: a.reshape(-1, *a.shape[2:]) if name.endswith(".g") else a for name, a in arrays.items()}
         return flat | self.factors.same_for_all(leaves)
+
+    def pure(self, params: Any, x1: Any, x2: Any | None) -> jax.Array:
+        """The kernel by JAX's own operations, to be compiled, mapped and differentiated with what is around it."""
+        if not self.factors.terms:
+            return self._zeros()
+        return self._sum(self.in_one_program(jax.tree.leaves(params), x1, x2, true=True))
 
     def in_one_program(self, leaves: list[Any], x1: Any, x2: Any | None, true: Any) -> Kernels:
         """Passes and contraction: a cotangent is contracted when the backward pass has come to it, and then let go."""

@@ -62,10 +62,11 @@ class Term:
 class Factors:
     """The per-example pass for a plan. `terms` says what the arrays it returns mean.
 
-    `join`: lay small gradients side by side, whosever they are.
+    `join`: lay small gradients side by side, whosever they are. `plain`: by operations that JAX differentiates and maps
+    in every way, without those that only spare XLA some work.
     """
 
-    def __init__(self, analysis: Analysis, plan: Plan, dtype: Any, *, join: bool = True) -> None:
+    def __init__(self, analysis: Analysis, plan: Plan, dtype: Any, *, join: bool = True, plain: bool = False) -> None:
         self.analysis, self.dtype = analysis, dtype
         self.ways = [step.ways for step in plan.steps]
         self.direct = [i for i, way in enumerate(self.ways) if way == ("direct",) and i not in analysis.forward]
@@ -78,7 +79,8 @@ class Factors:
         self.separable = {f"{i}.{k}": (group, group.tail) for i, k, group, way in self.active
                           if way == "separable" and group.tail is not None}
         self.ends = {tail.end: Linear(analysis.program, tail.end) for _, tail in self.separable.values()}
-        self.forks = set() if self.forward else _forks(analysis.program)  # `once` has no forward mode
+        self.plain = plain or bool(self.forward)  # `once` and `_repeated` have no forward mode
+        self.forks = set() if self.plain else _forks(analysis.program)
         self.parted = self._parted(plan.task.n_outputs)
         self.gradients = self._gradients()
         self.joined = sorted(name for name, (_, size) in self.gradients.items() if join and size <= JOINED_SIZE)
@@ -160,7 +162,7 @@ class Factors:
         if group.product.single:
             return {f"{name}.a": _plain(parts[0], group), f"{name}.d": d.reshape(-1)}
         return {f"{name}.e": _gradient(parts, d[None]).reshape(d.shape[0] * d.shape[2], -1),
-                **{key: array[0] for key, array in _carried_gradients(name, d[None], group).items()}}
+                **{key: array[0] for key, array in self._carried(name, d[None], group).items()}}
 
     def _run(self, parameters: Sequence[Any], x: Any, taps: dict[Value, Any],
              true: Any) -> tuple[Any, list[Any], dict[str, list[list[Any]]]]:
@@ -175,7 +177,7 @@ class Factors:
                 uses[use.step].append((f"{i}.{k}", n, use, inflow or (lambda h, use=use: [use.inflow(h)])))
 
         def visit(step: Step, inputs: list[Any], outputs: list[Any]) -> list[Any]:
-            if step.name in ELEMENTWISE and not self.forward:  # `_repeated` has no forward mode
+            if step.name in ELEMENTWISE and not self.plain:
                 outputs = _elementwise(step, inputs, outputs)
             for name, n, use, inflow in uses.get(step, ()):
                 seen[name][n] = inflow(inputs[use.activation])
@@ -211,7 +213,7 @@ class Factors:
             parts = [self._inflow(group, list(uses)) for uses in zip(*inflows[name], strict=True)]
             a, g = parts[0], self._cotangent(group, way, cotangents)
             if way == "gradient":
-                flat |= {name: _gradient(parts, g), **_carried_gradients(name, g, group)}
+                flat |= {name: _gradient(parts, g), **self._carried(name, g, group)}
             if way != "gradient" or self.analysis.parameters[i].transposed:
                 arrays |= {f"{name}.a": _plain(a, group)} | ({} if g is None else {f"{name}.g": _plain(g, group)})
         if self.joined:
@@ -223,6 +225,17 @@ class Factors:
             return jnp.concatenate(parts)
         scaled = [_times(part.astype(self.dtype), use.view.scale) for part, use in zip(parts, group.uses, strict=True)]
         return scaled[0] if len(scaled) == 1 else jnp.concatenate(scaled, 1)
+
+    def _carried(self, name: str, g: Any, group: Group) -> Arrays:
+        """(O, S·J) for each carried bias: Σ_t v[t] g[o,s,t,j], with v the inputs that stand for it."""
+        found: Arrays = {}
+        for (bias, _), v in zip(group.carried, carried_inputs(group), strict=True):
+            if (v == v[0]).all() and not self.plain:
+                d = float(v[0]) * _sums(g.reshape(-1, *g.shape[2:]))
+            else:
+                d = jnp.sum(g * jnp.asarray(v[:, None], g.dtype), 2)
+            found[f"{name}.{bias}"] = d.reshape(g.shape[0], -1)
+        return found
 
     def _cotangent(self, group: Group, way: Way, cotangents: dict[Value, Any]) -> Any:
         if way == "top":
@@ -321,15 +334,3 @@ def _product(a: Any, g: Any) -> Any:
     O, S, T, J = g.shape
     d = jax.lax.dot_general(g.transpose(1, 2, 0, 3).reshape(S, T, O * J), a, (((1,), (1,)), ((0,), (0,))))
     return d.reshape(S, O, J, -1).swapaxes(0, 1)
-
-
-def _carried_gradients(name: str, g: Any, group: Group) -> Arrays:
-    """(O, S·J) for each carried bias: Σ_t v[t] g[o,s,t,j], with v the inputs that stand for it."""
-    found: Arrays = {}
-    for (bias, _), v in zip(group.carried, carried_inputs(group), strict=True):
-        if (v == v[0]).all():
-            d = float(v[0]) * _sums(g.reshape(-1, *g.shape[2:]))
-        else:
-            d = jnp.sum(g * jnp.asarray(v[:, None], g.dtype), 2)
-        found[f"{name}.{bias}"] = d.reshape(g.shape[0], -1)
-    return found

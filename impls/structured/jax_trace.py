@@ -14,6 +14,7 @@ from itertools import accumulate
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var, primitives
 
@@ -73,12 +74,17 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """The network: parameters and one example in, the O outputs of that example out."""
+    """The network: parameters and one example in, the O outputs of that example out.
+
+    `unknown`: what f holds beside them that has no value while JAX traces a program around this one; as good as a part
+    of the example.
+    """
 
     parameters: tuple[Value, ...]
     example: Value
     steps: tuple[Step, ...]
     output: Operand
+    unknown: Mapping[Value, Any] = field(default_factory=dict)
 
     @property
     def n_outputs(self) -> int:
@@ -98,7 +104,7 @@ def trace(f: Callable[[list[Any], Any], Any], parameters: Sequence[Any], example
     inputs = tuple(Value(tuple(p.shape), p.dtype, frozenset({i}), False) for i, p in enumerate(parameters))
     x = Value(tuple(example.shape), example.dtype, frozenset(), True)
     (output,) = builder.run(closed, (*inputs, x))
-    return Program(inputs, x, _alive(builder.steps, output), output)
+    return Program(inputs, x, _alive(builder.steps, output), output, builder.unknown)
 
 
 Visit = Callable[[Step, list[Any], list[Any]], list[Any]]
@@ -106,7 +112,8 @@ Visit = Callable[[Step, list[Any], list[Any]], list[Any]]
 
 def evaluate(program: Program, parameters: Sequence[Any], example: Any, visit: Visit) -> Any:
     """Run the program; `visit(step, inputs, outputs)` may replace each step's outputs."""
-    env: dict[Value, Any] = {**dict(zip(program.parameters, parameters, strict=True)), program.example: example}
+    env: dict[Value, Any] = {**program.unknown, **dict(zip(program.parameters, parameters, strict=True)),
+                             program.example: example}
 
     def read(operand: Operand) -> Any:
         return operand.value if isinstance(operand, Constant) else env[operand]
@@ -120,11 +127,12 @@ def evaluate(program: Program, parameters: Sequence[Any], example: Any, visit: V
 @dataclass
 class _Builder:
     steps: list[Step] = field(default_factory=list)
+    unknown: dict[Value, Any] = field(default_factory=dict)
 
     def run(self, closed: ClosedJaxpr, inputs: Sequence[Operand]) -> list[Operand]:
         jaxpr = closed.jaxpr
         env: dict[Var, Operand] = dict(zip(jaxpr.invars, inputs, strict=True))
-        env.update((var, Constant(const)) for var, const in zip(jaxpr.constvars, closed.consts, strict=True))
+        env.update((var, self._held(const)) for var, const in zip(jaxpr.constvars, closed.consts, strict=True))
 
         def read(atom: Any) -> Operand:
             return Constant(atom.val) if isinstance(atom, Literal) else env[atom]
@@ -132,6 +140,13 @@ class _Builder:
         for eqn in jaxpr.eqns:
             env.update(zip(eqn.outvars, self._equation(eqn, [read(atom) for atom in eqn.invars]), strict=True))
         return [read(atom) for atom in jaxpr.outvars]
+
+    def _held(self, const: Any) -> Operand:
+        if not isinstance(const, jax.core.Tracer):
+            return Constant(const)
+        value = Value(tuple(const.shape), const.dtype, frozenset(), True)
+        self.unknown[value] = const
+        return value
 
     def _equation(self, eqn: JaxprEqn, inputs: list[Operand]) -> list[Operand]:
         if any(operand.only_parameters for operand in inputs):
