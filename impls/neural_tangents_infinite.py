@@ -3,14 +3,16 @@
 What it claims: with every hidden width going to infinity together, the kernel of a network in the NTK parameterization
 tends to Θ(x1, x2) ⊗ I_O, whatever the draw of its N(0, 1) parameters; its average over draws is at a distance of
 O(1/width), and one draw at O(1/√width). The parameters and the hidden widths of the case do not enter.
-Precision: for ReLU, and x1 equal to x2 or nearly, its closed form loses half the digits, up to √ε of the entry.
+Precision: for ReLU, and x1 equal to x2 or nearly, its closed form loses half the digits, up to √ε of the entry; in
+float32 that makes kernels of one-dimensional inputs indefinite, and its intermediate products of two variances overflow
+where the kernel does not. So it is computed in float64 whatever dtype is asked for, and float32 is the rounded result.
 Converted: it gives Θ without output axes; the identity, its diagonal or its trace O are put there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -27,7 +29,7 @@ from reference import MLP, Case, ConvNet, Layered, Request
 
 @dataclass(frozen=True)
 class Infinite:
-    """`kernel_fn(x1, x2, "ntk")` of the network in stax; takes no options."""
+    """`kernel_fn(x1, x2, "ntk")` of the network in stax, computed in float64; takes no options."""
 
     name: str = "neural_tangents.infinite"
     framework: Framework = "jax"
@@ -59,10 +61,10 @@ class Infinite:
             return _with_outputs(kernel_fn(x1, x2, "ntk"), network.n_outputs, request)
 
         def kernel(x1: jax.Array, x2: jax.Array | None) -> jax.Array:
-            with precision(request.dtype):
-                return blocked(block, x1, x2, request.batch_size)
+            with precision("float64"):
+                return blocked(block, x1, x2, request.batch_size).astype(request.dtype)
 
-        return partial(kernel, *stax_networks.inputs(case, request))
+        return partial(kernel, *stax_networks.inputs(case, replace(request, dtype="float64")))
 
 
 def _unsupported_padding(network: ConvNet) -> str | None:

@@ -172,3 +172,33 @@ def test_relu_in_blocks_is_unsupported() -> None:
 ], ids=["standard", "tanh", "padding", "own"])
 def test_unsupported(of: Case, reason: str) -> None:
     assert reason in str(unsupported(INFINITE, of, Request()))
+
+
+def recursion(x: np.ndarray, depth: int, W_std: float, b_std: float) -> np.ndarray:
+    """The kernel of `depth` hidden ReLU layers for one output, by the arc-cosine recursion in long double."""
+    rows, weight, bias = x.astype(np.longdouble), np.longdouble(W_std)**2, np.longdouble(b_std)**2
+    values = weight * (rows @ rows.T) / rows.shape[1] + bias
+    tangents = values.copy()
+    for _ in range(depth):
+        norms = np.sqrt(np.multiply.outer(np.diag(values), np.diag(values)))
+        angle = np.arccos(np.clip(values / norms, -1, 1))
+        slopes = weight * (np.pi - angle) / (2 * np.pi)
+        values = weight * norms * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / (2 * np.pi) + bias
+        tangents = values + slopes * tangents
+    return tangents.astype(float)
+
+
+@pytest.mark.parametrize(("network", "x"), [
+    (MLP((1, 4, 4, 1), "relu", parameterization="ntk", W_std=1.5, b_std=0.0625), np.linspace(-30, 30, 61)[:, None]),
+    (MLP((6, *(4,) * 15, 1), "relu", parameterization="ntk", W_std=16.0, b_std=0.5), np.arange(1.0, 13).reshape(2, 6)),
+], ids=["one_dimensional", "deep_and_large"])
+def test_float32_is_right_where_float32_arithmetic_is_not(network: MLP, x: np.ndarray) -> None:
+    """Of inputs on a line the kernel is nearly singular, and 16 ** 60 overflows in a product of two variances."""
+    of = Case("line", network, {name: np.zeros(shape) for name, shape in network.param_shapes().items()}, x, None)
+    values = kernel(of, outputs="trace", dtype="float32")
+    right = recursion(x, len(network.widths) - 2, network.W_std, network.b_std)
+    assert values.dtype == np.float32
+    scale = np.sqrt(np.multiply.outer(np.diag(right), np.diag(right)))
+    assert (np.abs(values - right) / scale).max() <= tolerance("float32")
+    smallest = np.linalg.eigvalsh(values.astype(float)).min()
+    assert smallest >= -tolerance("float32", "positivity") * np.trace(right)
