@@ -8,7 +8,7 @@ when the method is loaded.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from impls.own.selection import Where
 from impls.protocol import Array, Method, MethodNotInstalled, RegistryError
@@ -28,7 +28,7 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
         outputs: Outputs = "full", method: str = "auto", batch_size: int | None = None,
         memory_limit: int | None = None, components: bool = False, explain: bool = False, verbose: bool = False,
         seed: int = 0, check: bool = True, inputs: Any = None, select: Any = None, where: Where = None,
-        **options: Any) -> Any:
+        params2: Any = None, model2: Any = None, pairs: Literal["same"] | None = None, **options: Any) -> Any:
     """The neural tangent kernel K[n, m, a, b] = Σ_p ∂f_a(x1_n)/∂θ_p · ∂f_b(x2_m)/∂θ_p of `model`.
 
     `model` is
@@ -75,7 +75,8 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
 
     return compute(model, x1, x2, params=params, outputs=outputs, method=method, batch_size=batch_size,
                    memory_limit=memory_limit, components=components, explain=explain, verbose=verbose, seed=seed,
-                   check=check, inputs=inputs, select=select, where=where, **options)
+                   check=check, inputs=inputs, select=select, where=where, params2=params2,
+                   model2=model2, pairs=pairs, **options)
 
 
 def ntk_fn(model: Any, *, params: Any = None, outputs: Outputs = "full", method: str = "auto") -> KernelFunction:

@@ -47,7 +47,7 @@ class Exact:
         check_options(self.name, request, {})
         with precision(request.dtype):
             return blocked(partial(_contract, outputs=request.outputs), x1, x2, request.batch_size,
-                           part=partial(_jacobian, f, params))
+                           part=partial(jacobians, f, params))
 
     def components(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None,
                    request: Request) -> dict[str, jax.Array]:
@@ -55,11 +55,11 @@ class Exact:
         check_options(self.name, request, {})
         with precision(request.dtype):
             return blocked(partial(_contract_each, outputs=request.outputs), x1, x2, request.batch_size,
-                           part=partial(_jacobian, f, params))
+                           part=partial(jacobians, f, params))
 
 
 @partial(compiled, jit=eqx.filter_jit)
-def _jacobian(f: Batched, params: Any, x: jax.Array) -> Jacobian:
+def jacobians(f: Batched, params: Any, x: jax.Array) -> Jacobian:
     """∂f/∂θ for each example on its own, (N, O, …) for each parameter."""
 
     def one(params: Any, example: jax.Array) -> jax.Array:

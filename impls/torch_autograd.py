@@ -21,7 +21,7 @@ def per_example(f: Forward, params: Params, x1: Tensor, x2: Tensor | None, reque
     """The kernel from one backward pass per example and output."""
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
     with precision(dtype_of(params)):
-        return assemble(lambda x: _jacobian(f, leaves, x), lambda left, right: contract(left, right, request.outputs),
+        return assemble(lambda x: jacobian(f, leaves, x), lambda left, right: contract(left, right, request.outputs),
                         x1, x2, request.batch_size)
 
 
@@ -37,10 +37,10 @@ def per_example_components(
         return {name: contract(*pair, request.outputs) for name, pair in zip(leaves, pairs, strict=True)}
 
     with precision(dtype_of(params)):
-        return assemble_parts(lambda x: _jacobian(f, leaves, x), blocks, x1, x2, request.batch_size)
+        return assemble_parts(lambda x: jacobian(f, leaves, x), blocks, x1, x2, request.batch_size)
 
 
-def _jacobian(f: Forward, leaves: Params, x: Tensor) -> Float[Tensor, "N O P"]:
+def jacobian(f: Forward, leaves: Params, x: Tensor) -> Float[Tensor, "N O P"]:
     return torch.stack([_gradients(f, leaves, example) for example in x])
 
 

@@ -8,11 +8,13 @@ from impls.own.selection import Where
 
 
 class Asked(NamedTuple):
-    """`inputs`: which items of a batch; `select`: which output; `where`: which parameters. See `impls.ntk`."""
+    """`inputs`: which items of a batch; `select`: which output; `where`: which parameters; `params2`: values for those
+    of a PyTorch module, by the names of its `state_dict`. See `impls.ntk`."""
 
     inputs: Any = None
     select: Any = None
     where: Where = None
+    params2: Any = None
 
 
 ALL = Asked()

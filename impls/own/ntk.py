@@ -13,7 +13,7 @@ from typing import Any, Literal
 from impls import auto, registry
 from impls.auto import JACOBIAN_BYTES, Candidate
 from impls.costs import STRUCTURED
-from impls.own import crossing, finite, selfcheck
+from impls.own import crossing, finite, selfcheck, sides
 from impls.own.asked import Asked
 from impls.own.batches import OwnBatches
 from impls.own.network import OwnNetwork
@@ -36,9 +36,16 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
         outputs: Outputs = "full", method: str = "auto", batch_size: int | None = None,
         memory_limit: int | None = None, components: bool = False, explain: bool = False, verbose: bool = False,
         seed: int = 0, check: bool = True, inputs: Any = None, select: Any = None, where: Where = None,
-        **options: Any) -> Any:
+        params2: Any = None, model2: Any = None, pairs: Literal["same"] | None = None, **options: Any) -> Any:
     """`impls.ntk`, which says what it is; it stands apart so that importing `impls` stays quick."""
-    own = _own_network(_as_network(model, params), x1, x2, Asked(inputs, select, where))
+    network, asked = _as_network(model, params), Asked(inputs, select, where)
+    second = sides.Second(model2, params2, pairs)
+    found = sides.kernel(network, x1, x2, second, asked, _own_network, _as_network, outputs=outputs, method=method,
+                         batch_size=batch_size, memory_limit=memory_limit, components=components, seed=seed,
+                         options=options)
+    if found is not None:
+        return found
+    own = _own_network(network, x1, x2, asked)
     if memory_limit is not None and not (isinstance(memory_limit, int | float) and memory_limit > 0):
         raise InputError(f"memory_limit must be a positive number of bytes, got {memory_limit!r}")
     request = Request(outputs, own.dtype, own.device, seed, batch_size, options)
@@ -54,8 +61,8 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
             request = replace(request, device=own.device)
         request, why = _limited(method, own, request, memory_limit)
         say(f"ntk: {method}, batch_size={request.batch_size} ({why})")
-        asked = _explained(method, own, request, explain=explain)
-        kernel = _checked(method, own, asked, say, components=components, check=check)
+        request = _explained(method, own, request, explain=explain)
+        kernel = _checked(method, own, request, say, components=components, check=check)
         return crossing.back(kernel, here) if crosses else kernel
     return _first_that_can(own, request, memory_limit, say, components=components, explain=explain, check=check)
 

@@ -48,16 +48,36 @@ def real(params: Mapping[str, Tensor], constants: Mapping[str, Tensor], asked: A
 
     Warns of parameters of 16 bits. Raises `InputError` for other dtypes, and where `asked.where` fits none.
     """
+    if asked.params2 is not None:
+        params, constants, changed = _exchanged(params, constants, asked.params2)
+    else:
+        changed = {}
     dtype = _widest(params, constants)
     used = {name: _converted(p, DTYPES[dtype]) for name, p in params.items()}
     chosen = names_where(used, asked.where)
-    fixed = {name: p for name, p in used.items() if name not in chosen}
+    fixed = {name: p for name, p in used.items() if name not in chosen} | changed
     of_dtype = {p.dtype for p in (*params.values(), *constants.values()) if _is_inexact(p)}
     if len({torch.empty((), dtype=each).abs().dtype for each in of_dtype}) > 1 or of_dtype & set(NARROW):
         fixed |= {name: _converted(value, DTYPES[dtype]) for name, value in constants.items() if _is_inexact(value)}
     pairs = frozenset(name for name in chosen if used[name].is_complex())
     given = {name: torch.view_as_real(used[name]) if name in pairs else used[name] for name in chosen}
     return Real(given, fixed, pairs, dtype, asked.select)
+
+
+def _exchanged(params: Mapping[str, Tensor], constants: Mapping[str, Tensor], values: Mapping[str, Tensor]
+               ) -> tuple[Params, Params, Params]:
+    """Parameters and constants with other values, and the constants among these. Raises `InputError` for a parameter
+    that has none, and for unlike shapes."""
+    known = {**params, **constants}
+    if missing := [name for name in params if name not in values]:
+        raise InputError(f"params2 has no {', '.join(missing[:5])}; it holds a value for each of the module's "
+                         "parameters, as its state_dict() does")
+    for name, value in values.items():
+        if name in known and tuple(value.shape) != tuple(known[name].shape):
+            raise InputError(f"params2[{name!r}] is of shape {tuple(value.shape)}, and the module's of "
+                             f"{tuple(known[name].shape)}")
+    changed = {name: values[name].detach() for name in constants if name in values}
+    return {name: values[name].detach() for name in params}, {**constants, **changed}, changed
 
 
 def constants_of(module: nn.Module) -> Params:
