@@ -19,6 +19,8 @@ import jax.numpy as jnp
 from impls import equinox_layers, jax_support
 from impls.jax_layers import ACTIVATIONS
 from impls.jax_support import Functional, place, precision
+from impls.own import jax_params
+from impls.own.jax_params import Split
 from impls.own.user_network import UserNetwork
 from reference import MLP, Case, ConvNet, InputError, Layered, Network, Request
 from reference.networks import bias_scale, weight_scale
@@ -41,21 +43,16 @@ class NTKScaled(eqx.Module):
         return scaled(x)
 
 
-class BatchedModule(eqx.Module):
-    """``f(params, x)``: an Equinox module over a batch, with its parameters as the first argument.
+class OverExamples(eqx.Module):
+    """``f(module, x)`` of a batch; `state` is what a module with state was made with, or None. `called`: its method."""
 
-    A pytree, so that what else the module holds is an argument of a compiled function, not a constant of it.
-    """
+    called: Callable[..., Any] = eqx.field(static=True)
+    state: Any = None
 
-    rest: Any
-
-    def __call__(self, params: Any, x: jax.Array) -> jax.Array:
-        return jax.vmap(eqx.combine(params, self.rest))(x)
-
-    __hash__ = object.__hash__  # jax.jit hashes what it compiles, and arrays have no hash
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
+    def __call__(self, module: Any, *x: Any, **by_name: Any) -> jax.Array:
+        if self.state is None:
+            return jax.vmap(lambda x, by_name: module(*x, **by_name))(x, by_name)
+        return jax.vmap(lambda x, by_name: module(*x, self.state, **by_name)[0])(x, by_name)
 
 
 def functional(case: Case, request: Request) -> Functional:
@@ -72,28 +69,48 @@ def functional(case: Case, request: Request) -> Functional:
         return Functional(f, params, *place((case.x1, case.x2), request))
 
 
-def batched(model: Any, params: Any = None) -> tuple[BatchedModule, Any]:
-    """The module in inference mode as ``f(params, x)`` with its parameters.
+def batched(model: Any, params: Any = None) -> tuple[jax_support.Batched, Any]:
+    """The module as ``f(params, x)`` of a batch with its parameters, {name: array}; see `split`."""
+    f, leaves = split(model, params)
+    return f, jax_params.arrays(leaves)
 
-    `params` None takes all its floating-point arrays. To freeze some, give the trainable part, as in
+
+def split(model: Any, params: Any = None) -> Split:
+    """The module in inference mode as a function of its parameters; a module with state as a pair (module, state).
+
+    `params` None takes all its floating-point and complex arrays. To freeze some, give the trainable part, as in
     ``params, _ = eqx.partition(model, filter_spec)``: the model with None in place of all that is not trained; its
     values are used. Raises `InputError` for params of another structure.
     """
+    model, state = model if isinstance(model, tuple) else (model, None)
     model = eqx.nn.inference_mode(model)
-    if params is None:
-        params, rest = eqx.partition(model, eqx.is_inexact_array)
-        return BatchedModule(rest), params
-    params = eqx.filter(params, eqx.is_inexact_array)
-    if not jax.tree.leaves(params):
-        raise InputError("params holds no floating-point array; give the trainable part of the model itself, "
-                         "params, _ = eqx.partition(model, filter_spec)")
-    try:
-        rest = jax.tree.map(lambda ours, other: other if ours is None else None, params, model,
-                            is_leaf=lambda leaf: leaf is None)
-    except ValueError as error:
-        raise InputError("params does not have the structure of the model; give params, _ = eqx.partition(model, "
-                         f"filter_spec) ({error})") from error
-    return BatchedModule(rest), params
+    trained = jax.tree.map(_trained, model, is_leaf=_is_state)
+    if params is not None:
+        params = eqx.filter(params, eqx.is_inexact_array)
+        if not jax.tree.leaves(params):
+            raise InputError("params holds no floating-point array; give the trainable part of the model itself, "
+                             "params, _ = eqx.partition(model, filter_spec)")
+        try:
+            trained = jax.tree.map(lambda ours, theirs: _none_of(theirs) if ours is None else theirs, params, trained,
+                                   is_leaf=lambda leaf: leaf is None)
+            model = eqx.combine(params, model)
+        except ValueError as error:
+            raise InputError("params does not have the structure of the model; give params, _ = eqx.partition(model, "
+                             f"filter_spec) ({error})") from error
+    return jax_params.split(OverExamples(type(model).__call__, state), model, jax.tree.leaves(trained))
+
+
+def _trained(part: Any) -> Any:
+    """Of each leaf whether it is a parameter; running statistics and other states are none, wherever they are held."""
+    return _none_of(part) if _is_state(part) else eqx.is_inexact_array(part)
+
+
+def _none_of(part: Any) -> Any:
+    return jax.tree.map(lambda _: False, part)
+
+
+def _is_state(part: Any) -> bool:
+    return isinstance(part, eqx.nn.State | eqx.nn.StateIndex)
 
 
 def build(network: Network, params: dict[str, jax.Array]) -> eqx.nn.Sequential:

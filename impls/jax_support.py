@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Primitive
 
-from impls.own import crossing
+from impls.own import crossing, jax_params
 from impls.own.user_network import UserNetwork
 from reference import Case, InputError, Request
 
@@ -85,8 +85,7 @@ def place(tree: Any, request: Request) -> Any:
 
 def leaf_names(tree: Any) -> list[str]:
     """The leaves' places in the pytree, such as "layers.0.weight", in its order."""
-    return [jax.tree_util.keystr(path, simple=True, separator=".")
-            for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    return jax_params.leaf_names(path for path, _ in jax.tree_util.tree_leaves_with_path(tree))
 
 
 def with_others_frozen(f: Batched, params: Any, index: int) -> Batched:
@@ -100,19 +99,22 @@ def with_others_frozen(f: Batched, params: Any, index: int) -> Batched:
 
 
 def flat_outputs(y: Any, n_examples: int) -> jax.Array:
-    """What a batched f returned, as (N, O): trailing axes flattened in C order, none meaning O = 1.
+    """What a batched f returned, as (N, O): trailing axes flattened in C order, none meaning O = 1; a complex output is
+    two, its real and its imaginary part.
 
-    Raises `InputError` unless it is one real floating-point array with N first. Works while tracing, and costs nothing
-    once compiled.
+    Raises `InputError` unless it is one floating-point array with N first. Works while tracing, and costs nothing once
+    compiled.
     """
     if not isinstance(y, jax.Array):
         raise InputError(f"the network must return one array, got {type(y).__name__}; select the output, e.g. "
                          "lambda params, x: f(params, x)[0]")
-    if not _is_float(y):
-        raise InputError(f"the network returns {y.dtype}; the kernel is defined for real floating-point outputs")
+    if not jnp.issubdtype(y.dtype, np.inexact):
+        raise InputError(f"the network returns {y.dtype}; the kernel is defined for floating-point and complex outputs")
     if y.ndim == 0 or y.shape[0] != n_examples:
         raise InputError(f"given a batch of {n_examples} the network returns shape {y.shape}; f(params, x) takes a "
                          "batch and returns one row for each example (an Equinox module takes one example)")
+    if jnp.issubdtype(y.dtype, np.complexfloating):
+        y = jnp.stack([y.real, y.imag], axis=-1)
     return y.reshape(n_examples, -1)
 
 
@@ -129,20 +131,13 @@ def _function(case: Case, request: Request) -> tuple[Batched, Any]:
     return trainable(network.model, network.params)
 
 
-def trainable(f: Batched, params: Any) -> tuple[Batched, Any]:
-    """`f` and `params` without the leaves that are no floating-point arrays; those stay as they are, inside `f`."""
-    leaves, structure = jax.tree.flatten(params)
-    is_param = [_is_array(leaf) and _is_float(leaf) for leaf in leaves]
-    if all(is_param):
-        return f, params
-    rest = [None if ours else leaf for leaf, ours in zip(leaves, is_param, strict=True)]
+def trainable(f: Callable[[Any, Any], Any], params: Any) -> tuple[Batched, Any]:
+    """`f` as a function of those leaves of `params` that are parameters, {name: array}; the others stay inside `f`.
 
-    def f_of_trainable(some: list[jax.Array], x: jax.Array) -> jax.Array:
-        given = iter(some)
-        return f(structure.unflatten([next(given) if ours else other
-                                      for other, ours in zip(rest, is_param, strict=True)]), x)
-
-    return f_of_trainable, [leaf for leaf, ours in zip(leaves, is_param, strict=True) if ours]
+    See `impls.own.jax_params` for which they are; complex ones are pairs of real ones.
+    """
+    some, leaves = jax_params.split(f, params)
+    return some, jax_params.arrays(leaves)
 
 
 def _is_array(leaf: Any) -> bool:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
+
 from impls import auto, registry
 from impls.auto import JACOBIAN_BYTES, Candidate
 from impls.costs import STRUCTURED
@@ -20,7 +22,7 @@ from impls.own.network import OwnNetwork
 from impls.own.selection import Where
 from impls.own.user_network import UserNetwork
 from impls.protocol import Array, Framework, Method, MethodNotInstalled
-from impls.runtime import as_network
+from impls.runtime import as_network, is_linen
 from impls.structured.explain import explain as table_of_plan
 from impls.structured.planner import check_limit
 from reference import InputError, Request
@@ -175,8 +177,12 @@ def _say_nothing(_: str) -> None:
 
 
 def _as_network(model: Any, params: Any) -> UserNetwork:
-    network = as_network(model)
-    if network is not None and network.framework != "jax":
+    network = as_network((model, params) if is_linen(model) else model)
+    if network is not None and network.framework == "jax":
+        if params is not None and not is_linen(model):
+            raise InputError("this model carries its parameters: leave params out")
+        return network
+    if network is not None:
         return UserNetwork(network.framework, network.model, params)
     if isinstance(model, type) or not callable(model):
         raise InputError(f"model must be a torch.nn.Module, an Equinox module or a function f(params, x), got "
@@ -191,7 +197,9 @@ def _framework_of(params: Any) -> Literal["jax", "torch"]:
     if torch is not None and isinstance(params, Mapping) and params and all(
             isinstance(value, torch.Tensor) for value in params.values()):
         return "torch"
-    if jax is not None and any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(params)):
+    leaves = [] if jax is None else jax.tree.leaves(params)
+    is_torch = torch is not None and any(isinstance(leaf, torch.Tensor) for leaf in leaves)
+    if jax is not None and not is_torch and any(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
         return "jax"
     raise InputError("params must be a dict from names to torch tensors, or a pytree of JAX arrays; got "
                      f"{type(params).__name__} without any")
