@@ -76,7 +76,8 @@ def as_array(x: Any, what: str, dtype: DType) -> Any:
     is_float = bool(jnp.issubdtype(x.dtype, jnp.floating))
     check_numbers(str(x.dtype), is_float or bool(jnp.issubdtype(x.dtype, jnp.integer)), what)
     if is_float:
-        _check_range(x, what, float(jnp.finfo(dtype).max), dtype)
+        if x.dtype.itemsize > np.dtype(dtype).itemsize:
+            _check_range(x, what, float(jnp.finfo(dtype).max), dtype)
         return x.astype(dtype)
     held = jax.dtypes.canonicalize_dtype(x.dtype)
     if held != x.dtype:

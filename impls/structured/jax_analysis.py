@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
+import jax.numpy as jnp
 import numpy as np
 
 from impls.jax_loops import loops
@@ -128,6 +129,8 @@ def _use(view: View, position: int, step: Step, n_views: int, found: _Found) -> 
     i = view.parameter
     if n_views > 1 or any(o.only_parameters for k, o in enumerate(step.inputs) if k != position):
         found.reasons[i] = f"enters {step.name} together with other parameters"
+    elif jnp.issubdtype(step.outputs[0].dtype, jnp.complexfloating):  # a product may mix dtypes: real times complex
+        found.reasons[i] = f"enters {step.name} with complex numbers"
     elif step.name in ADDING and view.window is None:
         found.biases[i].append(Bias(view, step, -1.0 if step.name == "sub" and position == 1 else 1.0))
     elif step.name == "mul" or (step.name == "div" and position == 0):
