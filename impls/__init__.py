@@ -35,11 +35,16 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
 
     - a `torch.nn.Module` that takes a batch. Its parameters are those with ``requires_grad``, tied ones counted once.
       It is evaluated in evaluation mode, and left as it is;
-    - an Equinox module that takes one example. Its parameters are its floating-point arrays, those tied by
-      `eqx.nn.Shared` counted once. It is evaluated in inference mode. To freeze some, give the trainable part as
-      `params`, from ``params, _ = eqx.partition(model, filter_spec)``;
-    - a function ``f(params, x)`` of a batch, with `params`: a dict from names to tensors, or a pytree of JAX arrays;
-      all floating-point ones are parameters. Define it once, outside of loops: JAX compiles every new function anew.
+    - an Equinox module that takes one example; one with state as a pair ``(model, state)``, as
+      `eqx.nn.make_with_state` gives them. Its parameters are its floating-point and complex JAX arrays but those of
+      states, those tied by `eqx.nn.Shared` counted once. It is evaluated in inference mode. To freeze some, give the
+      trainable part as `params`, from ``params, _ = eqx.partition(model, filter_spec)``;
+    - a Flax NNX module, whose parameters are its `nnx.Param`, or a Flax Linen module with its variables as `params`, of
+      which the collection "params" is differentiated. Both take a batch, and are evaluated in evaluation mode;
+    - a function ``f(params, x)`` of a batch, with `params`: a dict from names to tensors, or a pytree of arrays of JAX
+      or NumPy, of which, as for `jax.grad`, all floating-point ones and Python floats are parameters, and complex ones;
+      all else in it is constant. Compiled once for what the function's code reads, if that is numbers, small arrays and
+      functions; else, define it once, outside of loops, as for `jax.jit`.
 
     x1 (N1, …) and x2 (N2, …) are finite arrays of the framework, on one device with the parameters, or of NumPy; or
     batches of such arrays that can be read several times, in the same order: a list, or a `torch.utils.data.DataLoader`

@@ -161,7 +161,7 @@ def test_equal_constants_do_not_compile_anew() -> None:
     times = []
     for n in (3, 3, 4):
         params = {"w": weight(), "n": jnp.array(n), "key": jax.random.key(n), "rows": np.arange(n)}
-        kernel = ntk(of, X, params=params, method="structured_jax")
+        kernel = ntk(of, X, params=params, method="structured_jax", check=False)
         right(kernel, lambda p, x, n=n: n * f(p, x), {"w": weight()}, X)
         times.append(count.times)
     assert times[0] == times[1] < times[2]
@@ -347,6 +347,29 @@ def test_several_arguments_of_an_equinox_module() -> None:
         ntk(Net(weight()), TOKENS)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_batches_of_several_inputs_and_a_selected_output(method: str) -> None:
+    def of(params: Any, x: Any) -> Any:
+        return {"loss": 0.0, "logits": masked(params, *x)}
+
+    batches = [(TOKENS[:2], MASK[:2]), (TOKENS[2:], MASK[2:])]
+    kernel = ntk(lambda p, a, b: of(p, (a, b)), batches, params={"w": weight()}, method=method, select="logits")
+    right(kernel, lambda p, x: masked(p, *x), {"w": weight()}, (TOKENS, MASK))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_some_parameters_by_name(method: str) -> None:
+    layers, x = [{"w": weight(), "b": jnp.asarray(B, "float64"), "n": jnp.array(2)}, {"c": jnp.asarray(B + 1j)}], X
+
+    def of(params: Any, x: Any) -> Any:
+        return jnp.tanh(x @ params[0]["w"] + params[0]["b"]) * jnp.abs(params[1]["c"])
+
+    right(ntk(of, x, params=layers, method=method, where="*.b"),
+          lambda p, x: of([{**layers[0], **p}, layers[1]], x), {"b": layers[0]["b"]}, x)
+    with pytest.raises(InputError, match="fits no trainable parameter"):
+        ntk(of, x, params=layers, method=method, where="*.bias")
+
+
 INPUTS: dict[str, tuple[Any, Callable[..., Any]]] = {
     "other bytes": (X.astype(">f8"), f), "flipped": (X[::-1], f), "float16": (X.astype("float16"), f),
     "truth values": (X > 0, lambda p, x: f(p, jnp.where(x, 1.0, -2.0))),
@@ -399,9 +422,9 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "mask of x": (lambda: ntk(f, np.ma.masked_array(X, X > 0), params={"w": weight()}), r"give x1\.filled"),
     "mask of a parameter": (lambda: ntk(f, X, params={"w": np.ma.masked_array(W, W > 0), "v": weight()}), "masked"),
     "large ints": (lambda: _in_32_bits(np.array([2**40, 1])), "x1 holds numbers beyond 2.147e.09, which int32"),
-    "large floats": (lambda: ntk(f, X.astype("float64") * 1e300, params={"w": weight("float32")}), "which float32 cannot hold"),
-    "numbers of examples": (lambda: ntk(masked, (TOKENS, MASK[:2]), params={"w": weight()}), "one number of"),
-    "unlike inputs": (lambda: ntk(masked, (TOKENS, MASK), TOKENS, params={"w": weight()}), "of one structure"),
+    "large floats": (lambda: ntk(f, X.astype("float64") * 1e300, params={"w": weight("float32")}), "float32 cannot"),
+    "numbers of examples": (lambda: ntk(masked, (TOKENS, MASK[:2]), params={"w": weight()}), "one number"),
+    "unlike inputs": (lambda: ntk(masked, (TOKENS, MASK), TOKENS, params={"w": weight()}), "one structure"),
 }
 
 
