@@ -27,8 +27,9 @@ __all__ = [
 def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None = None, *, params: Any = None,
         outputs: Outputs = "full", method: str = "auto", batch_size: int | None = None,
         memory_limit: int | None = None, components: bool = False, explain: bool = False, verbose: bool = False,
-        seed: int = 0, check: bool = True, inputs: Any = None, select: Any = None, where: Where = None,
-        params2: Any = None, model2: Any = None, pairs: Literal["same"] | None = None, **options: Any) -> Any:
+        seed: int = 0, check: bool = True, expect_calls: int = 1, inputs: Any = None, select: Any = None,
+        where: Where = None, params2: Any = None, model2: Any = None, pairs: Literal["same"] | None = None,
+        **options: Any) -> Any:
     """The neural tangent kernel K[n, m, a, b] = Σ_p ∂f_a(x1_n)/∂θ_p · ∂f_b(x2_m)/∂θ_p of `model`.
 
     `model` is
@@ -60,10 +61,12 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
 
     `method` is a name of `impls.names()` that works on any function of the framework; `seed` and `options` go to it,
     as in ``method="equinox.monte_carlo", proj_dim=4096``. "auto" takes the exact method with the least predicted time
-    among those that fit into memory (`impls.auto`); the time is that of the steady state, without tracing and
-    compilation. The first time on a machine it measures that for about a second, and keeps the figures in the user's
-    cache (`impls.calibration`). ``verbose=True`` prints every method's predicted time and memory, and the choice;
-    ``explain=True`` what the structured engine does, or would do, for each parameter, with its operations and bytes.
+    among those that fit into memory (`impls.auto`). In PyTorch on the CPU the whole call counts, and where tracing the
+    network alone would take longer than another method does, nothing is traced (`impls.one_call`); with `expect_calls`
+    above 1, and elsewhere, the time is that of the steady state, without tracing and compilation. The first time on a
+    machine it measures that for about a second, and keeps the figures in the user's cache (`impls.calibration`).
+    ``verbose=True`` prints every method's predicted time and memory, and the choice; ``explain=True`` what the
+    structured engine does, or would do, for each parameter, with its operations and bytes.
 
     `memory_limit` is in bytes beyond the kernel itself; without it, "auto" takes what is free, and methods that hold
     Jacobians at most 1 GiB of them. `batch_size` (examples) blocks x1 and x2 and does not change the values.
@@ -80,8 +83,8 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
 
     return compute(model, x1, x2, params=params, outputs=outputs, method=method, batch_size=batch_size,
                    memory_limit=memory_limit, components=components, explain=explain, verbose=verbose, seed=seed,
-                   check=check, inputs=inputs, select=select, where=where, params2=params2,
-                   model2=model2, pairs=pairs, **options)
+                   check=check, expect_calls=expect_calls, inputs=inputs, select=select, where=where,
+                   params2=params2, model2=model2, pairs=pairs, **options)
 
 
 def ntk_fn(model: Any, *, params: Any = None, outputs: Outputs = "full", method: str = "auto") -> KernelFunction:

@@ -158,7 +158,7 @@ def _facts(framework: Framework, f: Any, params: Any, x1: Any, x2: Any, request:
     else:
         from impls import facts_jax as of_framework
     x1, x2 = (of_framework.stand_in(x) if isinstance(x, OwnBatches) else x for x in (x1, x2))
-    engine = method.engine(f, params, x1, x2, request)
+    engine = method.engine(f, params, x1, x2, request, **({"once": True} if framework == "torch" else {}))
     return engine, of_framework.facts(engine, f, params, some, request)
 
 

@@ -27,6 +27,9 @@ class Broken:
     def kernel(self, *_: Any) -> Any:
         raise self.error
 
+    def engine(self, *_: Any, **__: Any) -> Any:
+        raise self.error
+
 
 @pytest.fixture
 def network() -> Any:

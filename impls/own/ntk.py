@@ -14,7 +14,7 @@ import numpy as np
 
 from impls import auto, registry
 from impls.auto import JACOBIAN_BYTES, Candidate
-from impls.costs import STRUCTURED
+from impls.costs import FACTORS, STRUCTURED
 from impls.own import crossing, finite, selfcheck, sides
 from impls.own.asked import Asked
 from impls.own.batches import OwnBatches
@@ -37,8 +37,9 @@ HOLD_JACOBIANS = ("equinox.exact", "torch_func.jacobian_contraction", "torch_fun
 def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None = None, *, params: Any = None,
         outputs: Outputs = "full", method: str = "auto", batch_size: int | None = None,
         memory_limit: int | None = None, components: bool = False, explain: bool = False, verbose: bool = False,
-        seed: int = 0, check: bool = True, inputs: Any = None, select: Any = None, where: Where = None,
-        params2: Any = None, model2: Any = None, pairs: Literal["same"] | None = None, **options: Any) -> Any:
+        seed: int = 0, check: bool = True, expect_calls: int = 1, inputs: Any = None, select: Any = None,
+        where: Where = None, params2: Any = None, model2: Any = None, pairs: Literal["same"] | None = None,
+        **options: Any) -> Any:
     """`impls.ntk`, which says what it is; it stands apart so that importing `impls` stays quick."""
     network, asked = _as_network(model, params), Asked(inputs, select, where)
     second = sides.Second(model2, params2, pairs)
@@ -66,7 +67,40 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
         request = _explained(method, own, request, explain=explain)
         kernel = _checked(method, own, request, say, components=components, check=check)
         return crossing.back(kernel, here) if crosses else kernel
+    if not isinstance(expect_calls, int) or expect_calls < 1:
+        raise InputError(f"expect_calls must be a positive number of calls, got {expect_calls!r}")
+    if expect_calls == 1 and memory_limit is None and not explain and not options:
+        kernel = _untraced(own, request, say, components=components, check=check)
+        if kernel is not None:
+            return kernel
     return _first_that_can(own, request, memory_limit, say, components=components, explain=explain, check=check)
+
+
+def _untraced(own: OwnNetwork, request: Request, say: Callable[[str], None], *, components: bool,
+              check: bool) -> Any | None:
+    """The kernel by a method that needs no trace, where tracing alone is predicted to take longer; None elsewhere, and
+    where all of them fail."""
+    in_batches = isinstance(own.x1, OwnBatches) or isinstance(own.x2, OwnBatches)
+    if own.framework != "torch" or in_batches or request.batch_size is not None or own.device != "cpu":
+        return None
+    if _batch_size(own, JACOBIAN_BYTES)[0] is not None:  # not all Jacobians at once
+        return None
+    from impls import one_call
+
+    if (found := one_call.untraced(own)) is None:
+        return None
+    for name, each in sorted(found.items(), key=lambda item: item[1]):
+        say(f"ntk: one call of {name} is predicted to take {each * 1e3:.3g} ms")
+    for name in sorted(found, key=found.__getitem__):
+        if name == one_call.ENGINE:
+            return None
+        try:
+            return _checked(name, own, request, say, components=components, check=check, mapped=True)
+        except InputError:
+            raise
+        except Exception as error:  # as in `_first_that_can`
+            say(f"ntk: not {name}: {reason(error)}")
+    return None
 
 
 def _first_that_can(own: OwnNetwork, request: Request, memory_limit: int | None, say: Callable[[str], None], *,
@@ -79,7 +113,13 @@ def _first_that_can(own: OwnNetwork, request: Request, memory_limit: int | None,
         near = [close for name in request.options for close in difflib.get_close_matches(name, own_keywords, n=1)]
         raise InputError(f"method='auto' takes no options of a method, got {', '.join(request.options)}; "
                          + (f"did you mean {' and '.join(near)}?" if near else "name a method"))
-    found = auto.candidates(own, request, memory_limit)
+    try:
+        found = auto.candidates(own, request, memory_limit)
+    except InputError:
+        raise
+    except Exception as error:  # of the engine, while it traces and plans: the others need neither
+        say(f"ntk: structured_{own.framework} cannot plan: {reason(error)}")
+        found = _unplanned(own, request, error)
     say(auto.table(found))
     *others, last = [candidate for candidate in found if not candidate.obstacle]
     if explain:
@@ -100,6 +140,15 @@ def _first_that_can(own: OwnNetwork, request: Request, memory_limit: int | None,
     raise InputError(auto.none_fits(unable)) from failed
 
 
+def _unplanned(own: OwnNetwork, request: Request, error: Exception) -> list[Candidate]:
+    """The methods that hold Jacobians, with blocks that fit, and then the others; nothing is predicted."""
+    engine = f"structured_{own.framework}"
+    names = usable(own.framework, dict.fromkeys((*HOLD_JACOBIANS, *FACTORS)))
+    size = request.batch_size or _batch_size(own, JACOBIAN_BYTES)[0]
+    return [*(Candidate(name, 0.0, 0.0, size) for name in names if name != engine),
+            Candidate(engine, 0.0, 0.0, obstacle=reason(error))]
+
+
 def reason(error: Exception) -> str:
     """In one line, with its kind where it is no refusal."""
     first = (str(error).strip() or "no message").splitlines()[0]
@@ -110,15 +159,21 @@ def _compute_candidate(candidate: Candidate, own: OwnNetwork, request: Request, 
                        components: bool, check: bool) -> Any:
     limit = {} if candidate.memory_limit is None else {"memory_limit": candidate.memory_limit}
     request = replace(request, batch_size=candidate.batch_size, options=limit)
-    return _checked(candidate.name, own, request, say, components=components, check=check)
+    batches = isinstance(own.x1, OwnBatches) or isinstance(own.x2, OwnBatches)
+    engine = candidate.engine if own.framework == "torch" and not components and not batches else None  # JAX keeps its
+    return _checked(candidate.name, own, request, say, components=components, check=check, engine=engine)
 
 
 def _checked(name: str, own: OwnNetwork, request: Request, say: Callable[[str], None], *, components: bool,
-             check: bool) -> Any:
-    """The kernel; a structured engine's is checked, and one that is not finite is an error that says where."""
-    kernel = _compute(name, own, request, components=components)
+             check: bool, mapped: bool = False, engine: Any = None) -> Any:
+    """The kernel; a structured engine's is checked, and one that is not finite is an error that says where. `mapped`:
+    it was not traced, so that whether examples can be mapped is not known, and is checked as well."""
+    if engine is not None:  # traced and planned already
+        kernel = engine(own.params, own.x1, own.x2)
+    else:
+        kernel = _compute(name, own, request, components=components)
     finite.check(kernel, own, name)
-    if not (check and name in STRUCTURED):
+    if not check or name not in (*STRUCTURED, *(auto.MAP_EXAMPLES if mapped else ())):
         return kernel
     return selfcheck.checked(name, kernel, own, request, say, lambda other, asked: _compute(
         other, own, asked, components=components))
