@@ -73,6 +73,12 @@ def _convolution_of_one(layer: Callable[[], nn.Module], *shape: int) -> Small:
     return Small(lambda: nn.Sequential(layer(), nn.ReLU(), nn.Flatten(), nn.Linear(24, 2)), shape)
 
 
+def _standardised(m: Any, x: Tensor) -> Tensor:
+    """A convolution whose weight is standardised, with a gain."""
+    w = F.batch_norm(m.conv.weight.reshape(1, 3, -1), None, None, training=True).reshape_as(m.conv.weight)
+    return m.out(F.conv2d(x, w * m.gain, m.conv.bias).tanh().flatten(1))
+
+
 def _one_token() -> nn.Module:
     return Function(
         lambda m, x: m.out(m.attention(*[m.table(x)] * 3, need_weights=False)[0].flatten(1)),
@@ -114,6 +120,9 @@ ODD: dict[str, Small] = {
     "channels_last": Small(
         lambda: Function(_channels_last, conv=nn.Conv2d(2, 3, 3), out=nn.Linear(3, 2)),
         (2, 5, 5), {"conv.weight": "convolution", "conv.bias": "bias"}),
+    "standardised_weights": Small(
+        lambda: Function(_standardised, conv=nn.Conv2d(2, 3, 3), gain=parameter(3, 1, 1, 1), out=nn.Linear(27, 2)),
+        (2, 5, 5), {"conv.weight": "fallback", "out.weight": "dense"}),
     "more_outputs_than_parameters": Small(
         lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Tanh(), nn.Conv2d(2, 2, 1)), (1, 8, 8)),
     "in_forward_mode_no_rule": Small(

@@ -8,10 +8,13 @@ torch = pytest.importorskip("torch", reason="the structured PyTorch engine needs
 
 from torch import Tensor  # noqa: E402
 
+from impls.structured import torch_local  # noqa: E402
 from impls.structured.torch_engine import Engine  # noqa: E402
 from impls.structured.torch_internals import FakeTensorMode  # noqa: E402
 from impls.structured.torch_program import Constant, Step, Untraceable, Value, check_known  # noqa: E402
+from impls.structured.torch_rows import add_product  # noqa: E402
 from impls.torch_support import module_function  # noqa: E402
+from reference.tolerances import tolerance  # noqa: E402
 from tests.structured_odd import ODD  # noqa: E402
 from tests.test_structured_torch import OUTPUTS, assert_kernel, kernels  # noqa: E402
 
@@ -28,6 +31,21 @@ def test_kernel(name: str) -> None:
             assert_kernel(engine(params, x1, second), right[symmetric], outputs, "float64")
             rules, wanted = {step.parameter.name: step.parameter.rule for step in engine.plan.steps}, ODD[name].rules
             assert {key: rules[key][: len(rule)] for key, rule in wanted.items()} == wanted
+
+
+def test_local_gradients_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of large parameters are taken."""
+    monkeypatch.setattr(torch_local, "AT_ONCE", 0)
+    test_kernel("standardised_weights")
+    test_kernel("complex_weights")
+
+
+def test_sums_of_millions_in_float32() -> None:
+    rows = torch.ones(2, 3_000_000) + 0.3
+    kernel = torch.empty(2, 2)
+    add_product([(rows, rows)], None, kernel.zero_(), 2, 64)
+    exact = (rows.double() @ rows.double().T)
+    assert ((kernel.double() - exact).abs() / exact).max() <= tolerance("float32")
 
 
 @pytest.mark.parametrize("name", ["more_outputs_than_parameters", "in_forward_mode_no_rule"])

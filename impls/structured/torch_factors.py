@@ -25,6 +25,7 @@ from impls.structured.torch_gradients import (
     gradient,
     scaled,
 )
+from impls.structured.torch_local import Local
 from impls.structured.torch_pointwise import differentiated_once, is_function_of_numbers
 from impls.structured.torch_products import Use
 from impls.structured.torch_program import Read, Step, Value, evaluate
@@ -59,11 +60,13 @@ class Factors:
         self.analysis, self.dtype, self.device = analysis, dtype, device
         self.program = analysis.program
         self.ways = [step.ways for step in plan.steps]
-        self.direct = [i for i, way in enumerate(self.ways) if way == ("direct",)]
+        by_themselves = [i for i, way in enumerate(self.ways) if way == ("direct",)]
+        self.local = Local(self.program, by_themselves)
+        self.direct = [i for i in by_themselves if i not in self.local.parameters]
         self.active: list[tuple[int, int, Group, Way]] = [
             (i, k, group, way)
             for i, groups in enumerate(analysis.groups)
-            if i not in self.direct
+            if i not in by_themselves
             for k, (group, way) in enumerate(zip(groups, self.ways[i], strict=True))
         ]
         self.groups = {f"{i}.{k}": group for i, k, group, _ in self.active}
@@ -95,11 +98,14 @@ class Factors:
 
     def _sites(self, ways: set[Way]) -> list[Value]:
         """Where the cotangents are taken that products of these ways need."""
-        return list(dict.fromkeys(use.y for *_, group, way in self.active if way in ways for use in group.uses))
+        local = self.local.ys if "gradient" in ways else []
+        return list(dict.fromkeys(
+            [*(use.y for *_, group, way in self.active if way in ways for use in group.uses), *local]
+        ))
 
     def _sizes(self) -> dict[str, int]:
         """Of the gradients that are kept as such: how many numbers for each output."""
-        sizes = {f"{i}": self.analysis.parameters[i].size for i in self.direct}
+        sizes = {f"{i}": self.analysis.parameters[i].size for i in (*self.direct, *self.local.parameters)}
         for i, k, group, way in self.active:
             name, biases = f"{i}.{k}", len(group.carried) * group.product.shared * group.product.outputs
             if way == "gradient" and name in self.whole:
@@ -119,7 +125,7 @@ class Factors:
         products = [each for each in self.active if each[3] != "gradient"]
         terms = [Term(f"{i}.{k}", way, i, group, device=self.device) for i, k, group, way in products]
         for i, parameter in enumerate(self.analysis.parameters):
-            if parameter.transposed and i not in self.direct:
+            if parameter.transposed and self.ways[i] != ("direct",):
                 first, second = self.analysis.groups[i]
                 terms.append(Term(f"{i}", "cross", i, first, second))
         if self.joined:
@@ -138,7 +144,8 @@ class Factors:
         run = _Run(self, parameters)
         with torch.enable_grad():
             out, *others = vmap(run)(x, *taps)
-        hidden, ends, parts = run.sorted(others)
+        hidden, ends, held, parts = run.sorted(others)
+        held = dict(zip(self.local.held, (each.detach() for each in held), strict=True))
         if self.batched is None:
             self.batched = may_be_batched((out, *hidden))
         inflows = {name: self._inflow(name, [a.detach() for a in some]) for name, some in parts.items()}
@@ -147,7 +154,7 @@ class Factors:
         cotangents = Cotangents(out, hidden, run.seed, [*taps[:n], *taps[n + len(self.separable) :]])
         at_once = self._at_once(x) if self.batched else 1
         some = [
-            self._arranged(inflows, cotangents(start, min(start + at_once, out.shape[1])))
+            self._arranged(parameters, inflows, held, cotangents(start, min(start + at_once, out.shape[1])))
             for start in range(0, out.shape[1], at_once)
         ]
         columns = {name: [arrays[name] for arrays in some] for name in some[0]}
@@ -164,11 +171,14 @@ class Factors:
         blocks = -(-n_outputs // -(-ROWS_AT_ONCE // (len(x) * positions)))
         return -(-n_outputs // blocks)
 
-    def _arranged(self, inflows: Arrays, cotangents: Sequence[Tensor]) -> Arrays:
+    def _arranged(
+        self, parameters: Sequence[Tensor], inflows: Arrays, held: dict[Value, Tensor], cotangents: Sequence[Tensor]
+    ) -> Arrays:
         """What depends on the outputs, for some of them."""
         at_sites = dict(zip(self.sites, cotangents, strict=False))
         at_parameters = dict(zip(self.direct, cotangents[len(self.sites) :], strict=True))
         arrays: Arrays = {}
+        at_parameters |= self.local.gradients(parameters, held, [at_sites[y] for y in self.local.ys])
         gradients = {f"{i}": d.to(self.dtype).reshape(*d.shape[:2], -1) for i, d in at_parameters.items()}
         for i, k, group, way in self.active:
             name = f"{i}.{k}"
@@ -266,19 +276,24 @@ class _Run:
             self.taps[y] = self.taps[y] + tap if y in self.taps else tap
         self.hidden: list[Tensor] = []
         self.ends: dict[Value, Tensor] = {}
+        self.held: dict[Value, Tensor] = {}
         self.inflows: dict[str, list[Any]] = {f"{i}.{k}": [None] * len(group.uses) for i, k, group, _ in f.active}
         tapped = list(self.parameters)
         for i, tap in zip(f.direct, taps[len(sites) :], strict=True):
             tapped[i] = tapped[i] + tap
         out = evaluate(f.analysis.program, tapped, x, self._step)
         parts = [part for some in self.inflows.values() for part in some]
-        return out, *self.hidden, *(self.ends[end] for end in f.ends), *parts
+        ends, held = (self.ends[end] for end in f.ends), (self.held[value] for value in f.local.held)
+        return out, *self.hidden, *ends, *held, *parts
 
-    def sorted(self, others: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], dict[str, list[Tensor]]]:
-        """What the top layer reads (none or one), the ends of tails, and each product's inflow at each of its uses."""
-        rest = iter(others)
-        hidden, ends = ([*islice(rest, len(some))] for some in (self.hidden, self.factors.ends))
-        return hidden, ends, {name: [*islice(rest, len(some))] for name, some in self.inflows.items()}
+    def sorted(
+        self, others: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor], dict[str, list[Tensor]]]:
+        """What the top layer reads (none or one), the ends of tails, what meets parameters without a rule, and each
+        product's inflow at each of its uses."""
+        rest, f = iter(others), self.factors
+        hidden, ends, held = ([*islice(rest, len(some))] for some in (self.hidden, f.ends, f.local.held))
+        return hidden, ends, held, {name: [*islice(rest, len(some))] for name, some in self.inflows.items()}
 
     def _step(self, step: Step, read: Read) -> tuple[Any, ...]:
         f = self.factors
@@ -286,6 +301,8 @@ class _Run:
             outputs = self._top(f.last, read)
         else:
             outputs = (differentiated_once(step, read),) if is_function_of_numbers(step) else step(read)
+        if step in f.local.steps:
+            self.held |= {v: read(v) for v in step.inputs if isinstance(v, Value) and v.on_example}
         for name, n, use in f.uses.get(step, ()):
             h = outputs[0] if use.activation is None else read(use.activation)
             self.inflows[name][n] = h if name in f.whole else use.inflow(h)
