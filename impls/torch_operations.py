@@ -56,10 +56,10 @@ class _Counting(TorchDispatchMode):
 
 
 def operations(f: Forward, params: Params, x: Tensor) -> Operations:
-    """Of the batched f on the first example of x."""
+    """Of the batched f on the first example of x; gradients are on, as f may take some itself."""
     params = {name: p.detach() for name, p in params.items()}
     begin = time.perf_counter()
-    with torch.no_grad(), precision(next(iter(params.values())).dtype), _Counting() as counting:
+    with torch.enable_grad(), precision(next(iter(params.values())).dtype), _Counting() as counting:
         f(params, x[:1])
     counting.found.seconds = time.perf_counter() - begin
     return counting.found

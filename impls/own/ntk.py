@@ -87,7 +87,12 @@ def _untraced(own: OwnNetwork, request: Request, say: Callable[[str], None], *, 
         return None
     from impls import one_call
 
-    if (found := one_call.untraced(own)) is None:
+    try:
+        found = one_call.untraced(own)
+    except Exception as error:  # of a network that does not run so: the methods say what is the matter
+        say(f"ntk: nothing is predicted before tracing: {reason(error)}")
+        return None
+    if found is None:
         return None
     for name, each in sorted(found.items(), key=lambda item: item[1]):
         say(f"ntk: one call of {name} is predicted to take {each * 1e3:.3g} ms")
