@@ -37,7 +37,7 @@ def _rows(y: Tensor, params: list[Tensor]) -> list[Tensor]:
 
 
 def _real(tensor: Tensor) -> Tensor:
-    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def naive(module: nn.Module, call: Callable[[nn.Module, int], Tensor], n: int) -> np.ndarray:
