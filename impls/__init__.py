@@ -47,12 +47,25 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
       all else in it is constant. Compiled once for what the function's code reads, if that is numbers, small arrays and
       functions; else, define it once, outside of loops, as for `jax.jit`.
 
-    x1 (N1, …) and x2 (N2, …) are finite arrays of the framework, on one device with the parameters, or of NumPy; or
-    batches of such arrays that can be read several times, in the same order: a list, or a `torch.utils.data.DataLoader`
-    of tensors or of pairs (x, y), of which x is taken. The structured engines never hold all batches at once, the other
-    methods do. They are taken in the dtype of the parameters (float32 or float64); integers, for a model that embeds
-    tokens, stay as they are. None for x2 means x2 = x1. The examples must not influence each other; outputs of more
-    than one axis are flattened in C order to O.
+    x1 (N1, …) and x2 (N2, …) are finite arrays of the framework, on one device with the parameters, or of NumPy. A
+    model of several inputs takes a structure of arrays with one row for each example: a tuple (arguments by place), a
+    dict (by name where the model takes these names, else as one argument), a dataclass or object. Or they are batches
+    of either that can be read several times, in the same order: a list, or a `torch.utils.data.DataLoader`; their
+    examples may differ in shape. Of a pair (x, y) x is taken where the model has one input; `inputs` says which items
+    else: a key or place, several of them, or a function of the batch. The structured engines never hold all batches of
+    single arrays at once. Numbers are taken in the dtype of the parameters; integers, for a model that embeds tokens,
+    stay as they are. None for x2 means x2 = x1. The examples must not influence each other; outputs of more than one
+    axis are flattened in C order to O. Of a model that returns a dict, a tuple or an object, `select` names the output:
+    a key or attribute, a place, or a function of what is returned.
+
+    `where` leaves some parameters: a pattern of names ("*.lora_*"), several, or a predicate (name, value). Parameters
+    of several dtypes are computed in the widest, those of 16 bits in float32, with a warning. Complex parameters and
+    outputs are pairs of real ones (reference/DEFINITION.md).
+
+    With `params2` (as `params`; for a module another one or a state_dict) or `model2` (of the parameters of the same
+    names, or objects), the second Jacobian is of these: J(x1; θ1) J2(x2; θ2)ᵀ, and nothing is symmetric.
+    ``pairs="same"`` gives K[n, n] alone, between x1[n] and x2[n]: (N, O, O), (N, O) or (N,). These, and examples of
+    unlike shapes, are made from Jacobians in blocks.
 
     The answer is the framework's own array in the parameters' dtype, on their device: (N1, N2, O, O) for `outputs`
     "full"; (N1, N2, O), the entries a = b, for "diagonal"; (N1, N2), their sum, for "trace". With ``components=True``

@@ -199,3 +199,21 @@ def test_networks_with_complex_parameters(name: str) -> None:
     x = torch.randn(shape, dtype=dtype)
     wide = torch.complex128 if dtype.is_complex else torch.float64
     agrees(ntk(module, x), naive(module, lambda m, n: m(x[n : n + 1].to(wide)), len(x)))
+
+
+def test_jax_is_held_to_the_proof() -> None:
+    jax = pytest.importorskip("jax", reason="the JAX half is not installed")
+    jnp = jax.numpy
+
+    def f(params, x):
+        z = params["w"] * jnp.fft.fft(x) + params["c"]
+        return (z / jnp.sqrt(1 + z.real**2 + z.imag**2)) @ params["V"].T
+
+    def parts(params, x):
+        y = f(params, x)
+        return jnp.stack([y.real, y.imag], -1)
+
+    with jax.enable_x64(True):
+        params = {name: jnp.asarray(p) for name, p in PARAMS.items()}
+        agrees(ntk(f, jnp.asarray(X), params=params), enclosed(), "float64")
+        agrees(ntk(parts, jnp.asarray(X), params=params, pairs="same"), np.einsum("nnab->nab", enclosed()), "float64")

@@ -175,12 +175,13 @@ def test_a_pair_means_x_where_the_network_takes_one_input() -> None:
     (loader(IDS, MASK), r"2 items .*inputs="),
     ([{"input_ids": IDS, "labels": Y}], r"takes no 'labels'.*inputs='input_ids'"),
     ({"input_ids": IDS, "labels": Y}, r"takes no 'labels'"),
+    ((IDS, MASK, MASK, MASK), "x1 has 4 items, and the network takes up to 3"),
     ((IDS, MASK[:3]), r"x1\[0\] 5, x1\[1\] 3"),
     ((IDS, torch.tensor(1)), r"x1\[1\] is a single number"),
     ({"input_ids": IDS, "attention_mask": ["a"] * 5}, r"\['attention_mask'\]\[0\] holds a str"),
     ((None, None), "holds no array"),
-], ids=["three items", "a pair for two inputs", "labels", "labels at once", "unlike lengths", "a single number", "text",
-        "nothing"])  # fmt: skip
+], ids=["three items", "a pair for two inputs", "labels", "labels at once", "too many", "unlike lengths",
+        "a single number", "text", "nothing"])  # fmt: skip
 def test_what_leaves_a_doubt_is_an_error_that_names_it(x: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
         ntk(Encoder(), x)

@@ -49,10 +49,12 @@ def test_two_sets_of_parameters(outputs: Any, batch_size: int | None) -> None:
 
 
 def test_running_statistics_come_with_the_second_parameters() -> None:
-    one = nn.Sequential(net(0), nn.BatchNorm1d(2)).eval()
-    other = copy.deepcopy(one)
-    other[1].running_mean += 1.0
-    other[1].weight.data *= 2
+    norm: Any = nn.BatchNorm1d(2)
+    one = nn.Sequential(net(0), norm).eval()
+    norm = copy.deepcopy(norm)
+    norm.running_mean += 1.0
+    norm.weight.data *= 2
+    other = nn.Sequential(one[0], norm).eval()
     due = contracted(rows(one, X1), rows(other, X1), OUTPUTS["full"])
     agrees(ntk(one, X1, params2=other.state_dict()), due)
 
@@ -98,6 +100,8 @@ def test_what_has_no_kernel_is_told() -> None:
         ntk(module, X1, X2, pairs="same")
     with pytest.raises(InputError, match="pairs='all' is not one of"):
         ntk(module, X1, pairs="all")  # pyright: ignore
+    with pytest.raises(InputError, match=r"Jacobians of two examples take \d+ bytes"):
+        ntk(module, X1, pairs="same", memory_limit=1)
     with pytest.raises(InputError, match="choose one of auto"):
         ntk(module, X1, pairs="same", method="structured_torch")
     wider = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 2))
@@ -105,7 +109,7 @@ def test_what_has_no_kernel_is_told() -> None:
         ntk(module, X1, params2=wider)
     with pytest.raises(InputError, match="share no parameter"):
         ntk(module, X1, model2=Residual(net(1)))
-    longer = nn.Sequential(*net(1), nn.Linear(2, 2))
+    longer = nn.Sequential(*net(1).children(), nn.Linear(2, 2))
     with pytest.warns(UserWarning, match=r"contribute nothing: 3.weight, 3.bias"):
         ntk(module, X1, params2=longer)
 

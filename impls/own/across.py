@@ -72,6 +72,9 @@ def kernel(left: Side, right: Side | None, request: Request, *, method: str, pai
            memory_limit: int | None) -> Any:
     """The kernel, or with `components` each parameter's; `right` None means the left side again."""
     _check(left, left if right is None else right, request, method, pairs)
+    least = 2 * max(part.jacobian_bytes for side in (left, right or left) for part in side.parts)
+    if memory_limit is not None and memory_limit < least:
+        raise InputError(f"memory_limit={memory_limit} is not enough: the Jacobians of two examples take {least} bytes")
     room = (ROOM if memory_limit is None else memory_limit) / 2
     made = _same if pairs == "same" else _all
     found = made(_framework(left), left, right, request, method, room)

@@ -117,6 +117,9 @@ def _of_sequence(batch: Sequence[Any], what: str, of: Takes, inputs: Any, *, lis
 def _of_structure(x: Any, what: str, of: Takes, inputs: Any) -> Any:
     if inputs is not None:
         return _asked(x, what, inputs)
+    if type(x) is tuple and of.several and len(x) > of.most:
+        raise InputError(f"{what} has {len(x)} items, and the network takes {_several(of)}; say which are its inputs, "
+                         f"e.g. inputs={tuple(range(int(of.most)))}")
     if isinstance(x, Mapping):
         unknown = [name for name in x if not of.accepts(name)]
         if unknown and len(unknown) < len(x):
