@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import secrets
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -41,6 +42,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="hold every method to every law on N random networks of each family (default: few of each)")
     group.addoption("--laws-seed", metavar="SEED", type=int, default=0,
                     help="which random networks are drawn (default: %(default)s)")
+    group.addoption("--gate-seed", metavar="SEED", type=int,
+                    help="what the gate draws at each run: sizes, networks, weights (default: another each time)")
     group.addoption(supervision.OPTION, action="store_true", help=argparse.SUPPRESS)
 
 
@@ -52,9 +55,15 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 def pytest_configure(config: pytest.Config) -> None:
     if not config.option.optimized:
         set_xla_flags()
+    if config.option.gate_seed is None:  # workers of pytest-xdist are given that of the controller
+        config.option.gate_seed = secrets.randbelow(2**32)
     config.stash[SELECTION] = Selection.from_options(config)
     if not hasattr(config, "workerinput"):  # the workers of pytest-xdist report to the controller, which counts
         config.pluginmanager.register(GateSummary(config.stash[SELECTION]), "gate-summary")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"what the gate draws: --gate-seed {config.option.gate_seed}"
 
 
 def pytest_collection_finish() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from impls import Method, MethodNotInstalled, RegistryError, framework, load, load_object, names
 from impls.protocol import Framework
 from impls.registry import OPTIONAL
+from reference import Request
 from reference.case import Device
 
 
@@ -23,6 +26,10 @@ class Selection:
     impl: Method | None = None
     require_all: bool = False
     """Whether methods of optional packages, too, have to be installed."""
+    spec: str | None = None
+    """Of `impl`, as it was given."""
+    gate_seed: int = 0
+    """What is drawn at each run follows from it."""
     failures: dict[str, Exception] = field(default_factory=dict)
     """Methods that were asked for and cannot be loaded; complete once `methods` has been read."""
     under_test: tuple[str, str | None] | None = None
@@ -37,7 +44,15 @@ class Selection:
             raise pytest.UsageError(f"--frameworks: unknown {', '.join(sorted(unknown))}; "
                                     f"known are {', '.join(get_args(Framework))}")
         return cls(frameworks, option.device, None if option.impl is None else _load_impl(option.impl),
-                   option.require_all)
+                   option.require_all, _from_anywhere(option.impl), option.gate_seed)
+
+    @property
+    def alone(self) -> bool:
+        """Whether one method is tried alone, and is asked for all that was drawn."""
+        return self.impl is not None
+
+    def on_device(self, requests: Sequence[Request]) -> list[Request]:
+        return [replace(request, device=self.device) for request in requests]
 
     @cached_property
     def names(self) -> list[str]:
@@ -69,6 +84,14 @@ class Selection:
 
 
 SELECTION = pytest.StashKey[Selection]()
+
+
+def _from_anywhere(spec: str | None) -> str | None:
+    """With the whole path of the file, where it is one."""
+    if spec is None or ".py" not in spec:
+        return spec
+    file, colon, name = spec.rpartition(":")
+    return f"{Path(file).resolve()}{colon}{name}" if colon else str(Path(spec).resolve())
 
 
 def _load_impl(spec: str) -> Method:

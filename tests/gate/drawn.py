@@ -1,0 +1,144 @@
+"""What is drawn at each run: sizes beyond those of the stored cases, and networks, weights and names that are new.
+
+All of it follows from one seed, which the header of the run and every failure name (``--gate-seed`` draws the same
+again). Sizes are log-uniform over ranges whose lower ends lie beyond the numbers where methods change their ways: 64,
+100, 128, 256 and 512 examples, 255 outputs, 2¹⁶ and 2²⁰ parameters, 16 layers. So each such number is crossed in every
+run, and no method can know by how much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from itertools import product
+from typing import Any, TypeVar, get_args
+
+import numpy as np
+
+from reference import MLP, Case, Described, Expected, Request, normalised, random_case, round_to_float32, tolerance
+from reference.case import DType, Outputs
+from reference.networks import Activation
+from tests.gate.random_networks import smooth
+from tests.gate.subject import tape
+
+One = TypeVar("One")
+
+SMOOTH: tuple[Activation, ...] = ("tanh", "erf", "gelu", "sin")
+
+_TRIES = 50
+"""Draws of a network's numbers before it is given up: too near a kink, or too ill-conditioned for float32."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws from one seed and the name of what they are for."""
+
+    seed: int
+    purpose: str
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        return np.random.default_rng([self.seed, *self.purpose.encode()])
+
+    def between(self, low: int, high: int) -> int:
+        """Log-uniform, both ends included."""
+        return int(np.exp(self.rng.uniform(np.log(low), np.log(high + 1))))
+
+    def one_of(self, *values: One) -> One:
+        return values[int(self.rng.integers(len(values)))]
+
+    def dense(self, *widths: int) -> MLP:
+        """A network of these widths, of either parameterization, with a smooth activation and biases."""
+        parameterization = self.one_of("standard", "ntk")
+        return MLP(widths, self.one_of(*SMOOTH), parameterization=parameterization, W_std=1.25, b_std=0.5)
+
+    def case(self, network: Described, n1: int, n2: int | None, change: Callable[[Case], Case] | None = None) -> Case:
+        """With a name and numbers of its own, far from kinks, and no harder for float32 than its tolerance allows."""
+        for _ in range(_TRIES):
+            case = random_case(f"drawn {self.rng.integers(2**63):016x}", network, n1, n2)
+            case = case if change is None else change(case)
+            few = replace(case, x1=case.x1[:3], x2=None if case.x2 is None else case.x2[:3])
+            if smooth(case) and rounding_error(few, tape(few)) <= tolerance("float32") / 4:
+                return case
+        raise AssertionError(f"no draw of {network} is smooth and well-conditioned")
+
+    def forms(self, *batch_sizes: int | None) -> tuple[Request, ...]:
+        """Each kind of outputs in each dtype, in an order that is drawn, each next one with the next batch size.
+
+        The first three have all outputs, and both dtypes.
+        """
+        outputs = self.rng.permutation(get_args(Outputs)).tolist()
+        dtypes = self.rng.permutation(get_args(DType)).tolist()
+        pairs = [(one, dtypes[(i + j) % 2]) for i, j in product(range(2), range(3)) for one in [outputs[j]]]
+        sizes = [*batch_sizes] or [None]
+        return tuple(Request(one, dtype, seed=int(self.rng.integers(2**31)), batch_size=sizes[i % len(sizes)])
+                     for i, (one, dtype) in enumerate(pairs))
+
+
+def rounding_error(case: Case, truth: Expected) -> float:
+    """What a change of all parameters, constants and real inputs by up to 4 units in float32's last place does."""
+    rng = np.random.default_rng(0)
+
+    def move(array: np.ndarray) -> np.ndarray:
+        if array.dtype.kind != "f":
+            return array
+        return round_to_float32(array * (1 + rng.choice([-4, 4], array.shape) * np.finfo(np.float32).eps))
+
+    def move_all(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: move(array) for name, array in arrays.items()}
+
+    nearby = replace(case, params=move_all(case.params), constants=move_all(case.constants), x1=move(case.x1))
+    return float(normalised(tape(nearby).full - truth.full, truth.scale("full")).max())
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A case that was drawn, and how it is asked for."""
+
+    what: str
+    """The sizes that matter here, in words."""
+    case: Case
+    requests: tuple[Request, ...]
+    truths: dict[str, Expected] = field(default_factory=dict, compare=False)
+
+    @property
+    def truth(self) -> Expected:
+        if "" not in self.truths:
+            self.truths[""] = tape(self.case)
+        return self.truths[""]
+
+
+Dimension = Callable[[Draws], list[Asked]]
+
+DIMENSIONS: dict[str, Dimension] = {}
+"""By name: what the stored cases do not reach (tests/gate/drawn_networks.py fills it)."""
+
+
+def dimension(draw: Dimension) -> Dimension:
+    DIMENSIONS[draw.__name__] = draw
+    return draw
+
+
+@cache
+def asked(name: str, seed: int) -> list[Asked]:
+    """The same for every method of a run, so that the truth is computed once."""
+    return DIMENSIONS[name](Draws(seed, name))
+
+
+@contextmanager
+def told(what: str, seed: int) -> Iterator[None]:
+    """What fails inside says what was asked for, and how to ask for it again."""
+    try:
+        yield
+    except AssertionError as failed:
+        raise AssertionError(f"{what}: {failed} [--gate-seed {seed}]") from failed
+    except Exception as error:
+        error.add_note(f"{what} [--gate-seed {seed}]")
+        raise
+
+
+def arrays_of(case: Case) -> dict[str, Any]:
+    """All arrays, by name."""
+    return {**case.params, **case.constants, "x1": case.x1, "x2": case.x2}
