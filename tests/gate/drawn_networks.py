@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from reference import MLP, Case, Conv, ConvNet, Layered, round_to_float32
+from reference import MLP, Case, Conv, ConvNet, Layered, Request, round_to_float32
 from reference.layers import (
     Activate,
     Attention,
@@ -221,8 +221,14 @@ def many_blocks(draw: Draws) -> list[Asked]:
     """Blocks of 1, 5 and other sizes: that of x1, one less, one more, a power of two."""
     n1, n2 = draw.between(21, 31), draw.between(11, 19)
     network = draw.dense(4, draw.between(5, 9), 3)
-    sizes: tuple[int, ...] = (1, 5, draw.between(6, 10), n1 - 1, n1, n1 + 1)
-    return [Asked(f"N1 = {n1}, N2 = {n2}", draw.case(network, n1, n2), draw.forms(*sizes)),
-            Asked(f"{n1} examples and x2 = x1", draw.case(network, n1, None), draw.forms(*sizes[::-1]))]
+    sizes = (1, 5, draw.between(6, 10), draw.one_of(n1 - 1, n1 + 1), n1)
+    return [Asked(f"N1 = {n1}, N2 = {n2}", draw.case(network, n1, n2), _in_blocks(draw, sizes)),
+            Asked(f"{n1} examples and x2 = x1", draw.case(network, n1, None), _in_blocks(draw, sizes[::-1]))]
+
+
+def _in_blocks(draw: Draws, sizes: tuple[int, ...]) -> tuple[Request, ...]:
+    """Every form in each size of blocks."""
+    forms = [replace(form, batch_size=size) for size in sizes for form in draw.forms(None)]
+    return tuple(forms[i] for i in draw.rng.permutation(len(forms)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from impls import Method
+from reference import Case, Request
 from reference.case import DType, Outputs
 from tests.gate.calls import Kept, given
 from tests.gate.checks import copied, skip_unsupported
@@ -46,17 +48,24 @@ def test_surroundings(method: Method, selection: Selection) -> None:
                 kept.hold(f"prepared outside, called inside, in {dtype}", called, case, request, first)
 
 
-def test_a_process_of_its_own(method: Method, selection: Selection, tmp_path: Path) -> None:
+def test_a_process_of_its_own(method: Method, selection: Selection) -> None:
     """As its users run it: no test around, nothing computed before. For a method that is tried alone."""
     if not selection.alone or selection.spec is None:
         pytest.skip("where many methods are tried, the benchmark's tests run them in processes of their own")
     draw, kept = Draws(selection.gate_seed, "process"), Kept(method)
     case, request = small_case(draw), plain_request(method, selection)
     skip_unsupported(method, case, request)
-    (tmp_path / "asked").write_bytes(pickle.dumps((selection.spec, case, request)))
-    child = subprocess.run([sys.executable, "-m", "tests.gate.alone", tmp_path / "asked", tmp_path / "kernel.npy"],
-                           cwd=ROOT, capture_output=True, text=True)
     with told("in a process of its own", selection.gate_seed):
-        assert child.returncode == 0, f"it ended with status {child.returncode}: {child.stderr.strip()[-2000:]}"
+        there = _elsewhere(selection.spec, case, request)
         due = None if method.kind == "exact" else kept.hold("here", given(method, case, request)(), case, request)
-        kept.hold("there", np.load(tmp_path / "kernel.npy"), case, request, due)
+        kept.hold("there", there, case, request, due)
+
+
+def _elsewhere(spec: str, case: Case, request: Request) -> np.ndarray:
+    with tempfile.TemporaryDirectory() as folder:
+        asked, kernel = Path(folder, "asked"), Path(folder, "kernel.npy")
+        asked.write_bytes(pickle.dumps((spec, case, request)))
+        child = subprocess.run([sys.executable, "-m", "tests.gate.alone", asked, kernel], cwd=ROOT,
+                               capture_output=True, text=True)
+        assert child.returncode == 0, f"it ended with status {child.returncode}: {child.stderr.strip()[-2000:]}"
+        return np.load(kernel)

@@ -175,7 +175,8 @@ def distance(test: GateTest, mutant: Mutant) -> tuple[bool, ...]:
     check = test.check
     asked = (mutant.outputs, mutant.dtype, mutant.symmetric)
     given = asked if check is None else (check.outputs, check.dtype, check.case.symmetric)
-    return (test.name != mutant.check, test.case != mutant.case, *(a != b for a, b in zip(asked, given, strict=True)))
+    where = test.arguments.get("dimension", test.case)
+    return (test.name != mutant.check, where != mutant.case, *(a != b for a, b in zip(asked, given, strict=True)))
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants import (
+    call_mutants,
     explicit_mutants,
     jax_kernel_mutants,
     jax_layer_mutants,
@@ -11,6 +12,7 @@ from tests.mutants import (
     model_mutants,
     numpy_mutants,
     random_mutants,
+    size_mutants,
     state_mutants,
     torch_kernel_mutants,
     torch_layer_mutants,
@@ -20,7 +22,8 @@ from tests.mutants.mutant import Mutant
 MUTANTS: tuple[Mutant, ...] = (
     *numpy_mutants.MUTANTS, *torch_layer_mutants.MUTANTS, *torch_kernel_mutants.MUTANTS, *explicit_mutants.MUTANTS,
     *layerwise_mutants.MUTANTS, *jax_layer_mutants.MUTANTS, *jax_kernel_mutants.MUTANTS, *random_mutants.MUTANTS,
-    *limit_mutants.MUTANTS, *state_mutants.MUTANTS, *model_mutants.MUTANTS)
+    *limit_mutants.MUTANTS, *state_mutants.MUTANTS, *model_mutants.MUTANTS,
+    *size_mutants.MUTANTS, *call_mutants.MUTANTS)
 
 # The list of known bugs of NTK libraries, by their numbers.
 ITEMS = {
@@ -45,4 +48,6 @@ ITEMS = {
     "19": "BatchNorm in training mode; something left changed by the measuring",
     "20": "one random key for every repeat; stale compiled constants",
     "21": "an entry that is not finite; a kernel that is not symmetric or not positive semidefinite",
+    "22": "right up to some size, shape, rank or circumstance of a request",
+    "23": "right at the first call: caches, workspaces, threads, memory, surroundings",
 }
