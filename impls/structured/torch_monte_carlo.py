@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -89,8 +90,9 @@ def _signs(shape: tuple[int, ...], *, generator: torch.Generator, device: torch.
 
 
 def _mixed(seed: int, group: int) -> int:
-    """A seed for each group: neighbouring seeds must not share groups."""
-    return ((seed * 0x9E3779B97F4A7C15) ^ (group * 0xC2B2AE3D27D4EB4F + 0x165667B19E3779F9)) & (2**63 - 1)
+    """A seed for each group: no other seed may share it. The generator of the CPU takes the last 32 bits alone, which
+    depend on all of both here."""
+    return int(np.random.SeedSequence((seed % 2**64, group)).generate_state(1, np.uint64)[0]) % 2**63
 
 
 def _contract(left: Tensor, right: Tensor, outputs: Outputs) -> Tensor:

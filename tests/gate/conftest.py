@@ -1,7 +1,7 @@
 """The gate's parametrization: `check` is one cell of the matrix, `method` a method, `pair` a method on a case
 (`stochastic_pair`: of the stochastic methods only; `stochastic_case`: on every case; `stochastic_few`: on a few;
-`limit_case`: a limit method on the cases of its rate), `exact_method` and `stochastic_method` one of that kind,
-`registered` a method of the registry."""
+`limit_case`: a limit method on the cases of its rate), `exact_method`, `stochastic_method` and `limit_method` one of
+that kind, `registered` a method of the registry."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ PAIRS = ("pair", "stochastic_pair", "stochastic_case", "stochastic_few", "limit_
 """Fixtures whose value is a method and a case."""
 
 METHODS: dict[str, tuple[Kind, ...]] = {
-    "method": get_args(Kind), "exact_method": ("exact",), "stochastic_method": ("stochastic",)}
+    "method": get_args(Kind), "exact_method": ("exact",), "stochastic_method": ("stochastic",),
+    "limit_method": ("limit",)}
 """Fixtures whose value is a method, of these kinds."""
 
 

@@ -133,7 +133,8 @@ def told(what: str, seed: int) -> Iterator[None]:
     try:
         yield
     except AssertionError as failed:
-        raise AssertionError(f"{what}: {failed} [--gate-seed {seed}]") from failed
+        reason = str(failed).partition("\nassert ")[0]  # without what pytest adds of the values
+        raise AssertionError(f"{what}: {reason} [--gate-seed {seed}]") from failed
     except Exception as error:
         error.add_note(f"{what} [--gate-seed {seed}]")
         raise

@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 
 from impls import Method
-from reference import Case, Comparison, Expected, Request, check_form, compare, expected, float64_expected
+from reference import (
+    Case,
+    Comparison,
+    Expected,
+    Request,
+    check_form,
+    compare,
+    expected,
+    float64_expected,
+    normalised,
+    tolerance,
+)
+from reference.case import DType
 from tests.gate.checks import cases_for, moved, prepare, skip_unsupported, uneven_batch_size
 from tests.gate.limit import expected_limit
 from tests.gate.selection import Selection
@@ -58,7 +70,15 @@ def test_seed(stochastic_pair: Pair, selection: Selection) -> None:
     skip_unsupported(method, case, request)
     first, again, other = (prepare(method, case, replace(request, seed=seed))() for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again, "the same seed gave another kernel")
-    assert not np.array_equal(first, other), "another seed gave the very same estimate"
+    assert_other(first, other, case, "float64")
+
+
+def assert_other(first: np.ndarray, other: np.ndarray, case: Case, dtype: DType) -> None:
+    """Estimates from two seeds differ; not where there is no error at all, as with orthogonal projections that are as
+    many as the parameters."""
+    truth = expected(case)
+    exact = normalised(first - truth.full, truth.scale("full")).max() <= tolerance(dtype)
+    assert exact or not np.array_equal(first, other), "another seed gave the very same estimate"
 
 
 def plain_request(method: Method, selection: Selection) -> Request:

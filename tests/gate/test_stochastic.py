@@ -21,6 +21,7 @@ from tests.gate.stochastic import (
     judge_convergence,
     judge_seeds,
 )
+from tests.gate.test_independence import assert_other
 
 Pair = tuple[Method, Case]
 
@@ -37,7 +38,7 @@ def test_unbiased(stochastic_case: Pair, selection: Selection) -> None:
 
 @pytest.mark.many_projections
 def test_convergence(stochastic_few: Pair, selection: Selection) -> None:
-    """The error falls as proj_dim to the power −0.5 ± 0.1."""
+    """The error falls at least as proj_dim to the power −0.5 + 0.1."""
     method, case = stochastic_few
     _, fault = judge_convergence(estimate_of(method, selection.device), case.name,
                                  _first_seed(method, case, "convergence"))
@@ -71,7 +72,7 @@ def test_seed_in_float32(stochastic_few: Pair, selection: Selection) -> None:
     request = Request(dtype="float32", device=selection.device, options={"proj_dim": FEW})
     first, again, other = (prepare(method, case, replace(request, seed=seed))() for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again, "the same seed gave another kernel")
-    assert not np.array_equal(first, other), "another seed gave the very same estimate"
+    assert_other(first, other, case, "float32")
 
 
 def _first_seed(method: Method, case: Case, what: str) -> int:

@@ -24,6 +24,13 @@ def rademacher(request: Request, n_params: int, proj_dim: int) -> np.ndarray:
     return 2.0 * signs - 1
 
 
+def orthogonal(request: Request, n_params: int, proj_dim: int) -> np.ndarray:
+    """Bases of the space one after the other, the last one in part: the error is that of this part alone."""
+    rng = np.random.default_rng(request.seed)
+    bases = [np.linalg.qr(rng.standard_normal((n_params, n_params)))[0] for _ in range(-(-proj_dim // n_params))]
+    return np.sqrt(n_params) * np.concatenate(bases, axis=1)[:, :proj_dim]
+
+
 def one_key_for_all(request: Request, n_params: int, proj_dim: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((n_params, proj_dim))
 
@@ -50,7 +57,7 @@ def from_the_clock(request: Request, n_params: int, proj_dim: int) -> np.ndarray
 
 @dataclass(frozen=True)
 class Projections:
-    """K̂ = (factor/S) Σ_s (J1 v_s)(J2 v_s)ᵀ with v_s ~ N(0, 1); takes the option proj_dim."""
+    """K̂ = (factor/S) Σ_s (J1 v_s)(J2 v_s)ᵀ with v_s ~ N(0, 1); takes the option proj_dim, 1024 without it."""
 
     name: str
     draw: Draw = gaussian
@@ -67,7 +74,7 @@ class Projections:
         return lambda: self._estimate(case, request)
 
     def _estimate(self, case: Case, request: Request) -> np.ndarray:
-        proj_dim, names = request.options["proj_dim"], [name for name in case.params if name != self.left_out]
+        proj_dim, names = request.options.get("proj_dim", 1024), [name for name in case.params if name != self.left_out]
         left, right = jacobians(case, case.x1, names), jacobians(case, second_inputs(case), names)
         v = self.draw(request, left.shape[-1], proj_dim)
         other = self.other_for_x2 or (self.other_for_given_x2 and case.x2 is not None)
@@ -81,6 +88,7 @@ class Projections:
 
 RIGHT = Projections("planted.right_projections")
 RIGHT_RADEMACHER = Projections("planted.right_rademacher_projections", rademacher)
+ORTHOGONAL = Projections("planted.orthogonal_projections", orthogonal)
 TENTH_TOO_LARGE = Projections("planted.tenth_too_large", factor=1.1)
 TWO_PERCENT_TOO_LARGE = Projections("planted.two_percent_too_large", factor=1.02)
 TWO_PERCENT_TOO_SMALL = Projections("planted.two_percent_too_small", factor=0.98)
