@@ -21,7 +21,7 @@ from jax.flatten_util import ravel_pytree
 
 from impls import equinox_networks
 from impls.jax_contraction import contract
-from impls.jax_support import Batched, flat_outputs, precision, unsupported_network
+from impls.jax_support import Batched, flat_outputs, precision, random_key, unsupported_network
 from impls.options import projection_options
 from impls.protocol import Framework, Kind
 from impls.xla import compiled
@@ -59,7 +59,7 @@ class MonteCarlo:
         """An unbiased estimate of the kernel of a batched ``f(params, x)``, in the dtype of `params`."""
         proj_dim, distribution = projection_options(self.name, request)
         with precision(request.dtype):
-            key = jax.random.key(request.seed, impl="threefry2x32")
+            key = random_key(request.seed)
             x = x1 if x2 is None else jnp.concatenate([x1, x2])  # together, so that both see the same projections
             projected = _project(f, params, x, key, proj_dim, distribution, request.batch_size)
             return _product(projected, len(x1), x2 is None, request.outputs)

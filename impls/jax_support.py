@@ -83,6 +83,12 @@ def place(tree: Any, request: Request) -> Any:
     return jax.tree.map(place_one, tree)
 
 
+def random_key(seed: int) -> jax.Array:
+    """The key of all 64 bits of a seed; `jax.random.key` takes the last 32 alone where there is no float64."""
+    words = np.array([seed >> 32 & 0xFFFFFFFF, seed & 0xFFFFFFFF], np.uint32)
+    return jax.random.wrap_key_data(jnp.asarray(words), impl="threefry2x32")
+
+
 def leaf_names(tree: Any) -> list[str]:
     """The leaves' places in the pytree, such as "layers.0.weight", in its order."""
     return jax_params.leaf_names(path for path, _ in jax.tree_util.tree_leaves_with_path(tree))

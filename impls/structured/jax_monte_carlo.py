@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from impls.jax_contraction import contract
-from impls.jax_support import Batched, flat_outputs
+from impls.jax_support import Batched, flat_outputs, random_key
 from impls.structured.projections import Layout, layout, matrix
 from impls.xla import compiled
 from reference.case import Outputs
@@ -33,7 +33,7 @@ class Estimator:
                  outputs: Outputs) -> jax.Array:
         """The same seed means the same directions, for any examples."""
         leaves = jax.tree.leaves(params)
-        key = jax.random.key(seed, impl="threefry2x32")
+        key = random_key(seed)
         x = x1 if x2 is None else jnp.concatenate([x1, x2])  # one block, where it may be: one set of draws
         size = self.batch_size or len(x)
         parts = [self.push(leaves, x[start:start + size], key) for start in range(0, len(x), size)]

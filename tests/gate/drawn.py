@@ -19,7 +19,7 @@ import numpy as np
 
 from reference import MLP, Case, Described, Expected, Request, normalised, random_case, round_to_float32, tolerance
 from reference.case import DType, Outputs
-from reference.networks import Activation
+from reference.networks import Activation, Parameterization
 from tests.gate.random_networks import smooth
 from tests.gate.subject import tape
 
@@ -51,7 +51,7 @@ class Draws:
 
     def dense(self, *widths: int) -> MLP:
         """A network of these widths, of either parameterization, with a smooth activation and biases."""
-        parameterization = self.one_of("standard", "ntk")
+        parameterization = self.one_of(*get_args(Parameterization))
         return MLP(widths, self.one_of(*SMOOTH), parameterization=parameterization, W_std=1.25, b_std=0.5)
 
     def case(self, network: Described, n1: int, n2: int | None, change: Callable[[Case], Case] | None = None) -> Case:

@@ -53,6 +53,10 @@ class GateSummary:
     """Per method, why checks were skipped or failed as expected."""
     faults: defaultdict[str, dict[str, list[str]]] = field(default_factory=lambda: defaultdict(dict))
     """Per method and case, what was wrong with the checks that failed."""
+    drawn: defaultdict[str, Counter[Outcome]] = field(default_factory=lambda: defaultdict(Counter))
+    """Per method, over the dimensions of `test_drawn`."""
+    notes: list[str] = field(default_factory=list)
+    """What is no fault, and a user of the method should know."""
     missing: dict[str, str] = field(default_factory=dict)
     """Optional methods that are not installed, and what they lack."""
 
@@ -68,11 +72,17 @@ class GateSummary:
                 self.faults[tag.method].setdefault(tag.case, []).append(_fault(report))
         if tag.is_check and report.skipped:
             self.reasons[tag.method][_skip_reason(report)] += 1
+        if "::test_drawn[" in report.nodeid:
+            self.drawn[tag.method][outcome] += 1
+        if outcome == "known" and "::test_unknown_option[" in report.nodeid:
+            self.notes.append(_skip_reason(report).removeprefix("known to be wrong: "))
         if report.skipped and "test_installed" in report.nodeid:
             self.missing[tag.method] = _skip_reason(report)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self.empty() and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        strict = self.selection.alone and self.selection.require_all
+        fails = self.empty() or (strict and self.proves_little())
+        if fails and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def empty(self) -> list[str]:
@@ -83,6 +93,18 @@ class GateSummary:
             ran_nothing += [f"case {case}: every method skipped it" for case, counts in self.cases.items()
                             if not _ran(counts)]
         return ran_nothing
+
+    def coverage(self) -> list[str]:
+        """For each method, how much of what it could be asked ran."""
+        return [f"{method}: " + ", ".join(f"{_ran(counts)} of {counts.total()} {what}" for what, counts in (
+            ("checks of the stored cases", self.checks[method]), ("drawn dimensions", self.drawn[method]))
+            if counts.total()) for method in sorted({*self.checks, *self.drawn})]
+
+    def proves_little(self) -> list[str]:
+        """One sentence for each method that left out more than half."""
+        return [f"{method} ran {_ran(counts)} of {counts.total()} {what}, the others it does not support"
+                for what, by_method in (("checks", self.checks), ("drawn dimensions", self.drawn))
+                for method, counts in sorted(by_method.items()) if 2 * _ran(counts) < counts.total()]
 
     def _all_methods_ran(self) -> bool:
         """Whether cases are held to account: one method alone may well support but some of them."""
@@ -97,6 +119,13 @@ class GateSummary:
             terminalreporter.write_line(line)
         for method, reason in sorted(self.missing.items()):
             terminalreporter.write_line(f"NOT INSTALLED: {method}: {reason.removeprefix('skipped: ')}", yellow=True)
+        if self.selection.alone:
+            for sentence in self.coverage():
+                terminalreporter.write_line(f"coverage: {sentence}")
+            for sentence in self.proves_little():
+                terminalreporter.write_line(f"PROVES LITTLE: {sentence}", red=True, bold=True)
+        for note in self.notes:
+            terminalreporter.write_line(f"NOTE: {note}", yellow=True)
         for sentence in self.empty():
             terminalreporter.write_line(f"GATE FAILED: {sentence}", red=True)
 
@@ -115,8 +144,8 @@ class GateSummary:
         return lines
 
 
-def _ran(counts: Counter[Outcome]) -> bool:
-    return bool(counts["passed"] or counts["failed"] or counts["known"])
+def _ran(counts: Counter[Outcome]) -> int:
+    return counts["passed"] + counts["failed"] + counts["known"]
 
 
 def _count(n: int, singular: str, plural: str) -> str:

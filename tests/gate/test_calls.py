@@ -27,6 +27,9 @@ from tests.gate.drawn import Draws, arrays_of, told
 from tests.gate.selection import Selection
 from tests.gate.test_independence import plain_request
 
+ONE_AT_A_TIME = ("backpack.batch_grad",)
+"""BackPACK has hooks of the whole process: beside itself it raises."""
+
 N_CALLS = 40
 """Of what was prepared once: beyond 5, 10, 16 and 32."""
 
@@ -194,7 +197,7 @@ def test_another_thread(method: Method, selection: Selection) -> None:
         kept.hold("called there", threads.submit(calls).result(), case, request, first)
         there = threads.submit(lambda: given(method, copied(case), request)()).result()
         kept.hold("prepared and called there", there, case, request, first)
-        if method.kind == "exact":
+        if method.kind == "exact" and method.name not in ONE_AT_A_TIME:
             _two_at_a_time(kept, case, request, threads)
         kept.hold_still()
 

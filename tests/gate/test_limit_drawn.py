@@ -10,7 +10,7 @@ import pytest
 
 from impls import Method
 from reference import MLP, Case, Request, round_to_float32
-from reference.case import DType
+from reference.case import DType, Outputs
 from reference.networks import Activation
 from tests.gate.checks import prepare, skip_unsupported
 from tests.gate.drawn import Draws, told
@@ -57,7 +57,7 @@ def network(draw: Draws, activation: Activation, n_hidden: int) -> MLP:
 
 
 def hold(method: Method, case: Case, draw: Draws, dtype: DType, what: str, selection: Selection) -> None:
-    outputs = draw.one_of("full", "diagonal", "trace")
+    outputs = draw.one_of(*get_args(Outputs))
     request = Request(outputs, dtype, selection.device, batch_size=draw.one_of(None, 2, 5))
     skip_unsupported(method, case, request)
     with told(f"{what}, {outputs} in {dtype}, batch_size={request.batch_size}", selection.gate_seed):

@@ -81,6 +81,9 @@ class Around:
         return unsupported(self.base, case, request)
 
 
+OFFERED = ("kernel", "components", "kernel_of_batches")
+
+
 @dataclass(frozen=True)
 class Renamed(Around):
     """The gate's requests depend on the name of the method, so that a mutant needs one of its own."""
@@ -91,10 +94,11 @@ class Renamed(Around):
         return self.base.prepare(case, request)
 
     def __getattr__(self, attribute: str) -> Any:
-        """`kernel`, where the method has it."""
-        if attribute != "kernel":
+        """What else the method offers, where it does."""
+        offered = getattr(self.base, attribute, None) if attribute in OFFERED else None
+        if offered is None:
             raise AttributeError(attribute)
-        return self.base.kernel  # type: ignore[attr-defined]
+        return offered
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from tests.mutants import (
     limit_mutants,
     model_mutants,
     numpy_mutants,
+    path_mutants,
     random_mutants,
     size_mutants,
     state_mutants,
@@ -23,7 +24,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *numpy_mutants.MUTANTS, *torch_layer_mutants.MUTANTS, *torch_kernel_mutants.MUTANTS, *explicit_mutants.MUTANTS,
     *layerwise_mutants.MUTANTS, *jax_layer_mutants.MUTANTS, *jax_kernel_mutants.MUTANTS, *random_mutants.MUTANTS,
     *limit_mutants.MUTANTS, *state_mutants.MUTANTS, *model_mutants.MUTANTS,
-    *size_mutants.MUTANTS, *call_mutants.MUTANTS)
+    *size_mutants.MUTANTS, *call_mutants.MUTANTS, *path_mutants.MUTANTS)
 
 # The list of known bugs of NTK libraries, by their numbers.
 ITEMS = {
@@ -50,4 +51,6 @@ ITEMS = {
     "21": "an entry that is not finite; a kernel that is not symmetric or not positive semidefinite",
     "22": "right up to some size, shape, rank or circumstance of a request",
     "23": "right at the first call: caches, workspaces, threads, memory, surroundings",
+    "24": "`kernel` of a plain function, `components`, batches",
+    "25": "random and limit methods beyond the stored requests",
 }

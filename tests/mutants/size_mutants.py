@@ -8,7 +8,7 @@ import numpy as np
 
 from reference import Case, Layered, Request
 from reference import cases as stored_cases
-from reference.layers import Activate, Attention, LayerNorm, Recurrent, RMSNorm
+from reference.layers import Activate, Attention, Layer, LayerNorm, Recurrent, RMSNorm
 from tests.mutants.mutant import Mutant, after
 from tests.mutants.wrong_where import (
     Circumstance,
@@ -166,7 +166,7 @@ def _most(tokens: np.ndarray) -> int:
 
 
 def _tied(case: Case) -> bool:
-    names = [layer.name for layer in layers(case, object) if hasattr(layer, "name")]
+    names = [layer.name for layer in layers(case, Layer) if hasattr(layer, "name")]
     return len(set(names)) < len(names)
 
 
