@@ -14,6 +14,7 @@ if missing := [package for package in ("torch", "jax", "equinox", "neural_tangen
                 allow_module_level=True)
 
 from impls import Method
+from reference import seed_of
 from tests.mutants.hold import death, gate_tests
 from tests.mutants.mutant import Mutant, base_method
 from tests.mutants.registry import ITEMS, MUTANTS
@@ -27,7 +28,11 @@ def programs_dropped_at_the_end() -> Iterator[None]:
     sys.modules["jax"].clear_caches()
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+# Of the many that are right but for a circumstance one in three; `nox -s mutants` holds them all.
+SAMPLE = [mutant for mutant in MUTANTS if mutant.item not in ("22", "23", "24", "25") or not seed_of(mutant.name) % 3]
+
+
+@pytest.mark.parametrize("mutant", SAMPLE, ids=lambda mutant: mutant.name)
 def test_it_dies(mutant: Mutant) -> None:
     died = death(mutant)
     assert died is not None, f"survived: {mutant.what} ({mutant.architecture})"

@@ -14,7 +14,7 @@ import pytest
 
 from impls import names
 from impls.protocol import Kind, Method
-from reference import Case
+from reference import Case, seed_of
 from tests.gate.checks import Check, cases_for, cases_for_pairs, checks
 from tests.gate.compilation import fitting_optimizations
 from tests.gate.known_wrong import expected_failure
@@ -68,7 +68,21 @@ def _cases_of(fixture: str, method: Method, selection: Selection) -> Sequence[Ca
     return cases_for(method.kind) if fixture == "stochastic_case" else cases_for_pairs(method.kind)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+DRAWN = {"test_drawn", "test_calls", "test_surroundings", "test_functions", "test_stochastic_drawn", "test_limit_drawn"}
+"""Modules of which a run of many methods asks each for a share that is drawn, and one of a single method for all."""
+
+SHARE, SHARE_IN_JAX = 1 / 2, 1 / 4
+"""JAX compiles nearly every request anew."""
+
+
+def _is_left_out(item: pytest.Item, tag: Tag, selection: Selection) -> bool:
+    if selection.alone or item.path.stem not in DRAWN:
+        return False
+    share = SHARE_IN_JAX if selection.methods[tag.method].framework == "jax" else SHARE
+    return seed_of(f"{selection.gate_seed} {item.nodeid}") > share * 2**32
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tag the gate's tests for the summary, and put those of one method on one case side by side.
 
     What a method compiled, and what a truth cost, then serves the next test too, which pytest-xdist gives to the same
@@ -80,6 +94,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         tag.attach(item)
         if (mark := _expected_failure(item)) is not None:
             item.add_marker(mark)
+    left_out = [item for tag, item in tagged if _is_left_out(item, tag, config.stash[SELECTION])]
+    config.hook.pytest_deselected(items=left_out)
+    gone = set(left_out)
+    tagged = [(tag, item) for tag, item in tagged if item not in gone]
     tagged.sort(key=lambda pair: (pair[0].method, pair[0].case is None, pair[0].case or ""))
     items[:] = [item for item in items if item not in gate] + [item for _, item in tagged]
 

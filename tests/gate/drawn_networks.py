@@ -197,11 +197,11 @@ def tiny_and_large(draw: Draws) -> list[Asked]:
     network = MLP((5, draw.between(6, 9), 3), "relu", bias=False, W_std=1.25)
 
     def scaled(case: Case) -> Case:
-        scale = np.resize([2.0**-14, 1.0, 2.0**12], len(case.x1))[:, None]
+        scale = np.resize([2.0**-14, 1.0, 2.0**15], len(case.x1))[:, None]
         return replace(case, x1=round_to_float32(case.x1 * scale))
 
     # Kinks are looked for at the scale of 1: ReLU has none elsewhere that this one has not.
-    return [Asked("examples of scale 2⁻¹⁴, 1 and 2¹²", scaled(draw.case(network, 6, 2)), draw.forms(None, 2))]
+    return [Asked("examples of scale 2⁻¹⁴, 1 and 2¹⁵", scaled(draw.case(network, 6, 2)), draw.forms(None, 2))]
 
 
 @dimension

@@ -1,7 +1,8 @@
 """Every exact method beyond the sizes and shapes of the stored cases, against the tape in float64.
 
 What is asked is drawn anew at each run (`tests.gate.drawn`). A method that is tried alone is asked for all that was
-drawn; in a run of many each is asked for one case of each dimension, in a form or two: over the methods, all.
+drawn; in a run of many each is asked for one case of a share of the dimensions, in a form or two: over the methods,
+all.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def _accumulated(f: Forward, leaves: Params, x: Tensor) -> Tensor:
     return torch_autograd_jacobian(f, leaves, x).flatten(0, 1).cumsum(0).unflatten(0, (len(x), -1))
 
 
-torch_autograd_jacobian = torch_autograd._jacobian
+torch_autograd_jacobian = torch_autograd.jacobian
 
 
 # --- blocks ---
@@ -242,7 +242,7 @@ MUTANTS = (
             after(mistakes.squeezed),
             "mlp_sin_no_bias", PRODUCTS),
     _mutant("gradients_accumulated", "", "MLP", "gradients are not set to zero between backward passes",
-            patched(attribute(torch_autograd, "_jacobian", _accumulated)), "mlp_relu", LOOP),
+            patched(attribute(torch_autograd, "jacobian", _accumulated)), "mlp_relu", LOOP),
     _mutant("unused_refused", "", "unused parameter", "a parameter that is not used has no gradient, not zeros",
             patched(attribute(torch_autograd, "_gradients", _only_used)), "unused_parameter", LOOP,
             raises=RuntimeError),
