@@ -196,12 +196,14 @@ def tiny_and_large(draw: Draws) -> list[Asked]:
     """Kernels of 1e-8 beside those of 1e8, where what is added for safety would show."""
     network = MLP((5, draw.between(6, 9), 3), "relu", bias=False, W_std=1.25)
 
-    def scaled(case: Case) -> Case:
-        scale = np.resize([2.0**-14, 1.0, 2.0**15], len(case.x1))[:, None]
-        return replace(case, x1=round_to_float32(case.x1 * scale))
+    def scaled(x: np.ndarray) -> np.ndarray:
+        return round_to_float32(x * np.resize([2.0**-14, 1.0, 2.0**15], len(x))[:, None])
 
     # Kinks are looked for at the scale of 1: ReLU has none elsewhere that this one has not.
-    return [Asked("examples of scale 2⁻¹⁴, 1 and 2¹⁵", scaled(draw.case(network, 6, 2)), draw.forms(None, 2))]
+    case = draw.case(network, 6, 3)
+    assert case.x2 is not None
+    case = replace(case, x1=scaled(case.x1), x2=scaled(case.x2))
+    return [Asked("examples of scale 2⁻¹⁴, 1 and 2¹⁵", case, draw.forms(None, 2))]
 
 
 @dimension

@@ -97,7 +97,8 @@ class GateSummary:
     def coverage(self) -> list[str]:
         """For each method, how much of what it could be asked ran."""
         return [f"{method}: " + ", ".join(f"{_ran(counts)} of {counts.total()} {what}" for what, counts in (
-            ("checks of the stored cases", self.checks[method]), ("drawn dimensions", self.drawn[method]))
+            ("checks of the stored cases", self.checks.get(method, Counter())),
+            ("drawn dimensions", self.drawn.get(method, Counter())))
             if counts.total()) for method in sorted({*self.checks, *self.drawn})]
 
     def proves_little(self) -> list[str]:
