@@ -40,7 +40,7 @@ class ModuleMethod:
 
     def prepare(self, case: Case, request: Request) -> Callable[[], Tensor]:
         check_options(self.name, request, {})
-        module, x1, x2 = built(case, request)
+        module, _, _, x1, x2 = built(case, request)
         module = in_known_layers(module)
         return lambda: self.compute(module, x1, x2, request)
 

@@ -6,7 +6,6 @@ user's module (training flags, `requires_grad`, dtype, device) as it was.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,14 +16,16 @@ import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import UninitializedParameter
 
 from impls.known_wrong import has_entries, known_wrong
 from impls.options import check_options
 from impls.own import crossing
 from impls.own.user_network import UserNetwork
+from impls.torch_checks import believed, check_batched, check_output
+from impls.torch_module import ModuleFunction, copied, unwrapped
 from impls.torch_networks import build
 from reference import Case, Described, InputError, Layered, Request
 from reference.layers import WeightNormDense
@@ -221,9 +222,11 @@ _OF_THE_PROCESS = _WhileAnyoneIsInside(_ieee_float32, _no_attention_fastpath, la
 
 
 class Built(NamedTuple):
-    """A case as a module in evaluation mode, and its inputs."""
+    """A case as a module in evaluation mode, as a function of its parameters, and its inputs."""
 
     module: nn.Module
+    f: Forward
+    params: Params
     x1: Tensor
     x2: Tensor | None
 
@@ -239,13 +242,10 @@ def built(case: Case, request: Request) -> Built:
         module = _converted(case.network.model, dtype, where)
     else:
         module = build(case, dtype, where)
-    # Not `module` itself: functional_call leaves a submodule of two names without its parameters (seen: PyTorch 2.13).
-    f, params = module_function(copy.deepcopy(module, {id(p): p for p in module.parameters()}))
+    f, params = module_function(module)
     x1 = _examples(case.x1, dtype, where)
     x2 = None if case.x2 is None else _examples(case.x2, dtype, where)
-    check_batched(f, params, x1)
-    check_reached(f, params, x1)
-    return Built(module, x1, x2)
+    return Built(module, checked(f, params, x1, f), params, x1, x2)
 
 
 def functional(case: Case, request: Request) -> Functional:
@@ -255,8 +255,8 @@ def functional(case: Case, request: Request) -> Functional:
         where = device(request.device)
         return Functional(f, {name: p.to(where) for name, p in params.items()}, x1.to(where),
                           None if x2 is None else x2.to(where))
-    module, x1, x2 = built(case, request)
-    return Functional(*module_function(module), x1, x2)
+    _, f, params, x1, x2 = built(case, request)
+    return Functional(f, params, x1, x2)
 
 
 def _examples(x: np.ndarray, dtype: torch.dtype, where: torch.device) -> Tensor:
@@ -268,66 +268,36 @@ def dtype_of(params: Params) -> torch.dtype:
     return next(iter(params.values())).dtype
 
 
-def module_function(module: nn.Module) -> tuple[Forward, Params]:
-    """`module` as a batched function of its trainable parameters, and those parameters.
+def module_function(module: nn.Module) -> tuple[ModuleFunction, Params]:
+    """`module` in evaluation mode as a batched function of its trainable parameters, and those parameters.
 
-    A tied parameter has one entry, and its value takes every one of its places; frozen parameters and buffers are
-    constants. The parameters share the module's memory, detached. The module must be in evaluation mode.
+    The parameters share the module's memory, detached; the module stays as it is (`impls.torch_module`).
     """
     for name, part in module.named_modules():
         if isinstance(part, _BatchNorm) and part.running_mean is None:
             raise InputError(f"module {name!r} ({part}) keeps no running statistics, so that an example's output "
                              "depends on the others and has no kernel of its own; use track_running_stats=True")
-    params = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
-    if not params:
+        if isinstance(part, torch.jit.ScriptModule):
+            raise InputError(f"module {name!r} is compiled by TorchScript, which keeps its parameters where no other "
+                             "value can take their place; give the module that it was made from")
+    if any(isinstance(p, UninitializedParameter) for p in module.parameters()):
+        raise InputError(f"{type(module).__name__} is lazy, and its parameters have no shape yet: run it once")
+    function = ModuleFunction(module)
+    if not function.trained:
         raise InputError(f"{type(module).__name__} has no trainable parameter (requires_grad=True), hence no kernel")
-    return lambda params, *args, **kwargs: functional_call(module, params, args, kwargs), params
+    return function, function.params
 
 
-def check_reached(f: Forward, params: Params, x: Tensor) -> None:
-    """Raise `InputError` where the module of f uses a trainable parameter under no name of its own.
+def checked(f: Forward, params: Params, x: Tensor, base: ModuleFunction | None) -> Forward:
+    """f, or what stands for it, once it is known that it has a kernel (`impls.torch_checks`). Raises `InputError`.
 
-    One kept in a plain list, say, is not exchanged for its value in `params`, and its share of the kernel would be lost
-    without a word. The module's own parameters require gradients and `params` do not, so an output that does has one.
+    `base`: the function of a module that f calls, if there is one.
     """
-    with torch.enable_grad(), precision(dtype_of(params)):
-        y = f({name: p.detach() for name, p in params.items()}, x[:1])
-    if isinstance(y, Tensor) and y.requires_grad:
-        raise InputError("the model uses a trainable parameter by another way than its registered name (kept in a list "
-                         "or dict, or in a closure), so that its share of the kernel would be lost; register it as an "
-                         "attribute, torch.nn.ParameterList or ModuleList, or freeze it with requires_grad_(False)")
-
-
-def check_batched(f: Forward, params: Params, x: Tensor) -> None:
-    """Raise `InputError` unless f maps N examples to N outputs that depend on `params`, each on one example only.
-
-    f is called for one example, for the first and the last, and for the first one twice.
-    """
-    leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
-    with torch.enable_grad(), precision(dtype_of(params)):
-        outputs = [f(leaves, x[:1]), f(leaves, x[[0, -1]]), f(leaves, x[[0, 0]])]
-    for n, y in zip((1, 2, 2), outputs, strict=True):
-        _check_output(y, n)
-    if outputs[0].shape[1:] != outputs[1].shape[1:]:
-        raise InputError(f"the model is not batched: its outputs for one and for two examples are of shapes "
-                         f"{tuple(outputs[0].shape)} and {tuple(outputs[1].shape)}")
-    if not outputs[0].requires_grad:
-        raise InputError("the model's output does not depend on its trainable parameters: is it detached, converted to "
-                         "integers, or computed under torch.no_grad() or torch.inference_mode()?")
-    _check_apart(outputs[1][0].detach(), outputs[2][0].detach())
-
-
-def _check_apart(y: Tensor, other: Tensor) -> None:
-    """Raise `InputError` where the first example's outputs differ by what the second example is.
-
-    Batches of one shape are computed by the same operations, so they mostly agree to the last bit; half of the digits
-    are asked for, as a model may shorten its batch to the longest example, say.
-    """
-    distance, scale = (y - other).abs().max(), torch.maximum(y.abs().max(), other.abs().max())
-    if distance > torch.finfo(y.dtype).eps ** 0.5 * scale:
-        raise InputError("the model's examples influence each other: its outputs for the first example change with the "
-                         "second one of the batch (is there a mean over the batch?), so that it has no kernel of pairs "
-                         "of examples; or they are drawn at random")
+    with precision(dtype_of(params)):
+        if base is not None:
+            base.find_written(lambda: f(params, x[:1]))
+        check_batched(f, params, x)
+        return believed(f, params, x, base)
 
 
 def one_example(f: Forward) -> Forward:
@@ -335,19 +305,10 @@ def one_example(f: Forward) -> Forward:
 
     def single(params: Params, x: Shaped[Tensor, "..."]) -> Float[Tensor, " O"]:
         y = f(params, x.unsqueeze(0))
-        _check_output(y, 1)
+        check_output(y, 1)
         return y.reshape(-1)
 
     return single
-
-
-def _check_output(y: Any, n: int) -> None:
-    if not isinstance(y, Tensor):
-        raise InputError(f"the model must return one tensor, got {type(y).__name__}; wrap it in a module that returns "
-                         "the outputs whose kernel you want")
-    if y.ndim < 1 or y.shape[0] != n:
-        raise InputError(f"the model is not batched: for {n} example(s) it returns shape {tuple(y.shape)}, whose first "
-                         f"axis should be {n}")
 
 
 def _converted(model: Any, dtype: torch.dtype, where: torch.device) -> nn.Module:
@@ -357,4 +318,4 @@ def _converted(model: Any, dtype: torch.dtype, where: torch.device) -> nn.Module
     for name, value in (*model.named_parameters(), *model.named_buffers()):
         if value.is_complex():
             raise InputError(f"{name!r} is {value.dtype}, which cannot be converted to {dtype}; use real parameters")
-    return copy.deepcopy(model).eval().to(device=where, dtype=dtype)
+    return copied(unwrapped(model)).to(device=where, dtype=dtype)

@@ -46,7 +46,7 @@ class RandomProjection:
 
     def prepare(self, case: Case, request: Request) -> Callable[[], Tensor]:
         proj_dim, distribution = projection_options(self.name, request)
-        module, x1, x2 = built(case, request)
+        module, _, _, x1, x2 = built(case, request)
         return lambda: _estimate(module, x1, x2, request, proj_dim, distribution)
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jacrev, vmap
+from torch.func import jacrev, vmap
 
-from impls.torch_support import Forward, Params, check_reached, dtype_of, one_example, precision
+from impls.torch_module import ModuleFunction, unwrapped
+from impls.torch_support import Forward, Params, checked, dtype_of, module_function, one_example, precision
 from reference import InputError
 from reference.case import Outputs
 
@@ -20,16 +20,7 @@ EQUATIONS = {"full": "nap,mbp->nmab", "diagonal": "nap,map->nma", "trace": "nap,
 
 def of_module(module: nn.Module) -> tuple[Forward, Params]:
     """The module as a batched function of its trainable parameters by their names, and these, detached."""
-    params = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
-    if not params:
-        raise InputError(f"{type(module).__name__} has no trainable parameter (requires_grad=True), hence no kernel")
-
-    def f(params: Params, x: Tensor) -> Tensor:
-        buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}  # a forward pass may write to them
-        with _evaluating(module):
-            return functional_call(module, {**buffers, **params}, (x,))
-
-    return f, params
+    return module_function(unwrapped(module))
 
 
 def kernel_function(f: Forward, outputs: Outputs, method: str, *,
@@ -44,7 +35,7 @@ def kernel_function(f: Forward, outputs: Outputs, method: str, *,
     def kernel(params: Params, x1: Tensor, x2: Tensor | None) -> Tensor:
         nonlocal unchecked
         if unchecked:
-            check_reached(f, params, x1.detach())
+            _check_differentiable(f, params, x1)
             unchecked = False
         constants = {name: p for name, p in params.items() if not p.is_floating_point()}
         trained = {name: p for name, p in params.items() if p.is_floating_point()}
@@ -81,14 +72,8 @@ def _one_by_one(f: Forward, params: Params, x: Tensor) -> Params:
             for i, name in enumerate(names)}
 
 
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Inside, in evaluation mode, by its flags alone: `train` may be a method of the user's that does more."""
-    parts = [(part, part.training) for part in module.modules()]
-    try:
-        for part, _ in parts:
-            part.training = False
-        yield
-    finally:
-        for part, training in parts:
-            part.training = training
+def _check_differentiable(f: Forward, params: Params, x: Tensor) -> None:
+    some = {name: p.detach() for name, p in params.items()}
+    if checked(f, some, x.detach(), f if isinstance(f, ModuleFunction) else None) is not f:
+        raise InputError("the model runs again in its backward pass (a reentrant checkpoint, an adjoint), which PyTorch "
+                         "differentiates once, and a kernel's derivative is a second one; impls.ntk gives the kernel")

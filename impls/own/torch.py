@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -24,16 +23,17 @@ from impls.own.table import Table
 from impls.own.torch_inputs import examples, of_numbers
 from impls.own.torch_params import Real
 from impls.own.user_network import UserNetwork
-from impls.torch_support import Forward, Params, check_batched, check_reached, module_function, precision
+from impls.torch_module import ModuleFunction, unwrapped
+from impls.torch_support import Forward, Params, checked, module_function, precision
 from reference import InputError
 
 
 def own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked = ALL) -> OwnNetwork:
     """The network as a batched function; x1 and x2 in the dtype of its parameters, or integers. Raises `InputError`."""
-    f, real, takes = _function(network, asked)
+    base, real, takes = _function(network, asked)
     params, dtype = real.params, real.dtype
     given = examples(x1, x2, takes, asked.inputs, dtype, next(iter(params.values())).device)
-    f = real.wrapped(of_numbers(f, given.table, takes))
+    f = real.wrapped(of_numbers(base, given.table, takes))
     x1, x2 = given.x1, given.x2
     some1, some2 = (next(iter(x)) if isinstance(x, OwnBatches) else x for x in (x1, x2))
     check_examples(some1, some2)
@@ -41,9 +41,7 @@ def own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked = ALL) -> O
     for name, tensor in tensors:
         check_finite(bool(torch.isfinite(tensor).all()), name)
     kind = one_device(str(tensor.device) for _, tensor in tensors)
-    _check_function(f, params, some1, given.table)
-    if isinstance(network.model, nn.Module):  # what a function holds beside its params is a constant of the user's
-        check_reached(f, params, some1)
+    f = _checked(f, params, some1, given.table, base)
     with torch.no_grad(), precision(dtype):
         n_outputs = f(params, some1[:1]).numel()
     return OwnNetwork("torch", f, params, x1, x2, dtype, kind, n_outputs, sum(p.numel() for p in params.values()))
@@ -61,25 +59,20 @@ def _function(network: UserNetwork, asked: Asked) -> tuple[Any, Real, Takes]:
         if network.params is not None:
             raise InputError("a torch.nn.Module carries its parameters: leave params out, and freeze what is not "
                              "trained with requires_grad_(False)")
-        module = _evaluated(network.model)
-        f, params = module_function(module)
-        return f, torch_params.real(params, torch_params.constants_of(module), asked), takes(network.model.forward)
+        base, params = module_function(unwrapped(network.model))
+        module = base.module
+        return base, torch_params.real(params, torch_params.constants_of(module), asked), takes(module.forward)
     params = {name: p.detach() for name, p in network.params.items() if p.is_floating_point() or p.is_complex()}
     rest = {name: p for name, p in network.params.items() if name not in params}
     return torch_params.of_function(network.model, rest), torch_params.real(params, {}, asked), ONE
 
 
-def _evaluated(module: nn.Module) -> nn.Module:
-    """A copy in evaluation mode that shares the parameters' memory; the module itself stays as it is."""
-    return copy.deepcopy(module, {id(param): param for param in module.parameters()}).eval()
-
-
-def _check_function(f: Forward, params: Params, x: Tensor, rows: Table | None) -> None:
+def _checked(f: Forward, params: Params, x: Tensor, rows: Table | None, base: Any) -> Forward:
     try:
-        check_batched(f, params, x)
-    except (RuntimeError, TypeError, IndexError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+        return checked(f, params, x, base if isinstance(base, ModuleFunction) else None)
+    except InputError:
+        raise
+    except (RuntimeError, TypeError, IndexError, ValueError, AttributeError, KeyError, AssertionError) as error:
         if rows is not None:
             inputs = "; ".join(f"{path} {describe(tensor)}".strip() for path, tensor in leaves(rows.rows, "").items())
             raise InputError(f"the model fails on x1 of {inputs} ({type(error).__name__}: {error})") from error

@@ -1,0 +1,156 @@
+"""Is a function of PyTorch's what its kernel needs: batched, of its parameters, and differentiated in all of them?"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from impls.torch_cotangents import InOrder
+from impls.torch_module import ModuleFunction
+from impls.torch_rerun import Rerun
+from reference import InputError
+
+Params = dict[str, Tensor]
+
+
+def check_batched(f: Any, params: Params, x: Tensor) -> None:
+    """Raise `InputError` unless f maps N examples to N outputs that depend on `params`, each on one example only.
+
+    f is called for one example, for the first and the last, and for the first one twice.
+    """
+    leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
+    with torch.enable_grad():
+        outputs = [f(leaves, x[:1]), f(leaves, x[[0, -1]]), f(leaves, x[[0, 0]])]
+    for n, y in zip((1, 2, 2), outputs, strict=True):
+        check_output(y, n)
+    if outputs[0].shape[1:] != outputs[1].shape[1:]:
+        raise InputError(f"the model is not batched: its outputs for one and for two examples are of shapes "
+                         f"{tuple(outputs[0].shape)} and {tuple(outputs[1].shape)}")
+    _check_apart(outputs[1][0].detach(), outputs[2][0].detach())
+
+
+def _check_apart(y: Tensor, other: Tensor) -> None:
+    """Raise `InputError` where the first example's outputs differ by what the second example is.
+
+    Batches of one shape are computed by the same operations, so they mostly agree to the last bit; half of the digits
+    are asked for, as a model may shorten its batch to the longest example, say.
+    """
+    distance, scale = (y - other).abs().max(), torch.maximum(y.abs().max(), other.abs().max())
+    if distance > torch.finfo(y.dtype).eps ** 0.5 * scale:
+        raise InputError("the model's examples influence each other: its outputs for the first example change with the "
+                         "second one of the batch (is there a mean over the batch?), so that it has no kernel of pairs "
+                         "of examples; or they are drawn at random")
+
+
+def check_output(y: Any, n: int) -> None:
+    """Raise `InputError` unless y is one tensor of n rows."""
+    if not isinstance(y, Tensor):
+        raise InputError(f"the model must return one tensor, got {type(y).__name__}; wrap it in a module that returns "
+                         "the outputs whose kernel you want")
+    if y.ndim < 1 or y.shape[0] != n:
+        raise InputError(f"the model is not batched: for {n} example(s) it returns shape {tuple(y.shape)}, whose first "
+                         f"axis should be {n}")
+
+
+def believed(f: Any, params: Params, x: Tensor, base: ModuleFunction | None) -> Any:
+    """f, or `Rerun` of it where PyTorch finds its gradients only while the parameters stay in place, as in training.
+
+    Compared on the first example, under a random cotangent. Raises `InputError` where the output does not depend on
+    `params`, or where a parameter is reached that is not exchanged for its value.
+    """
+    x = x[:1]
+    leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
+    with torch.enable_grad(), InOrder():
+        y = f(leaves, x)
+    if base is not None:  # what a function holds beside its params is a constant of the user's
+        _check_reached(f, base, leaves, x, y)
+    cotangent = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(y)
+    due = dict(zip(leaves, _in_training(Rerun(f, base), params, x, cotangent), strict=True))
+    if not y.requires_grad and not any(gradient.any() for gradient in due.values()):
+        raise InputError("the model's output does not depend on its trainable parameters: is it detached, converted to "
+                         "integers, or computed under torch.no_grad() or torch.inference_mode()?")
+    return f if _agree(_gradients(y, leaves, cotangent), due) else Rerun(f, base)
+
+
+def _in_training(rerun: Rerun, params: Params, x: Tensor, cotangent: Tensor) -> list[Tensor]:
+    """The gradients of the parameters, with all of them in place until the backward pass has ended."""
+    with warnings.catch_warnings(record=True) as told, InOrder():
+        warnings.simplefilter("always")
+        _, *gradients = rerun.pulled_back(params, x, cotangent)
+    if any("None of the inputs have requires_grad=True" in str(warning.message) for warning in told):
+        raise InputError("the model wraps a part in torch.utils.checkpoint(use_reentrant=True) whose inputs have no "
+                         "gradients, so that PyTorch itself finds none for that part's parameters; use "
+                         "use_reentrant=False")
+    return gradients
+
+
+def _gradients(y: Tensor, leaves: Params, cotangent: Tensor) -> Params | None:
+    """By `torch.autograd.grad`; None where a part of the model does not allow it."""
+    try:
+        found = torch.autograd.grad(y, list(leaves.values()), cotangent, allow_unused=True, materialize_grads=True)
+    except RuntimeError:
+        return None
+    return dict(zip(leaves, found, strict=True))
+
+
+def _agree(found: Params | None, due: Params) -> bool:
+    """To half of the digits, parameter by parameter: what is lost is lost as a whole."""
+    if found is None:
+        return False
+    largest = max(float(gradient.abs().max()) for gradient in due.values() if gradient.numel())
+    for name, gradient in due.items():
+        if not gradient.numel() or not bool(torch.isfinite(gradient).all()):  # what is not finite is told elsewhere
+            continue
+        eps = torch.finfo(gradient.dtype).eps
+        scale = max(float(gradient.abs().max()), float(found[name].abs().max()))
+        if float((gradient - found[name]).abs().max()) > eps**0.5 * scale + 100 * eps * largest:
+            return False
+    return True
+
+
+def _check_reached(f: Any, base: ModuleFunction, leaves: Params, x: Tensor, y: Tensor) -> None:
+    """Raise `InputError` where y depends on a tensor that requires gradients and is no leaf of ours.
+
+    One that the model makes anew in each call (to differentiate with respect to its input, say) is none of them.
+    """
+    ours = {id(leaf) for leaf in leaves.values()}
+    strangers = {id(leaf): leaf for leaf in _reached(y) if id(leaf) not in ours}
+    if not strangers:
+        return
+    with torch.enable_grad():
+        again = {id(leaf) for leaf in _reached(f(leaves, x))}
+    for key, stranger in strangers.items():
+        if key in again:
+            raise InputError(_about(base, stranger))
+
+
+def _about(base: ModuleFunction, stranger: Tensor) -> str:
+    name = next((name for name, p in base.trained.items() if p is stranger), None)
+    if name is not None:
+        return (f"the model uses its parameter {name!r} by another way than its place (through a result that was "
+                "computed from it in an earlier call and kept, a closure, or TorchScript), so that its share of the "
+                "kernel would be lost; clear what is kept, or use the attribute")
+    kind = "trainable parameter" if isinstance(stranger, nn.Parameter) else "tensor that requires gradients"
+    return (f"the model uses a {kind} of shape {tuple(stranger.shape)} by another way than its registered name (kept "
+            "in a list or dict, or in a closure), so that its share of the kernel would be lost; register it as an "
+            "attribute, torch.nn.ParameterList or ModuleList, or freeze it with requires_grad_(False)")
+
+
+def _reached(y: Tensor) -> Iterator[Tensor]:
+    """The leaves of the graph behind y."""
+    if y.grad_fn is None:
+        return iter([y] if y.requires_grad else [])
+    seen, todo, leaves = set(), [y.grad_fn], []
+    while todo:
+        node = todo.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if (leaf := getattr(node, "variable", None)) is not None:  # of AccumulateGrad
+            leaves.append(leaf)
+        todo.extend(following for following, _ in node.next_functions if following is not None)
+    return iter(leaves)

@@ -1,0 +1,191 @@
+"""A PyTorch module as a function of its trainable parameters: run as it is, and left as it was.
+
+No copy is made of the module, which may hold what cannot be copied (results of earlier passes, locks), and whose
+parameters a copy would have to share. Instead the values take the parameters' places for the time of one call, all
+parts are in evaluation mode for that time, and whatever the call changes is put back: attributes, containers, modes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from threading import RLock
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Params = Mapping[str, Tensor]
+
+# The places of a module's parameters are its own: one call at a time, whatever module shares them.
+_ONE_AT_A_TIME = RLock()
+
+_DEPTH = 3
+"""How deep containers within attributes are put back, and searched for parameters."""
+
+
+class ModuleFunction:
+    """``f(params, *args, **kwargs)``; a tied parameter has one entry, and its value takes every one of its places,
+    those in plain attributes, lists and dicts too. Frozen parameters and buffers are constants, unless `params` names them.
+
+    Evaluation mode is the flag ``training`` of every part, set without calling ``train``: a module whose own ``train``
+    does more (merges weights, say) keeps what it is. `written`: tensors of the module's that its forward pass writes
+    into, as `find_written` found; each call works on copies of them.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.parts = list(module.modules())
+        self.trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.held = {**dict(module.named_buffers()), **dict(module.named_parameters())}
+        self.written: set[int] = set()
+        self._staying: ExitStack | None = None
+
+    @property
+    def params(self) -> dict[str, Tensor]:
+        """The values of the trainable parameters, in the module's own memory, detached."""
+        return {name: p.detach() for name, p in self.trained.items()}
+
+    def __call__(self, params: Params, *args: Any, **kwargs: Any) -> Any:
+        with _ONE_AT_A_TIME:
+            if self._staying is not None:
+                self._staying.enter_context(self._exchanged(params))
+                return self.module(*args, **kwargs)
+            with self._exchanged(params):
+                return self.module(*args, **kwargs)
+
+    @contextmanager
+    def staying(self) -> Iterator[None]:
+        """Inside, the parameters of a call stay in their places after it, as those of a module in training do."""
+        with _ONE_AT_A_TIME, ExitStack() as self._staying:
+            try:
+                yield
+            finally:
+                stack, self._staying = self._staying, None
+                stack.close()
+
+    @contextmanager
+    def _exchanged(self, params: Params) -> Iterator[None]:
+        """Inside, `params` are the module's parameters, and it is in evaluation mode; outside it is as it was."""
+        values = {id(self.held[name]): value for name, value in params.items()}
+        with as_it_was(self.parts):
+            copies: dict[int, Tensor] = {}
+
+            def taken(tensor: Tensor) -> Tensor:
+                value = values.get(id(tensor), tensor)
+                if id(tensor) in self.written:
+                    value = copies.setdefault(id(tensor), value.clone())
+                return value
+
+            for part in self.parts:
+                part.training = False
+                _exchange(part.__dict__, taken, _DEPTH)
+            yield
+
+    def find_written(self, run: Callable[[], Any]) -> None:
+        """`run`, which calls this function, on copies of all tensors of the module's: which of them are written into?"""
+        held = {id(t): t for part in self.parts for t in _tensors(part.__dict__, _DEPTH)}
+        copies: dict[int, Tensor] = {}
+        with torch.no_grad(), _ONE_AT_A_TIME, as_it_was(self.parts):
+            for part in self.parts:
+                part.training = False
+                _exchange(part.__dict__, lambda t: copies.setdefault(id(t), t.detach().clone()), _DEPTH)
+            versions = {key: _version(copy) for key, copy in copies.items()}
+            run()
+        self.written = {key for key, copy in copies.items()
+                        if _version(copy) != versions[key] or not _same(copy, held[key])}
+
+
+@contextmanager
+def as_it_was(parts: list[nn.Module]) -> Iterator[None]:
+    """Inside, attributes of these modules may change, and what lists, dicts and sets in them hold; outside, not."""
+    before = [(part.__dict__, _Kept(part.__dict__, _DEPTH)) for part in parts]
+    try:
+        yield
+    finally:
+        for _, kept in before:
+            kept.put_back()
+
+
+class _Kept:
+    """The contents of a container, and of those within it."""
+
+    def __init__(self, container: Any, depth: int) -> None:
+        self.container = container
+        self.contents = container.copy()
+        inner = container.values() if isinstance(container, dict) else container
+        self.inner = [_Kept(value, depth - 1) for value in inner if depth and _is_container(value) and len(value)]
+        self.empty = [value for value in inner if depth and _is_container(value) and not len(value)]
+
+    def put_back(self) -> None:
+        for kept in self.inner:
+            kept.put_back()
+        for container in self.empty:
+            if len(container):
+                container.clear()
+        self.container.clear()
+        if isinstance(self.container, list | deque):
+            self.container.extend(self.contents)
+        else:
+            self.container.update(self.contents)
+
+
+def _is_container(value: Any) -> bool:
+    return isinstance(value, dict | list | set | deque)
+
+
+def _exchange(container: Any, taken: Callable[[Tensor], Tensor], depth: int) -> None:
+    """`taken` in the place of each tensor in a dict or list, and in those within it."""
+    items = list(container.items() if isinstance(container, dict) else enumerate(container))
+    for key, value in items:
+        if isinstance(value, Tensor):
+            container[key] = taken(value)
+        elif depth and isinstance(value, dict | list) and len(value):
+            _exchange(value, taken, depth - 1)
+
+
+def _tensors(container: Any, depth: int) -> Iterator[Tensor]:
+    for value in container.values() if isinstance(container, dict) else container:
+        if isinstance(value, Tensor):
+            yield value
+        elif depth and isinstance(value, dict | list) and len(value):
+            yield from _tensors(value, depth - 1)
+
+
+def _same(left: Tensor, right: Tensor) -> bool:
+    """Bit for bit, as NaN is not equal to itself."""
+    if left.shape != right.shape:
+        return False
+    return torch.equal(left, right) or bool(torch.where(left == left, left == right, right != right).all())
+
+
+def unwrapped(model: Any) -> Any:
+    """The module within what computes the same on several devices or compiled; another module as it is."""
+    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    while True:
+        if isinstance(model, wrappers):
+            model = model.module
+        elif isinstance(model, nn.Module) and "_orig_mod" in model._modules:  # of torch.compile
+            model = model._modules["_orig_mod"]
+        else:
+            return model
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A copy in evaluation mode that shares nothing with the module, but what cannot be copied (locks, open files)."""
+    memo: dict[int, Any] = {}
+    for part in module.modules():
+        for value in part.__dict__.values():
+            if isinstance(value, Tensor) and not value.is_leaf:  # a result of an earlier pass
+                memo[id(value)] = value.detach().clone()
+            elif not isinstance(value, Tensor | dict | list):
+                try:
+                    copy.deepcopy(value)
+                except Exception:  # whatever it is, its class says that there is one of it
+                    memo[id(value)] = value
+    copy_of = copy.deepcopy(module, memo)
+    for part in copy_of.modules():
+        part.training = False
+    return copy_of
