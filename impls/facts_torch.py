@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from impls.costs import Facts
 from impls.own.batches import OwnBatches
 from impls.structured.torch_engine import Engine
-from impls.torch_support import Forward, Params, precision
+from impls.torch_operations import operations
+from impls.torch_support import Forward, Params
 from reference import Request
 
 OPERATIONS_PER_PARAMETER = 3
@@ -23,11 +22,8 @@ def stand_in(batches: OwnBatches) -> Tensor:
 
 def facts(engine: Engine, f: Forward, params: Params, x1: Tensor, request: Request) -> Facts:
     """Of the batched f with examples like those of x1; `engine` was made for it."""
-    with torch.no_grad(), precision(request.dtype), FlopCounterMode(display=False) as counter:
-        f(params, x1[:1])
-    counts = {str(operation): flops for operation, flops in counter.get_flop_counts().get("Global", {}).items()}
-    convolution = sum(flops for operation, flops in counts.items() if "conv" in operation)
+    counted = operations(f, params, x1)
     program = None if engine.factors is None else engine.factors.program
-    operations = OPERATIONS_PER_PARAMETER * len(params) if program is None else len(program.steps)
-    return Facts("torch", engine.plan, sum(p.numel() for p in params.values()), sum(counts.values()) - convolution,
-                 convolution, operations, per_example=program is None)
+    n_operations = OPERATIONS_PER_PARAMETER * len(params) if program is None else len(program.steps)
+    return Facts("torch", engine.plan, sum(p.numel() for p in params.values()), counted.matmul_flops,
+                 counted.convolution_flops, n_operations, per_example=program is None)

@@ -9,12 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from impls.torch_cotangents import InOrder
+from impls.torch_cotangents import ContiguousCotangents
 from impls.torch_module import ModuleFunction
 from impls.torch_rerun import Rerun
 from reference import InputError
 
 Params = dict[str, Tensor]
+
+INDEPENDENT = ("the model's output does not depend on its trainable parameters: is it detached, converted to integers, "
+               "or computed under torch.no_grad() or torch.inference_mode()?")
 
 
 def check_batched(f: Any, params: Params, x: Tensor) -> None:
@@ -30,6 +33,8 @@ def check_batched(f: Any, params: Params, x: Tensor) -> None:
     if outputs[0].shape[1:] != outputs[1].shape[1:]:
         raise InputError(f"the model is not batched: its outputs for one and for two examples are of shapes "
                          f"{tuple(outputs[0].shape)} and {tuple(outputs[1].shape)}")
+    if not outputs[0].is_floating_point():
+        raise InputError(INDEPENDENT)
     _check_apart(outputs[1][0].detach(), outputs[2][0].detach())
 
 
@@ -64,21 +69,21 @@ def believed(f: Any, params: Params, x: Tensor, base: ModuleFunction | None) -> 
     """
     x = x[:1]
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
-    with torch.enable_grad(), InOrder():
+    with torch.enable_grad(), ContiguousCotangents():
         y = f(leaves, x)
     if base is not None:  # what a function holds beside its params is a constant of the user's
         _check_reached(f, base, leaves, x, y)
-    cotangent = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(y)
+    generator = torch.Generator("cpu").manual_seed(0)
+    cotangent = torch.randn(y.shape, generator=generator, dtype=torch.float64, device="cpu").to(y)
     due = dict(zip(leaves, _in_training(Rerun(f, base), params, x, cotangent), strict=True))
     if not y.requires_grad and not any(gradient.any() for gradient in due.values()):
-        raise InputError("the model's output does not depend on its trainable parameters: is it detached, converted to "
-                         "integers, or computed under torch.no_grad() or torch.inference_mode()?")
+        raise InputError(INDEPENDENT)
     return f if _agree(_gradients(y, leaves, cotangent), due) else Rerun(f, base)
 
 
 def _in_training(rerun: Rerun, params: Params, x: Tensor, cotangent: Tensor) -> list[Tensor]:
     """The gradients of the parameters, with all of them in place until the backward pass has ended."""
-    with warnings.catch_warnings(record=True) as told, InOrder():
+    with warnings.catch_warnings(record=True) as told, ContiguousCotangents():
         warnings.simplefilter("always")
         _, *gradients = rerun.pulled_back(params, x, cotangent)
     if any("None of the inputs have requires_grad=True" in str(warning.message) for warning in told):

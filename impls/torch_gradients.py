@@ -1,35 +1,14 @@
-"""Gradients of one example: one backward pass for each output, with PyTorch's normalisations mended."""
+"""Gradients of one example: one backward pass for each output; `impls.torch_cotangents` mends normalisations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
+from impls.torch_cotangents import ContiguousCotangents
 from impls.torch_support import Forward, Params, one_example
-
-# PyTorch 2.13, CPU: the backward pass of batch normalisation takes a cotangent that lies channels last for one that
-# is contiguous where the batch is of one, for their strides cannot be told apart: gradients off by 30 to 270 %
-# (Conv2d, BatchNorm2d, flatten(2).transpose(1, 2)). Instance normalisation calls it with N·C channels and a batch of
-# one, so that it is wrong for batches of any size. Found by comparing transposed with contiguous cotangents over 60
-# operations (`tests.test_torch_gradients` repeats it for the normalisations, and tells when PyTorch has mended it).
-MENDED = frozenset(
-    getattr(where, name)
-    for name in ("batch_norm", "instance_norm") for where in (torch, torch.nn.functional)
-)  # fmt: skip
-
-
-class ContiguousCotangents(TorchFunctionMode):
-    """Inside, the cotangents of batch and instance normalisation are made contiguous, which does not change them."""
-
-    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        y = func(*args, **(kwargs or {}))
-        if func in MENDED and y.requires_grad:
-            y.register_hook(torch.Tensor.contiguous)
-        return y
 
 
 def rows_of_one(f: Forward, leaves: Params, example: Tensor) -> list[Sequence[Tensor]]:

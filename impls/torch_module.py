@@ -28,7 +28,8 @@ _DEPTH = 3
 
 class ModuleFunction:
     """``f(params, *args, **kwargs)``; a tied parameter has one entry, and its value takes every one of its places,
-    those in plain attributes, lists and dicts too. Frozen parameters and buffers are constants, unless `params` names them.
+    those in plain attributes, lists and dicts too. Frozen parameters and buffers are constants, unless `params` names
+    them.
 
     Evaluation mode is the flag ``training`` of every part, set without calling ``train``: a module whose own ``train``
     does more (merges weights, say) keeps what it is. `written`: tensors of the module's that its forward pass writes
@@ -152,6 +153,11 @@ def _tensors(container: Any, depth: int) -> Iterator[Tensor]:
             yield value
         elif depth and isinstance(value, dict | list) and len(value):
             yield from _tensors(value, depth - 1)
+
+
+def _version(tensor: Tensor) -> int:
+    """How often it was written into. Tensors of inference mode do not count."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _same(left: Tensor, right: Tensor) -> bool:

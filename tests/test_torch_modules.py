@@ -136,16 +136,39 @@ class BesideItsNames(nn.Module):
         return self.layer(x) + x @ self.kept[0].T
 
 
-def test_a_parameter_used_beside_its_name_is_refused() -> None:
+def test_a_parameter_used_beside_its_name() -> None:
+    """In a list it is found; in a closure it cannot be."""
     x = torch.ones(3, 4)
-    case = Case("beside", UserNetwork("torch", BesideItsNames()), {}, x.double().numpy())
-    with pytest.raises(InputError, match="by another way than its registered name"):
+    module = BesideItsNames()
+    due = _by_backward_passes(module, x)
+    assert torch.allclose(impls.ntk(module, x, outputs="trace"), due)
+    closed = InAClosure()
+    case = Case("beside", UserNetwork("torch", closed), {}, x.double().numpy())
+    with pytest.raises(InputError, match="'layer.weight' by another way than its place"):
+        impls.ntk(closed, x)
+    with pytest.raises(InputError, match="by another way than its"):
         functional(case, Request())
-    with pytest.raises(InputError, match="by another way than its registered name"):
-        impls.ntk(BesideItsNames(), x)
-    frozen = BesideItsNames().requires_grad_(False)
+    frozen = InAClosure().requires_grad_(False)
     frozen.layer.bias.requires_grad_(True)
     assert impls.ntk(frozen, x).shape == (3, 3, 2, 2)
+
+
+class InAClosure(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 2)
+        weight = self.layer.weight
+        self.also = lambda x: x @ weight.T
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) * self.also(x)
+
+
+def _by_backward_passes(module: nn.Module, x: Tensor) -> Tensor:
+    rows = [torch.stack([torch.cat([g.flatten() for g in torch.autograd.grad(
+        output, list(module.parameters()), retain_graph=True)]) for output in y]) for y in module(x)]
+    jacobian = torch.stack(rows)
+    return torch.einsum("nap,map->nm", jacobian, jacobian)
 
 
 class LastStep(nn.Module):
