@@ -86,7 +86,7 @@ class ModuleFunction:
             yield
 
     def find_written(self, run: Callable[[], Any]) -> None:
-        """`run`, which calls this function, on copies of all tensors of the module's: which of them are written into?"""
+        """Which of the module's tensors `run`, which calls this function, writes into; it is given copies of them."""
         held = {id(t): t for part in self.parts for t in _tensors(part.__dict__, _DEPTH)}
         copies: dict[int, Tensor] = {}
         with torch.no_grad(), _ONE_AT_A_TIME, as_it_was(self.parts):

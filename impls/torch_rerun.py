@@ -66,7 +66,7 @@ class _Pull(torch.autograd.Function):
     """The backward pass of `_Run`, which is differentiated no further."""
 
     @staticmethod
-    def forward(rerun: Rerun, names: tuple[str, ...], cotangent: Tensor, x: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
+    def forward(rerun: Rerun, names: tuple[str, ...], cotangent: Tensor, x: Tensor, *values: Tensor) -> Any:
         # In a thread of its own: within `torch.autograd.grad` PyTorch allows no reentrant checkpoint, not even in a
         # backward pass that begins there.
         with ThreadPoolExecutor(1) as apart:
