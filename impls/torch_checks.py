@@ -78,7 +78,10 @@ def believed(f: Any, params: Params, x: Tensor, base: ModuleFunction | None) -> 
     due = dict(zip(leaves, _in_training(Rerun(f, base), params, x, cotangent), strict=True))
     if not y.requires_grad and not any(gradient.any() for gradient in due.values()):
         raise InputError(INDEPENDENT)
-    return f if _agree(_gradients(y, leaves, cotangent), due) else Rerun(f, base)
+    if base is None:
+        _check_none_lost(f, params, x, y, due)
+        return f
+    return f if _agree(_as_others_find(base, y, leaves, cotangent), due) else Rerun(f, base)
 
 
 def _in_training(rerun: Rerun, params: Params, x: Tensor, cotangent: Tensor) -> list[Tensor]:
@@ -91,6 +94,35 @@ def _in_training(rerun: Rerun, params: Params, x: Tensor, cotangent: Tensor) -> 
                          "gradients, so that PyTorch itself finds none for that part's parameters; use "
                          "use_reentrant=False")
     return gradients
+
+
+def _as_others_find(base: ModuleFunction, y: Tensor, leaves: Params, cotangent: Tensor) -> Params | None:
+    """By `torch.autograd.grad`, with the module's own parameters in place; None where it leaves gradients at these."""
+    before = {name: p.grad for name, p in base.trained.items()}
+    found = _gradients(y, leaves, cotangent)
+    for name, p in base.trained.items():
+        if p.grad is not before[name]:
+            p.grad, found = before[name], None
+    return found
+
+
+def _check_none_lost(f: Any, params: Params, x: Tensor, y: Tensor, due: Params) -> None:
+    """Raise `InputError` for a parameter that f changes with and that gets no gradient from a derivative of the user's
+    own: `torch.func.functional_call` of a module that its backward pass runs again, say, which finds other values."""
+    if not any(_is_users(node) for node in _nodes(y)):
+        return  # what is detached is meant to be
+    for name in (name for name, gradient in due.items() if not gradient.any()):
+        value, generator = params[name].detach(), torch.Generator("cpu").manual_seed(0)
+        step = torch.randn(value.shape, generator=generator, dtype=torch.float64, device="cpu").to(value)
+        moved = f({**params, name: value + torch.finfo(value.dtype).eps ** 0.5 * step}, x)
+        if not torch.equal(moved, y.detach()):
+            raise InputError(f"the outputs change with the parameter {name!r}, but no gradient reaches it through a "
+                             "torch.autograd.Function of the model's own; where it runs a module again, give the "
+                             "module itself, and where the parameter is meant as a constant, leave it out of params")
+
+
+def _is_users(node: Any) -> bool:
+    return isinstance(node, torch.autograd.function.BackwardCFunction)
 
 
 def _gradients(y: Tensor, leaves: Params, cotangent: Tensor) -> Params | None:
@@ -149,13 +181,16 @@ def _reached(y: Tensor) -> Iterator[Tensor]:
     """The leaves of the graph behind y."""
     if y.grad_fn is None:
         return iter([y] if y.requires_grad else [])
-    seen, todo, leaves = set(), [y.grad_fn], []
+    # AccumulateGrad has a variable
+    return (leaf for node in _nodes(y) if (leaf := getattr(node, "variable", None)) is not None)
+
+
+def _nodes(y: Tensor) -> list[Any]:
+    """Of the graph behind y."""
+    seen, todo = dict[Any, None](), [y.grad_fn] if y.grad_fn is not None else []
     while todo:
         node = todo.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if (leaf := getattr(node, "variable", None)) is not None:  # of AccumulateGrad
-            leaves.append(leaf)
-        todo.extend(following for following, _ in node.next_functions if following is not None)
-    return iter(leaves)
+        if node not in seen:
+            seen[node] = None
+            todo.extend(following for following, _ in node.next_functions if following is not None)
+    return list(seen)

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from impls.structured.torch_internals import FakeTensor, is_functorch_wrapped_tensor
+
 Params = Mapping[str, Tensor]
 
 # The places of a module's parameters are its own: one call at a time, whatever module shares them.
@@ -38,9 +40,10 @@ class ModuleFunction:
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
-        self.parts = list(module.modules())
-        self.trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        self.held = {**dict(module.named_buffers()), **dict(module.named_parameters())}
+        # What a class of the user's own says of its parts and parameters is for its user.
+        self.parts = list(nn.Module.modules(module))
+        self.trained = {name: p for name, p in nn.Module.named_parameters(module) if p.requires_grad}
+        self.held = {**dict(nn.Module.named_buffers(module)), **dict(nn.Module.named_parameters(module))}
         self.written: set[int] = set()
         self._staying: ExitStack | None = None
 
@@ -50,12 +53,21 @@ class ModuleFunction:
         return {name: p.detach() for name, p in self.trained.items()}
 
     def __call__(self, params: Params, *args: Any, **kwargs: Any) -> Any:
-        with _ONE_AT_A_TIME:
+        if self._writes_parameters and any(_is_mapped(value) for value in (*params.values(), *args)):
+            raise NotImplementedError("the model writes into its parameters in its forward pass, which is followed on "
+                                      "numbers alone, one example at a time")
+        with _ONE_AT_A_TIME, torch.enable_grad():
             if self._staying is not None:
                 self._staying.enter_context(self._exchanged(params))
-                return self.module(*args, **kwargs)
-            with self._exchanged(params):
-                return self.module(*args, **kwargs)
+                y = self.module(*args, **kwargs)
+            else:
+                with self._exchanged(params):
+                    y = self.module(*args, **kwargs)
+        return y
+
+    @property
+    def _writes_parameters(self) -> bool:
+        return any(isinstance(t, nn.Parameter) and id(t) in self.written for t in self.held.values())
 
     @contextmanager
     def staying(self) -> Iterator[None]:
@@ -89,7 +101,7 @@ class ModuleFunction:
         """Which of the module's tensors `run`, which calls this function, writes into; it is given copies of them."""
         held = {id(t): t for part in self.parts for t in _tensors(part.__dict__, _DEPTH)}
         copies: dict[int, Tensor] = {}
-        with torch.no_grad(), _ONE_AT_A_TIME, as_it_was(self.parts):
+        with _ONE_AT_A_TIME, as_it_was(self.parts):
             for part in self.parts:
                 part.training = False
                 _exchange(part.__dict__, lambda t: copies.setdefault(id(t), t.detach().clone()), _DEPTH)
@@ -116,9 +128,10 @@ class _Kept:
     def __init__(self, container: Any, depth: int) -> None:
         self.container = container
         self.contents = container.copy()
-        inner = container.values() if isinstance(container, dict) else container
-        self.inner = [_Kept(value, depth - 1) for value in inner if depth and _is_container(value) and len(value)]
-        self.empty = [value for value in inner if depth and _is_container(value) and not len(value)]
+        values = container.values() if isinstance(container, dict) else container
+        inner = [found for value in values if depth and (found := _inside(value)) is not None]
+        self.inner = [_Kept(found, depth - 1) for found in inner if len(found)]
+        self.empty = [found for found in inner if not len(found)]
 
     def put_back(self) -> None:
         for kept in self.inner:
@@ -137,22 +150,58 @@ def _is_container(value: Any) -> bool:
     return isinstance(value, dict | list | set | deque)
 
 
+def _inside(value: Any) -> Any:
+    """The container that an attribute is, or has: that of its own attributes for an object of a class of the user's."""
+    if isinstance(value, Tensor | nn.Module | type) or callable(value):
+        return None
+    if _is_container(value):
+        return value
+    attributes = getattr(value, "__dict__", None)
+    return attributes if isinstance(attributes, dict) and not type(value).__module__.startswith("torch") else None
+
+
 def _exchange(container: Any, taken: Callable[[Tensor], Tensor], depth: int) -> None:
-    """`taken` in the place of each tensor in a dict or list, and in those within it."""
+    """`taken` in the place of each tensor in a dict, list or tuple, and in those within it."""
     items = list(container.items() if isinstance(container, dict) else enumerate(container))
     for key, value in items:
         if isinstance(value, Tensor):
             container[key] = taken(value)
-        elif depth and isinstance(value, dict | list) and len(value):
-            _exchange(value, taken, depth - 1)
+        elif depth and isinstance(value, tuple) and any(isinstance(part, Tensor) for part in value):
+            parts = [taken(part) if isinstance(part, Tensor) else part for part in value]
+            container[key] = type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+        elif depth and isinstance(inner := _inside(value), dict | list) and len(inner):
+            _exchange(inner, taken, depth - 1)
 
 
 def _tensors(container: Any, depth: int) -> Iterator[Tensor]:
     for value in container.values() if isinstance(container, dict) else container:
         if isinstance(value, Tensor):
             yield value
-        elif depth and isinstance(value, dict | list) and len(value):
-            yield from _tensors(value, depth - 1)
+        elif depth and isinstance(value, tuple):
+            yield from (part for part in value if isinstance(part, Tensor))
+        elif depth and isinstance(inner := _inside(value), dict | list) and len(inner):
+            yield from _tensors(inner, depth - 1)
+
+
+def _is_mapped(value: Any) -> bool:
+    """Whether it stands for others: written down, mapped or differentiated by a transform."""
+    return isinstance(value, FakeTensor) or (isinstance(value, Tensor) and is_functorch_wrapped_tensor(value))
+
+
+def with_gradients(f: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """f with gradients on, as a network that differentiates in its forward pass needs, whoever calls it."""
+
+    def forward(params: Any, x: Any) -> Any:
+        with torch.enable_grad():
+            y = f(params, x)
+        return y if torch.is_grad_enabled() or not isinstance(y, Tensor) else y.detach()
+
+    return forward
+
+
+def on_copies(f: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """f of inputs that it writes into."""
+    return lambda params, x: f(params, x.clone())
 
 
 def _version(tensor: Tensor) -> int:

@@ -33,7 +33,7 @@ class Rerun(NamedTuple):
         leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
         x = x.detach().requires_grad_(x.is_floating_point())  # a reentrant checkpoint of its inputs alone needs it
         with torch.enable_grad(), nullcontext() if self.base is None else self.base.staying():
-            y = self.f(leaves, x)
+            y = self.f(leaves, x.clone())  # which a network may write into
             if y.requires_grad:
                 torch.autograd.backward(y, cotangent.to(y.dtype))
         return [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in (x, *leaves.values())]

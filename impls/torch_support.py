@@ -25,7 +25,7 @@ from impls.options import check_options
 from impls.own import crossing
 from impls.own.user_network import UserNetwork
 from impls.torch_checks import believed, check_batched, check_output
-from impls.torch_module import ModuleFunction, copied, unwrapped
+from impls.torch_module import ModuleFunction, copied, on_copies, unwrapped, with_gradients
 from impls.torch_networks import build
 from reference import Case, Described, InputError, Layered, Request
 from reference.layers import WeightNormDense
@@ -294,8 +294,10 @@ def checked(f: Forward, params: Params, x: Tensor, base: ModuleFunction | None) 
     `base`: the function of a module that f calls, if there is one.
     """
     with precision(dtype_of(params)):
-        if base is not None:
-            base.find_written(lambda: f(params, x[:1]))
+        f, given = with_gradients(f), x[:1].clone()
+        f(params, given) if base is None else base.find_written(lambda: f(params, given))
+        if not torch.equal(given, x[:1]):
+            f = on_copies(f)
         check_batched(f, params, x)
         return believed(f, params, x, base)
 

@@ -15,7 +15,6 @@ from impls.own.network import (
     OwnNetwork,
     check_examples,
     check_finite,
-    failure,
     one_device,
 )
 from impls.own.structure import leaves
@@ -24,7 +23,7 @@ from impls.own.torch_inputs import examples, of_numbers
 from impls.own.torch_params import Real
 from impls.own.user_network import UserNetwork
 from impls.torch_module import ModuleFunction, unwrapped
-from impls.torch_support import Forward, Params, checked, module_function, precision
+from impls.torch_support import Forward, Params, checked, dtype_of, module_function, precision
 from reference import InputError
 
 
@@ -76,4 +75,25 @@ def _checked(f: Forward, params: Params, x: Tensor, rows: Table | None, base: An
         if rows is not None:
             inputs = "; ".join(f"{path} {describe(tensor)}".strip() for path, tensor in leaves(rows.rows, "").items())
             raise InputError(f"the model fails on x1 of {inputs} ({type(error).__name__}: {error})") from error
-        raise InputError(failure(x.shape, str(x.dtype), x.is_floating_point(), error)) from error
+        raise InputError(_failure(f, params, x, error)) from error
+
+
+def _failure(f: Forward, params: Params, x: Tensor, error: Exception) -> str:
+    """What to say of a model that raises an error on x; a remedy only where trying it out shows that it is one."""
+    said = f"the model fails on x1 of shape {tuple(x.shape)}, {x.dtype} ({type(error).__name__}: {error})"
+    dtype = dtype_of(params)
+    remedies = [(x.abs().clamp(max=0).long(), "it takes integers (tokens, say): convert x1")]
+    if not x.is_floating_point():
+        remedies = [(x.to(dtype), "it takes floating-point numbers: convert x1")]
+    remedies += [(x[:, None], "it takes examples with one more axis: give x1[:, None]"),
+                 (x[:1].flatten(1), "it takes flat examples: give x1.flatten(1)"),
+                 (x[None], "it takes x1 as one example: give x1[None]")]
+    return "; ".join([said, *(remedy for other, remedy in remedies if _runs(f, params, other[:1]))][:2])
+
+
+def _runs(f: Forward, params: Params, x: Tensor) -> bool:
+    try:
+        y = f(params, x)
+    except Exception:
+        return False
+    return isinstance(y, Tensor) and y.ndim > 0 and len(y) == len(x)

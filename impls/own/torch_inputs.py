@@ -109,6 +109,8 @@ class _Read:
     def of_numpy(self, x: np.ndarray, what: str) -> Tensor:
         """A copy on the parameters' device, whatever the order of bytes and strides."""
         check_numbers(str(x.dtype), x.dtype.kind in "fiucb", what)
+        if x.dtype.kind in "fc" and x.dtype.itemsize > np.dtype("f8" if x.dtype.kind == "f" else "c16").itemsize:
+            x = x.astype("f8" if x.dtype.kind == "f" else "c16")  # long doubles, which PyTorch does not have
         if x.dtype.kind == "b":
             dtype = torch.bool
         else:
