@@ -1,21 +1,26 @@
-"""``python -m tests.models [NAME …]``: measure, write docs/models.json and the table docs/models.md."""
+"""``python -m tests.models [NAME …]``: measure, write bench/results/models.json and the table docs/models.md."""
 
 from __future__ import annotations
 
 import argparse
 import fnmatch
+import importlib.metadata
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
+from tests.models.entry import N_EXAMPLES
+from tests.models.table import METHODS, page
 from tests.models.torch_zoo import ENTRIES
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=["*"], help="patterns of names or packages")
-    parser.add_argument("--out", type=Path, default=Path("docs/models.json"))
+    parser.add_argument("--out", type=Path, default=Path("bench/results/models.json"))
+    parser.add_argument("--page", type=Path, default=Path("docs/models.md"))
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one is not None:
@@ -38,8 +43,15 @@ def main() -> int:
         )
         found.append(row)
         print(_line(row), flush=True)
-        args.out.write_text(json.dumps(found, indent=1) + "\n")
+        args.out.write_text(json.dumps({"versions": _versions(), "rows": found}, indent=1) + "\n")
+    args.page.write_text(page(found, _versions(), N_EXAMPLES))
     return 0
+
+
+def _versions() -> dict[str, str]:
+    """Of Python, the frameworks and the packages."""
+    names = ("torch", "jax", *sorted({entry.package for entry in ENTRIES}))
+    return {"Python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
 
 
 def _one(name: str) -> int:
@@ -54,7 +66,7 @@ def _line(row: dict) -> str:
     if "failure" in row:
         return f"{row['package']} {row['name']}: {row['failure']}"
     parts = []
-    for method in ("auto", "structured_torch", "torch_autograd.per_example", "torch_func.jacobian_contraction"):
+    for method in METHODS:
         cells = row[method]
         parts.append(
             f"{method}: "

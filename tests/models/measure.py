@@ -20,8 +20,7 @@ import torch
 from reference import normalised
 from tests.models import truth
 from tests.models.entry import Entry, Made
-
-METHODS = ("auto", "structured_torch", "torch_autograd.per_example", "torch_func.jacobian_contraction")
+from tests.models.table import METHODS
 
 
 def measured(entry: Entry) -> dict[str, Any]:
