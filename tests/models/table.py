@@ -14,7 +14,7 @@ HEAD = """# Networks of other packages
 
 Each network as its package builds it, with random weights, {n} examples: made by `nox -s models`, which anyone can run.
 The truth is one backward pass for each example and output, in float64, by the module itself. An error is the largest
-|K − K_ref| / √(K_ref[n,n] K_ref[m,m]) of the trace kernel. Seconds are those of the first call in float32 in a process of
+|K − K_ref| / √(K_ref[n,n] K_ref[m,m]) of the trace kernel. Seconds are of the first call in float32 in a process of
 its own, CPU time of one thread, tracing, planning and the engine's check of itself included. Rules: parameters that the
 engine has a rule for, of all.
 
