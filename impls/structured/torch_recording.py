@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,9 @@ DEPENDING = frozenset({torch.Tag.data_dependent_output, torch.Tag.dynamic_output
 
 COPIES = frozenset({aten._to_copy.default, aten.copy_.default, aten.where.self})
 """What copies an operand that is on another device; other operations take a single number from there as it is."""
+
+SOLVERS = re.compile(r"aten::(_?linalg_(?!vector_norm|cross|_powsum)|_?cholesky|_?lu_|geqrf|ormqr|triangular_solve)")
+"""Matrices that are solved with, inverted or factored: on CUDA most wait for the GPU, to see whether it succeeded."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,8 @@ def waits(recorder: Recorder, steps: Iterable[Step]) -> str | None:
         masked = step.op is not aten.index.Tensor or any(each.dtype is torch.bool for each in inputs[1:])
         if masked and not DEPENDING.isdisjoint(step.op.tags):
             return f"what {step.op} gives depends on numbers"
+        if SOLVERS.match(step.op.name()):
+            return f"whether {step.op} succeeds is looked at outside the GPU"
         if step.op in COPIES and len({each.device for each in (*inputs, *outputs)}) > 1:
             return f"{step.op} copies from one device to another"
     return None
