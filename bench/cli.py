@@ -1,6 +1,7 @@
 """The command line ``python -m bench``.
 
-Exit codes: 0 fine, 2 usage, 3 some method is wrong, non-finite or crashed, 4 nothing was measured, 130 stopped.
+Exit codes: 0 fine, 2 usage, 3 some method is wrong, undecided,
+non-finite or crashed, 4 nothing was measured, 130 stopped.
 """
 
 from __future__ import annotations

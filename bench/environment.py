@@ -32,9 +32,9 @@ XLA what peak memory on a GPU means.)"""
 
 _ROOT = Path(__file__).resolve().parents[1]
 # What measures, and what is measured; not the report.
-_MEASURED_WITH = ("reference/**/*.py", "impls/**/*.py", "bench/bound*.py", "bench/check.py", "bench/floor.py",
-                  "bench/measure.py", "bench/memory.py", "bench/pool.py", "bench/products.py", "bench/threads.py",
-                  "bench/worker.py")
+_MEASURED_WITH = ("reference/**/*.py", "impls/**/*.py", *(f"bench/{name}.py" for name in (
+    "bound*", "check", "conditioning", "floor", "measure", "memory", "pool", "probe*", "products", "projections",
+    "rounding_jax", "threads", "truth", "witnesses", "worker")))
 _NO_FIGURE_MOVES = {"commit"}
 _GIB = 2**30
 

@@ -22,7 +22,8 @@ COLUMNS: dict[str, type] = {
     "method": str, "kind": str, "case": str, "outputs": str, "dtype": str, "device": str, "threads": int,
     "batch_size": int, "seed": int, "options": str, "replicate": int,
     "network": str, "width": int, "n1": int, "n2": int, "n_outputs": int, "n_params": int, "data": str,
-    "status": str, "reason": str, "error": float, "tolerance": float, "checked_against": str,
+    "status": str, "reason": str, "error": float, "tolerance": float, "amplification": float,
+    "remark": str, "checked_against": str,
     "setup_s": float, "first_call_s": float, "median_s": float, "min_s": float, "max_s": float, "n_samples": int,
     "samples_s": str, "peak_bytes": int, "kernel_bytes": int,
     "started_at": str, "case_digest": str, "method_digest": str, "stderr": str,
@@ -79,7 +80,8 @@ def load_json(path: Path) -> tuple[list[Record], dict[str, Environment]]:
 
 
 def _from_json(values: dict[str, Any]) -> dict[str, Any]:
-    return values | {name: json.loads(values[name]) for name in ("options", "samples_s", "versions")}
+    earlier = {"amplification": None, "remark": ""}  # what a file of an earlier version lacks
+    return earlier | values | {name: json.loads(values[name]) for name in ("options", "samples_s", "versions")}
 
 
 def _record(values: Mapping[str, Any]) -> Record:

@@ -12,9 +12,10 @@ from typing import Any
 import impls
 from bench import bounds, memory
 from bench.cases import CaseSource
-from bench.check import Truth, check
+from bench.check import check
 from bench.floor import least_seconds
 from bench.record import Cell
+from bench.truth import Truth
 from bench.worker import Send, describe
 from impls import Array, Method, MethodNotInstalled
 from impls.arrays import block_until_ready, to_numpy

@@ -29,7 +29,7 @@ class Options:
     """Measure methods on cases, write the rows to DIR/results.sqlite and the report to DIR/report.html.
 
     A run that was stopped goes on where it was when the same command is given again. Exit codes: 0 fine, 2 usage,
-    3 some method is wrong, non-finite or crashed, 4 nothing was measured.
+    3 some method is wrong, undecided, non-finite or crashed, 4 nothing was measured.
     """
 
     profile: str = "quick"

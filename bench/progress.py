@@ -65,7 +65,7 @@ class Progress:
         if not self._console.is_terminal:
             place = f"[{self._n - len(self._left)}/{self._n}]"
             self.say(f"{place} {_name(record.cell)}: {_result(record)} ({self.time_left()})")
-        elif record.status in ("wrong", "nonfinite", "crash", "timeout", "oom"):
+        elif record.status in ("wrong", "undecided", "nonfinite", "crash", "timeout", "oom"):
             self._console.print(f"{_name(record.cell)}: {_result(record)}", highlight=False, markup=False)
 
     def time_left(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Status = Literal["ok", "unsupported", "not_installed", "wrong", "nonfinite", "timeout", "oom", "crash"]
+Status = Literal["ok", "unsupported", "not_installed", "wrong", "undecided", "nonfinite", "timeout", "oom", "crash"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ class Record:
     error: float | None = None
     """max |K − K_ref| / √(K_ref[n,n,a,a] K_ref[m,m,b,b]), for exact methods; for stochastic ones the same quantity."""
     tolerance: float | None = None
+    amplification: float | None = None
+    """By how much rounding of the dtype moves the float64 kernel of this network, in units of that rounding; None where
+    the kernel is proved."""
+    remark: str = ""
+    """What is to be known of the network: that it amplifies rounding, that it computes partly in float32."""
     checked_against: str = ""
     """What the kernel was compared with: "proved kernel", "float64 tape on examples (0, 7, 31)", …"""
     setup_s: float | None = None

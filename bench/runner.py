@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bench import bounds, engines, memory
 from bench.cases import CaseSource
-from bench.check import Truth, build, find_truth
+from bench.check import build
 from bench.environment import describe_environment
 from bench.measure import Job, measure
 from bench.methods import Listed, find_methods
@@ -23,6 +23,7 @@ from bench.progress import Progress
 from bench.record import CaseInfo, Cell, Record
 from bench.store import Store
 from bench.threads import check_threads
+from bench.truth import Truth, find_truth
 from bench.user_model import UserModel
 from impls.registry import METHODS
 from impls.runtime import LAZY_IMPORTS
@@ -110,7 +111,7 @@ class Run:
 
     def _measure_case(self, source: CaseSource, places: Sequence[Place], progress: Progress) -> None:
         progress.say(f"{source.name}: computing what its kernels are held against")
-        found = self.pool.run(PREPARATION, find_truth, source)
+        found = self.pool.run(PREPARATION, find_truth, source, *_asked(places), self.options.seed)
         if found.status == "refused" or (found.status != "ok" and isinstance(source, UserModel)):
             raise InputError(found.reason)
         if "info" not in found.measured and found.status != "ok":
@@ -147,8 +148,8 @@ class Run:
 
 
 def exit_code(records: Sequence[Record]) -> int:
-    """0 fine, 3 some method is wrong, non-finite or crashed, 4 nothing was measured."""
-    if any(record.status in ("wrong", "nonfinite", "crash") for record in records):
+    """0 fine, 3 some method is wrong, undecided, non-finite or crashed, 4 nothing was measured."""
+    if any(record.status in ("wrong", "undecided", "nonfinite", "crash") for record in records):
         return 3
     return 0 if any(record.samples_s for record in records) else 4
 
@@ -162,6 +163,11 @@ def _lay_out(options: Options, outputs: Sequence[str], dtypes: Sequence[str], re
         cell = Cell(method.name, source.name, out, dtype, options.device, options.threads, options.block_size,
                     options.seed, own)
         yield from (Place(cell, source, method, replicate) for replicate in range(replicates))
+
+
+def _asked(places: Sequence[Place]) -> tuple[list[str], list[str]]:
+    """The kinds of outputs and the dtypes that there are cells of."""
+    return list(dict.fromkeys(p.cell.outputs for p in places)), list(dict.fromkeys(p.cell.dtype for p in places))
 
 
 def _by_source(places: Sequence[Place]) -> list[tuple[CaseSource, list[Place]]]:

@@ -31,7 +31,7 @@ CREATE TABLE records (
     network TEXT NOT NULL, width INTEGER, n1 INTEGER NOT NULL, n2 INTEGER, n_outputs INTEGER, n_params INTEGER,
     data TEXT NOT NULL, digest TEXT NOT NULL,
     replicate INTEGER NOT NULL, status TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL,
-    error REAL, tolerance REAL, checked_against TEXT NOT NULL,
+    error REAL, tolerance REAL, amplification REAL, remark TEXT NOT NULL DEFAULT '', checked_against TEXT NOT NULL,
     setup_s REAL, first_call_s REAL, samples_s TEXT NOT NULL, peak_bytes INTEGER, kernel_bytes INTEGER,
     started_at TEXT NOT NULL, environment TEXT NOT NULL, method_digest TEXT NOT NULL, stderr TEXT NOT NULL
 );
@@ -45,6 +45,10 @@ CREATE UNIQUE INDEX measurement ON records (
 _CELL_FIELDS = [field.name for field in dataclasses.fields(Cell)]
 _INFO_FIELDS = [field.name for field in dataclasses.fields(CaseInfo)]
 _RECORD_FIELDS = [field.name for field in dataclasses.fields(Record) if field.name not in ("cell", "info")]
+
+
+# Columns that a file of an earlier version lacks, and what stands in them there.
+_LATER: dict[str, tuple[str, str]] = {"amplification": ("REAL", "NULL"), "remark": ("TEXT NOT NULL DEFAULT ''", "''")}
 
 
 class StoreError(Exception):
@@ -98,8 +102,9 @@ class Store:
     def records(self) -> list[Record]:
         """All rows, in the order in which they were written."""
         columns = [*_CELL_FIELDS, *(name for name in _INFO_FIELDS if name != "case"), *_RECORD_FIELDS]
-        selected = ", ".join(f'"{name}"' for name in columns)
         with self._transaction() as connection:
+            lacking = _lacking(connection)
+            selected = ", ".join(_LATER[name][1] if name in lacking else f'"{name}"' for name in columns)
             rows = connection.execute(f"SELECT {selected} FROM records ORDER BY id").fetchall()
         return [_to_record(dict(zip(columns, row, strict=True))) for row in rows]
 
@@ -135,6 +140,8 @@ class Store:
                 raise PermissionError(f"no permission to write to {folder}")
             with self._transaction() as connection:
                 connection.execute("BEGIN IMMEDIATE")
+                for name in _lacking(connection):
+                    connection.execute(f"ALTER TABLE records ADD COLUMN {name} {_LATER[name][0]}")
         except (OSError, sqlite3.Error) as error:
             raise _unwritable(folder, error) from error
 
@@ -155,6 +162,11 @@ def latest(records: Iterable[Record], environment: str | None = None) -> list[Re
 
 def _identity(record: Record) -> tuple[str, int]:
     return _to_json(dataclasses.asdict(record.cell)), record.replicate
+
+
+def _lacking(connection: sqlite3.Connection) -> list[str]:
+    there = {row[1] for row in connection.execute("PRAGMA table_info(records)")}
+    return [name for name in _LATER if name not in there]
 
 
 def _write_schema(path: Path) -> None:

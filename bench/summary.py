@@ -18,7 +18,7 @@ from bench.record import CaseInfo, Record, Status
 BAD: tuple[Status, ...] = ("wrong", "nonfinite", "crash")
 """What a method must answer for."""
 
-WORST_FIRST: tuple[Status, ...] = (*BAD, "oom", "timeout", "not_installed", "unsupported", "ok")
+WORST_FIRST: tuple[Status, ...] = (*BAD, "undecided", "oom", "timeout", "not_installed", "unsupported", "ok")
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ class Entry:
     tolerance: float | None
     checked_against: str
     stderr: str
+    amplification: float | None = None
+    remark: str = ""
     slower: float | None = None
     """Times slower than the fastest of the group; None for what is not ranked."""
 
@@ -175,6 +177,7 @@ def summarize(line: Line, records: list[Record]) -> Entry:
         peak_bytes=_median([record.peak_bytes for record in records]),
         kernel_bytes=worst.kernel_bytes, error=max(errors, default=None), tolerance=worst.tolerance,
         checked_against=worst.checked_against, stderr=worst.stderr,
+        amplification=worst.amplification, remark=worst.remark,
     )
 
 

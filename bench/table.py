@@ -20,7 +20,7 @@ WIDE = 100
 _ERRORS = {"limit": 'of "limit" is the distance of another kernel from the finite one',
            "stochastic": 'of "stoch" is the noise of an estimate'}
 
-_BADLY: tuple[Status, ...] = (*BAD, "oom", "timeout")
+_BADLY: tuple[Status, ...] = (*BAD, "undecided", "oom", "timeout")
 
 
 def print_table(records: Iterable[Record], console: Console) -> None:
@@ -36,6 +36,8 @@ def print_table(records: Iterable[Record], console: Console) -> None:
         console.print(Text(labels.name(ranking.group), style="bold"))
         if ranking.ranked or ranking.unranked:
             console.print(_cell_table(ranking, console.width >= WIDE))
+        for remark in dict.fromkeys(entry.remark for entry in ranking.entries if entry.remark):
+            console.print(Text(remark, style="yellow"))
         if ranking.failed:
             console.print(_failures(ranking))
     console.print()

@@ -12,7 +12,7 @@ from reference.case import DType, Outputs
 from reference.expected import Expected
 from reference.mistakes import recognise, recognise_shape
 from reference.structure import structural_fault
-from reference.tolerances import ToleranceKind, tolerance
+from reference.tolerances import ToleranceKind, conditioned_tolerance, tolerance
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Comparison:
     that gives such values, where there is one.
     """
 
-    status: Literal["ok", "wrong", "nonfinite"]
+    status: Literal["ok", "wrong", "undecided", "nonfinite"]
     error: float | None
     tolerance: float
     reason: str = ""
@@ -35,17 +35,18 @@ class Comparison:
 
 def compare(kernel: Any, expected: Expected, *, outputs: Outputs, dtype: DType, symmetric: bool,
             examples1: Sequence[int] | None = None, examples2: Sequence[int] | None = None,
-            shape: tuple[int, ...] | None = None, kind: ToleranceKind = "exact") -> Comparison:
+            shape: tuple[int, ...] | None = None, kind: ToleranceKind = "exact", change: float = 0.0) -> Comparison:
     """Hold `kernel` against `expected`: form first, then values, then (x2 = x1) symmetry and positive semidefiniteness.
 
     With `examples1`, `examples2` and `shape`, `kernel` is the whole kernel of that shape, `expected` holds these rows
     and columns only, and only they are compared in value; finiteness and symmetry are checked on all of it. `kind` is
-    that of the tolerance of the values.
+    that of the tolerance of the values, and `change` what rounding alone may change in them (see
+    `reference.tolerances.conditioned_tolerance`).
     """
     malformed = check_form(kernel, expected, outputs=outputs, dtype=dtype, shape=shape)
     if malformed is not None:
         return malformed
-    limit = tolerance(dtype, kind)
+    limit = conditioned_tolerance(dtype, change, kind)
     rows = range(kernel.shape[0]) if examples1 is None else examples1
     columns = range(kernel.shape[1]) if examples2 is None else examples2
     values = kernel.astype(np.float64)
@@ -55,7 +56,7 @@ def compare(kernel: Any, expected: Expected, *, outputs: Outputs, dtype: DType, 
     if error > limit:
         reason = _deviation(part, expected.outputs(outputs), errors, limit, rows, columns)
         return Comparison("wrong", error, limit, reason + recognise(part, expected, outputs, limit))
-    fault = structural_fault(values, outputs, dtype) if symmetric else ""
+    fault = structural_fault(values, outputs, dtype, change) if symmetric else ""
     return Comparison("wrong" if fault else "ok", error, limit, fault)
 
 

@@ -33,12 +33,12 @@ class Linearisation:
 
 
 def linearise(network: Described, arithmetic: Arithmetic, arrays: Mapping[str, np.ndarray],
-              x: np.ndarray) -> Linearisation:
-    """Run one example `x`, as it stands in the case.
+              x: np.ndarray, tape: Tape | None = None) -> Linearisation:
+    """Run one example `x`, as it stands in the case, on a new tape or on that one.
 
     `arrays` are the network's parameters and constants in the arithmetic's numbers, and are not copied.
     """
-    tape = Tape(arithmetic)
+    tape = Tape(arithmetic) if tape is None else tape
     leaves = {name: tape.leaf(value) for name, value in arrays.items()}
     inputs = x if network.n_tokens is not None else tape.leaf(arithmetic.lift(x))
     return Linearisation(leaves, forward(network, leaves, inputs))

@@ -5,19 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from reference.case import DType, Outputs
-from reference.tolerances import tolerance
+from reference.tolerances import conditioned_tolerance
 
 # Rows of the largest matrix whose eigenvalues are computed (a fraction of a second). Of a larger kernel the leading
 # principal submatrix is taken, which has to be positive semidefinite as well; what lies outside it is not looked at.
 LARGEST_MATRIX = 1024
 
 
-def structural_fault(kernel: np.ndarray, outputs: Outputs, dtype: DType) -> str:
+def structural_fault(kernel: np.ndarray, outputs: Outputs, dtype: DType, change: float = 0.0) -> str:
     """Why the float64 array `kernel`, computed in `dtype` with x2 = x1, cannot be a kernel; empty where it can.
 
-    The axes are those of the convention: (N, N, O, O), (N, N, O) or (N, N).
+    The axes are those of the convention: (N, N, O, O), (N, N, O) or (N, N). `change` is what rounding alone may change
+    in a value (see `reference.tolerances.conditioned_tolerance`).
     """
-    return next(filter(None, (_matrix_fault(matrix, dtype) for matrix in matrices(kernel, outputs))), "")
+    return next(filter(None, (_matrix_fault(matrix, dtype, change) for matrix in matrices(kernel, outputs))), "")
 
 
 def matrices(kernel: np.ndarray, outputs: Outputs) -> list[np.ndarray]:
@@ -28,12 +29,12 @@ def matrices(kernel: np.ndarray, outputs: Outputs) -> list[np.ndarray]:
     return [kernel] if outputs == "trace" else list(np.moveaxis(kernel, 2, 0))
 
 
-def _matrix_fault(matrix: np.ndarray, dtype: DType) -> str:
+def _matrix_fault(matrix: np.ndarray, dtype: DType, change: float) -> str:
     diagonal = np.diag(matrix)
     if diagonal.min() < 0:
         return f"a diagonal entry is negative ({diagonal.min():.3g})"
     norms = np.sqrt(diagonal)
-    excess = np.abs(matrix - matrix.T) - tolerance(dtype, "symmetry") * np.outer(norms, norms)
+    excess = np.abs(matrix - matrix.T) - conditioned_tolerance(dtype, change, "symmetry") * np.outer(norms, norms)
     if excess.max() > 0:
         row, column = (int(i) for i in np.unravel_index(np.argmax(excess), excess.shape))
         return (f"x2 = x1, but the kernel is not symmetric: {matrix[row, column]:.9g} against "
@@ -41,6 +42,6 @@ def _matrix_fault(matrix: np.ndarray, dtype: DType) -> str:
     block = matrix[:LARGEST_MATRIX, :LARGEST_MATRIX]
     smallest = float(np.linalg.eigvalsh((block + block.T) / 2)[0])
     trace = float(np.trace(block))
-    if smallest < -tolerance(dtype, "positivity") * trace:
+    if smallest < -conditioned_tolerance(dtype, change, "positivity") * trace:
         return f"the kernel is not positive semidefinite: smallest eigenvalue {smallest:.3g}, trace {trace:.3g}"
     return ""

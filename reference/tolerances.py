@@ -36,6 +36,29 @@ TOLERANCES: Mapping[tuple[DType, ToleranceKind], float] = {
     ("float64", "closed_form"): 6e-8,
 }
 
+# A kernel without a proof may be that of a network that amplifies rounding (sines of frequency 30, a unit of ReLU6 next
+# to its kink), where no method is within the exact tolerance. Its tolerance is the larger of the table's and this times
+# the largest change of the float64 kernel when parameters, inputs and the result of every operation, forward and back,
+# are moved by up to one unit in the last place of the dtype asked for (Higham 2002, Accuracy and Stability of Numerical
+# Algorithms, sections 1.5 and 3.1: the backward error of an operation is some units of rounding, and its effect is that
+# times the condition number). The draws are uniform in ±ε, of standard deviation 0.58 ε, and rounding is uniform in
+# ±ε/2, of 0.29 ε; but a matrix product, whose order of summation is the method's, rounds each partial sum too, a factor
+# of 2 to 4 in blocks of 16 terms and up to 4,096 of them: 1 to 2 against the draws. Seen on the sine network: methods
+# err by 4e-5 and the draws change 1.4e-4. Ten times either is wrong.
+CONDITIONING_MULTIPLE = 2.0
+# The size of each draw in units in the last place. The larger ones, whose change is divided by their size, see the
+# kinks some units away, as sums in another order do; divided by 2 and times 2, a jump is allowed as it is.
+CONDITIONING_DRAWS = (1.0, 1.0, 1.0, 2.0, 2.0)
+
+# uᵀ K v over all examples with u, v ~ N(0, I): where entries err by τ d_n d_m independently, its standard deviation is
+# at most τ √(tr K₁ tr K₂), and this many are allowed; τ is the table's, or what the draws change in uᵀ K v itself.
+PROJECTION_STANDARD_ERRORS = 5.0
+
+# Central differences of step h, in float64, against a derivative: rounding ε/h and h² of curvature, both of a function
+# that may have thousands of layers' worth of either. Two derivatives that differ by less than ten times this cannot be
+# told apart by differences.
+DIFFERENCES_TOLERANCE = 1e-5
+
 # The probability that a run of the gate fails a right stochastic method, over all its comparisons and their entries,
 # and what of it each kind of test may take: single entries, pooled statistics, the rate at which the error falls, and
 # whether other seeds give other projections. Thresholds depend on the logarithm of a share alone.
@@ -76,3 +99,8 @@ def false_alarm_level(test: StochasticTest) -> float:
 def tolerance(dtype: DType, kind: ToleranceKind = "exact") -> float:
     """The tolerance of that kind for kernels of that dtype."""
     return TOLERANCES[dtype, kind]
+
+
+def conditioned_tolerance(dtype: DType, change: float, kind: ToleranceKind = "exact") -> float:
+    """That of a kernel which rounding alone may change by `change`: the table's, or a small multiple of the change."""
+    return max(tolerance(dtype, kind), CONDITIONING_MULTIPLE * change)

@@ -11,13 +11,13 @@ import numpy as np
 
 import impls
 from bench.cases import CaseSource
-from bench.check import Truth, find_truth
 from bench.data import digits
 from bench.measure import request_of
 from bench.options import Options
 from bench.profiles import PROFILES, cases_of
 from bench.record import Cell
 from bench.threads import pin
+from bench.truth import Truth, find_truth
 from impls.arrays import block_until_ready, to_numpy
 from impls.runtime import set_threads, wake
 
