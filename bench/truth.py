@@ -76,7 +76,8 @@ def _unproved(case: Case, info: CaseInfo, outputs: Sequence[Outputs], dtypes: Se
     if not own:
         expected, finding, undecided = reference.float64_expected(case, examples1, examples2), Finding("reverse"), ""
         drawn = _projections(probed, expected, outputs, seed)
-        found = {dtype: conditioning(probed, dtype, (examples1, examples2), drawn, seed) for dtype in wanted}
+        found: dict[DType, Conditioning] = {
+            dtype: conditioning(probed, dtype, (examples1, examples2), drawn, seed) for dtype in wanted}
     else:
         first, second = _jacobians(probed, examples1, examples2)
         expected = _expected(first, second, case, examples1, examples2)
