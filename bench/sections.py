@@ -95,7 +95,7 @@ def cells(rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> Sectio
     """Everything, one row a cell."""
     numbers = ["N", "O", "width", "threads", "time", "spread", "slower", "peak memory", "error", "tolerance",
                "first call", "set-up", "kernel size", "calls / replicates"]
-    headings: list[Any] = [*labels.columns, "method", "status", *numbers[4:], "checked against", "reason"]
+    headings: list[Any] = [*labels.columns, "method", "status", *numbers[4:], "checked against", "reason and remark"]
     right = {index for index, heading in enumerate(headings) if heading in numbers}
     rows = [markup.table_row([*labels.row(ranking.group), *_cell_row(ranking, entry, styles)], right,
                              class_="first" if place == 0 else None)
@@ -106,13 +106,22 @@ def cells(rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> Sectio
 
 
 def _cell_row(ranking: Ranking, entry: Entry, styles: Styles) -> list[Any]:
-    trusted = entry.status not in BAD
+    trusted = entry.status not in (*BAD, "undecided")
     return [name_of(entry.line, styles, entry.kind == "exact"), status(entry.status),
             units.seconds(entry.median_s) if trusted else units.NONE, units.percent(entry.spread) if trusted else "",
             _slower(ranking, entry) if entry.slower else units.NONE, units.memory(entry.peak_bytes),
-            units.error(entry.error), units.error(entry.tolerance), units.seconds(entry.first_call_s),
+            units.error(entry.error), _tolerance(entry), units.seconds(entry.first_call_s),
             units.seconds(entry.setup_s), units.memory(entry.kernel_bytes), _calls(entry),
-            element("td", entry.checked_against, class_="tight"), element("td", entry.reason, class_="reason")]
+            element("td", entry.checked_against, class_="tight"),
+            element("td", "; ".join(filter(None, (entry.reason, entry.remark))), class_="reason")]
+
+
+def _tolerance(entry: Entry) -> Markup | str:
+    """With what the network does to rounding in its tooltip."""
+    text = units.error(entry.tolerance)
+    if entry.amplification is None:
+        return text
+    return element("td", text, class_="num", title=f"rounding is amplified {entry.amplification:.2g} times")
 
 
 def _calls(entry: Entry) -> str:
