@@ -19,6 +19,8 @@ from impls import ntk  # noqa: E402
 from impls.own import torch_in_jax  # noqa: E402
 from reference import InputError, normalised, tolerance  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 TO_JAX = ("structured_jax", "equinox.exact", "neural_tangents.structured_derivatives")
 TO_TORCH = ("structured_torch", "torch_func.jacobian_contraction", "torch_func.ntk_vector_products",
             "torch_autograd.per_example")

@@ -38,7 +38,8 @@ def kept(build: Callable[..., T], f: Batched, *arrays: Any, **settings: Any) -> 
            jnp.result_type(float), tuple(sorted(settings.items())))
     try:
         hash(key)
-        references = [weakref.ref(leaf, lambda _: _forget(key)) for leaf in objects]
+        # At the end of Python names of this module are gone before the last of them: `forget` is held by each.
+        references = [weakref.ref(leaf, lambda _, forget=_kept.pop: forget(key, None)) for leaf in objects]
     except TypeError:  # something that cannot be told apart without a comparison of its contents
         return build(f, *arrays, **settings)
     if any(isinstance(leaf, np.ndarray) for leaf in objects):  # its contents may change
@@ -50,7 +51,3 @@ def kept(build: Callable[..., T], f: Batched, *arrays: Any, **settings: Any) -> 
     while len(_kept) > MAX_KEPT:
         _kept.popitem(last=False)
     return found[1]
-
-
-def _forget(key: Hashable) -> None:
-    _kept.pop(key, None)
