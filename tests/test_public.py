@@ -149,10 +149,10 @@ def test_memory_limit_blocks_methods_that_hold_jacobians(capsys: pytest.CaptureF
 
 
 def test_where_no_method_has_a_rule_for_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def compute(name: str, *_: Any, **__: Any) -> Any:
+    def checked(name: str, *_: Any, **__: Any) -> Any:
         raise NotImplementedError(f"{name} knows no such operation")
 
-    monkeypatch.setattr(public, "_compute", compute)
+    monkeypatch.setattr(public, "_checked", checked)
     with pytest.raises(InputError, match=r"no method fits: .*structured_torch knows no such operation"):
         ntk(MODULE, X1)
 
@@ -295,7 +295,7 @@ def test_auto_says_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
         monkey = pytest.MonkeyPatch()
         with monkey.context() as patch:  # whatever this machine's speed is
             patch.setattr(costs, "seconds", lambda name, *_: 1.0 if name == chosen else 2.0)  # noqa: B023
-            ntk(f, X1, params=params, verbose=True)
+            ntk(f, X1, params=params, verbose=True, expect_calls=100)
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].split() == ["method", "predicted", "memory"]
         assert lines[1].startswith(chosen)
@@ -362,9 +362,9 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "NaN in a parameter": (lambda: ntk(f, X1, params={**torch_params(), "bias": torch.full((4,), torch.nan)}),
                            "bias holds NaN"),
     "truth values, torch": (lambda: ntk(MODULE, torch.ones(3, 4) > 0), r"fails on x1 of .* bool"),
-    "integer tensor": (lambda: ntk(MODULE, torch.ones(3, 4).long()), r"fails on x1 of .*torch.int64 .* tokens"),
-    "shape": (lambda: ntk(MODULE, X1[:, :3]), r"fails on x1 of shape \(5, 3\), torch.float32 \(RuntimeError: .*"
-                                              "first axis is that of the examples"),
+    "integer tensor": (lambda: ntk(MODULE, torch.ones(3, 4).long()),
+                       r"fails on x1 of .*torch.int64 .*it takes floating-point numbers: convert x1"),
+    "shape": (lambda: ntk(MODULE, X1[:, :3]), r"fails on x1 of shape \(5, 3\), torch.float32 \(RuntimeError: [^;]*$"),
     "shape, JAX": (lambda: ntk(f, X1[:, :3], params=jax_params()), r"the model fails on x1 of shape \(5, 3\), float32"),
     "one example": (lambda: ntk(MODULE, X1[0]), "first axis is that of the examples"),
     "empty": (lambda: ntk(MODULE, X1[:0]), r"x1 is empty \(shape \(0, 4\)\)"),
@@ -386,7 +386,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "generator, JAX": (lambda: ntk(MODEL, X1, iter([X1])), "x2 is a list_iterator, which can be read only once"),
     "no batch": (lambda: ntk(MODEL, []), "x1 holds no batch"),
     "empty batch": (lambda: ntk(MODEL, [X1, X1[:0]]), "x1 has an empty batch"),
-    "unlike batches": (lambda: ntk(MODULE, [X1, X1[:, :2]]), r"examples of one shape, got \(4,\) and \(2,\)"),
+    "unlike batches": (lambda: ntk(MODULE, [X1, X1[:, :2]]), r"fails on x1 of shape \(5, 2\), torch.float32"),
     "NaN in a batch": (lambda: ntk(MODULE, [X1, X1 * np.nan]), "x1 holds NaN"),
     "shuffled": (lambda: ntk(f, Reread(X1, 2, shuffled=True), params=torch_params()), "change from one reading"),
     "shuffled, JAX": (lambda: ntk(f, Reread(X1, 2, shuffled=True), params=jax_params()), "change from one reading"),

@@ -86,8 +86,8 @@ def _failure(f: Forward, params: Params, x: Tensor, error: Exception) -> str:
     if not x.is_floating_point():
         remedies = [(x.to(dtype), "it takes floating-point numbers: convert x1")]
     remedies += [(x[:, None], "it takes examples with one more axis: give x1[:, None]"),
-                 (x[:1].flatten(1), "it takes flat examples: give x1.flatten(1)"),
-                 (x[None], "it takes x1 as one example: give x1[None]")]
+                 (x[:1].reshape(1, -1), "it takes flat examples: give x1.flatten(1)"),
+                 (x[None], "it takes x1 as one example, and the first axis is that of the examples: give x1[None]")]
     return "; ".join([said, *(remedy for other, remedy in remedies if _runs(f, params, other[:1]))][:2])
 
 
