@@ -63,6 +63,9 @@ NETWORKS = {
     "cut": (Cut, (4,)),
     "convolution": (lambda: nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
                                           nn.Flatten(), nn.Linear(16, 3)), (2, 4, 4)),
+    # The gradient of a bias before such a normalisation is nothing but rounding.
+    "normalised": (lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.InstanceNorm2d(4, affine=True), nn.Tanh(), nn.Flatten(),
+                                         nn.Linear(16, 3)), (2, 4, 4)),
     "recurrent": (Recurrent, (5, 4)),
     "attention": (Attention, (3, 4)),
 }
