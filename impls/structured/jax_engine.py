@@ -15,6 +15,7 @@ from impls.structured.jax_analysis import Analysis, analyse
 from impls.structured.jax_blocks import Contraction, is_one_program
 from impls.structured.jax_contract import SUM
 from impls.structured.jax_factors import SAME, Arrays, Factors
+from impls.structured.jax_forward import Tangents, has_forward_mode
 from impls.structured.jax_panels import Kernels, Pieces, Slices, fill
 from impls.structured.jax_trace import Program, Value, trace
 from impls.xla import compiled
@@ -47,8 +48,9 @@ class Engine:
         task = planner.Task(n1=x1.shape[0], n2=None if x2 is None else x2.shape[0], n_outputs=program.n_outputs,
                             outputs=outputs, itemsize=self.dtype.itemsize, example_bytes=_example_bytes(program),
                             batch_size=batch_size, memory_limit=memory_limit, device=device)
-        self.plan = planner.plan(task, self.analysis.parameters)
-        self.factors = Factors(self.analysis, self.plan, self.dtype, join=not apart, plain=plain)
+        self.plan = planner.plan(task, self.analysis.parameters, forward=has_forward_mode(program))
+        self.factors = (Tangents(program, self.plan, self.dtype, join=not apart) if self.plan.forward else
+                        Factors(self.analysis, self.plan, self.dtype, join=not apart, plain=plain))
         convolves = any(step.name == "conv_general_dilated" for step in program.steps)
         contraction = Contraction([self.factors.terms], self.plan, self.dtype, apart)
         # The passes of a ResNet take less time and memory in turn, those of a transformer 8 % more time (two threads).
