@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
-from impls.structured.torch_internals import OpOverload, TorchDispatchMode
+from impls.structured.torch_internals import OpOverload, Watching
 from impls.torch_support import Forward, Params, precision
 
 # They hand out views of what is there, and cost next to nothing.
@@ -33,7 +33,7 @@ class Operations:
         return sum(times for name, times in self.names.items() if name not in _VIEWS)
 
 
-class _Counting(TorchDispatchMode):
+class _Counting(Watching):
     def __init__(self) -> None:
         super().__init__()
         self.found = Operations()

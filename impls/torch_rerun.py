@@ -35,7 +35,7 @@ class Rerun(NamedTuple):
         with torch.enable_grad(), nullcontext() if self.base is None else self.base.staying():
             y = self.f(leaves, x.clone())  # which a network may write into
             if y.requires_grad:
-                torch.autograd.backward(y, cotangent.to(y.dtype))
+                torch.autograd.backward((y * cotangent.to(y.dtype)).sum())  # of a number: no import of sympy
         return [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in (x, *leaves.values())]
 
 

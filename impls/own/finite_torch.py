@@ -11,11 +11,11 @@ from torch import Tensor
 
 from impls.own.finite import first_bad
 from impls.own.network import OwnNetwork
-from impls.structured.torch_internals import OpOverload, TorchDispatchMode
+from impls.structured.torch_internals import OpOverload, Watching
 from impls.torch_support import precision
 
 
-class _Watching(TorchDispatchMode):
+class _Finite(Watching):
     """Keeps the first operation whose result is not finite though what it was given is, and the last parameter read."""
 
     def __init__(self, own: OwnNetwork) -> None:
@@ -35,7 +35,7 @@ class _Watching(TorchDispatchMode):
 
 def forward(own: OwnNetwork, example: Tensor) -> str | None:
     """The operation and the parameter of the forward pass of one example, where its outputs are not finite."""
-    with torch.no_grad(), precision(own.dtype), _Watching(own) as watching:
+    with torch.no_grad(), precision(own.dtype), _Finite(own) as watching:
         y = own.f(own.params, example)
     if _finite(y):
         return None

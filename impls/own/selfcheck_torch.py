@@ -31,8 +31,9 @@ def products(own: OwnNetwork, x1: Tensor, x2: Tensor, u: np.ndarray, v: np.ndarr
 
 
 def _pulled_back(y: Tensor, row: np.ndarray, leaves: Params) -> tuple[Tensor, ...]:
-    cotangent = torch.tensor(row, dtype=y.dtype, device=y.device)
-    return torch.autograd.grad(y, tuple(leaves.values()), cotangent, retain_graph=True, allow_unused=True,
+    weights = torch.tensor(row, dtype=y.dtype, device=y.device)
+    # of a number: PyTorch imports sympy, half a second, to compare the shape of a cotangent
+    return torch.autograd.grad(y @ weights, tuple(leaves.values()), retain_graph=True, allow_unused=True,
                                materialize_grads=True)
 
 

@@ -36,7 +36,7 @@ __all__ = [
     "FakeTensor",
     "FakeTensorMode",
     "OpOverload",
-    "TorchDispatchMode",
+    "Watching",
     "WeakTensorKeyDictionary",
     "changes_arguments",
     "gives_nothing",
@@ -50,6 +50,15 @@ __all__ = [
     "unset_fake_temporarily",
     "written",
 ]
+
+
+class Watching(TorchDispatchMode):
+    """Sees every operation that is executed inside. PyTorch would import its compiler, a second, to keep it from
+    compiling what a mode of its own does; nothing is compiled here."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
 
 
 def changes_arguments(op: OpOverload) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from impls.structured.torch_internals import (
     OpOverload,
-    TorchDispatchMode,
+    Watching,
     WeakTensorKeyDictionary,
     memory,
     written,
@@ -53,7 +53,7 @@ class Layout:
     place: int
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(Watching):
     """Writes the operations down. Holds none of the results. `refused`: why they cannot be repeated."""
 
     def __init__(self, inputs: Sequence[Tensor], constants: Iterable[Tensor]) -> None:

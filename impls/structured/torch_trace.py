@@ -22,7 +22,7 @@ from impls.structured.torch_internals import (
     FakeTensor,
     FakeTensorMode,
     OpOverload,
-    TorchDispatchMode,
+    Watching,
     changes_arguments,
     gives_nothing,
     has_hooks,
@@ -120,7 +120,7 @@ class _Known:
     resolved: bool = False
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(Watching):
     """Writes down the operations that it sees, in the simpler form that `torch_rewrites` gives them."""
 
     def __init__(self) -> None:
