@@ -21,7 +21,8 @@ _VIEWS = frozenset(("aten::view", "aten::t", "aten::transpose.int", "aten::expan
 
 @dataclass
 class Operations:
-    """`names`: how often each operation is called. `bytes`: that they write. `seconds`: that the pass took."""
+    """`names`: how often each operation is called. `bytes`: that they write. `seconds`: that the pass took; counting
+    takes a part of them."""
 
     names: Counter[str] = field(default_factory=Counter)
     matmul_flops: float = 0.0
@@ -57,9 +58,23 @@ class _Counting(Watching):
 
 def operations(f: Forward, params: Params, x: Tensor) -> Operations:
     """Of the batched f on the first example of x; gradients are on, as f may take some itself."""
-    params = {name: p.detach() for name, p in params.items()}
-    begin = time.perf_counter()
-    with torch.enable_grad(), precision(next(iter(params.values())).dtype), _Counting() as counting:
-        f(params, x[:1])
-    counting.found.seconds = time.perf_counter() - begin
-    return counting.found
+    return with_outputs(f, {name: p.detach() for name, p in params.items()}, x)[0]
+
+
+def with_outputs(f: Forward, leaves: Params, x: Tensor) -> tuple[Operations, Tensor]:
+    """The same, and the outputs, which can be differentiated where `leaves` require gradients."""
+    begin = Clock()
+    with torch.enable_grad(), precision(next(iter(leaves.values())).dtype), _Counting() as counting:
+        y = f(leaves, x[:1])
+    counting.found.seconds = begin.elapsed()
+    return counting.found, y
+
+
+class Clock:
+    """Seconds from now on: of the processor where others share it, of the wall where several threads compute."""
+
+    def __init__(self) -> None:
+        self.begin = time.perf_counter(), time.process_time()
+
+    def elapsed(self) -> float:
+        return min(time.perf_counter() - self.begin[0], time.process_time() - self.begin[1])

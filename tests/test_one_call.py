@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -29,6 +31,25 @@ def test_a_deep_network_of_few_examples_is_not_worth_a_trace() -> None:
     assert fastest(replace(DEEP, backward_s=0.2)) == MAPPED
     assert fastest(replace(DEEP, examples=3000)) == ENGINE
     assert fastest(replace(DEEP, operations=5, n_outputs=100, jacobian_bytes=5 * 10**8)) == ENGINE
+
+
+def test_what_is_imported_and_checked_counts() -> None:
+    alone, checked = one_call.seconds(DEEP, imported=False), one_call.seconds(DEEP, check=True)
+    assert alone[LOOP] == checked[LOOP] == one_call.seconds(DEEP)[LOOP]
+    for name in (ENGINE, MAPPED):
+        assert alone[name] > checked[name] > one_call.seconds(DEEP)[name]
+
+
+def test_a_small_network_needs_no_compiler_of_pytorch() -> None:
+    program = """
+import sys, torch
+from impls import ntk
+network = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+ntk(network, torch.ones(4, 3))
+print([name for name in ("torch._dynamo", "sympy", "jax") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.fixture

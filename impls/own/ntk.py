@@ -88,7 +88,7 @@ def _untraced(own: OwnNetwork, request: Request, say: Callable[[str], None], *, 
     from impls import one_call
 
     try:
-        found = one_call.untraced(own)
+        found = one_call.untraced(own, check=check)
     except Exception as error:  # of a network that does not run so: the methods say what is the matter
         say(f"ntk: nothing is predicted before tracing: {reason(error)}")
         return None
@@ -100,7 +100,8 @@ def _untraced(own: OwnNetwork, request: Request, say: Callable[[str], None], *, 
         if name == one_call.ENGINE:
             return None
         try:
-            return _checked(name, own, request, say, components=components, check=check, mapped=True)
+            ready = None if components else one_call.ready(name, own, request)
+            return _checked(name, own, request, say, components=components, check=check, mapped=True, engine=ready)
         except InputError:
             raise
         except Exception as error:  # as in `_first_that_can`
@@ -173,7 +174,7 @@ def _checked(name: str, own: OwnNetwork, request: Request, say: Callable[[str], 
              check: bool, mapped: bool = False, engine: Any = None) -> Any:
     """The kernel; a structured engine's is checked, and one that is not finite is an error that says where. `mapped`:
     it was not traced, so that whether examples can be mapped is not known, and is checked as well."""
-    if engine is not None:  # traced and planned already
+    if engine is not None:  # traced and planned already, or looked at
         kernel = engine(own.params, own.x1, own.x2)
     else:
         kernel = _compute(name, own, request, components=components)
