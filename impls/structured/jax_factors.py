@@ -152,7 +152,9 @@ class Factors:
         arrays: Arrays = {}
         for name, (group, tail) in self.separable.items():
             (use,), c = group.uses, linear[tail.end]
-            c = c.reshape(len(c), -1)[:, tail.order].reshape(-1, *use.y.shape)
+            # NumPy's: JAX takes no 32-bit indices of its own where a caller has 64-bit ones (jax_enable_x64) on
+            order = np.asarray(tail.order, np.int32)
+            c = c.reshape(len(c), -1)[:, order].reshape(-1, *use.y.shape)
             arrays[f"{name}{SAME}"] = jax.vmap(use.arrange)(c)[:, :, 0].reshape(len(c), -1).astype(self.dtype)
         return arrays
 
