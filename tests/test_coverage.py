@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
-pytest.importorskip("torch", reason="PyTorch's half of the page")
+torch = pytest.importorskip("torch", reason="PyTorch's half of the page")
+jax = pytest.importorskip("jax", reason="JAX's half of the page")
 
-from tests.coverage import torch as of_torch
-from tests.coverage.__main__ import PAGE
-from tests.coverage.table import Row, page
+from tests.coverage import jax as of_jax  # noqa: E402
+from tests.coverage import torch as of_torch  # noqa: E402
+from tests.coverage.__main__ import PAGE  # noqa: E402
+from tests.coverage.table import Row, page  # noqa: E402
 
 ROW = re.compile(r"^\| `(?P<operation>[^`]+)` \| (?P<outcome>[a-z ]+) \|", re.MULTILINE)
-SAMPLE = ["torch.nn.Conv2d", "torch.nn.RReLU", "torch.linalg.solve", "torch.linalg.lstsq", "torch.fft.rfft"]
+HALVES = {"torch": of_torch, "jax": of_jax}
+SAMPLES = {
+    "torch": ["torch.nn.Conv2d", "torch.nn.RReLU", "torch.linalg.solve", "torch.linalg.lstsq", "torch.fft.rfft"],
+    "jax": ["jax.lax.while_loop", "jax.lax.zeta", "jax.nn.gelu", "jax.numpy.linalg.solve", "jax.numpy.fft.rfft"],
+}
 
 
 def outcomes() -> dict[str, str]:
     return {found["operation"]: found["outcome"] for found in ROW.finditer(PAGE.read_text())}
 
 
-def test_the_page_lists_all_that_is_installed() -> None:
-    assert {name for name in outcomes() if name.startswith("torch.")} == set(of_torch.operations())
+@pytest.mark.parametrize(("framework", "half"), HALVES.items())
+def test_the_page_lists_all_that_is_installed(framework: str, half: Any) -> None:
+    assert {name for name in outcomes() if name.startswith(f"{framework}.")} == set(half.operations())
 
 
-def test_rows_are_true() -> None:
-    rows = list(of_torch.rows(SAMPLE))
-    assert {row.operation: row.outcome for row in rows} == {name: outcomes()[name] for name in SAMPLE}
+@pytest.mark.parametrize("framework", HALVES)
+def test_rows_are_true(framework: str) -> None:
+    sample = SAMPLES[framework]
+    rows = list(HALVES[framework].rows(sample))
+    assert {row.operation: row.outcome for row in rows} == {name: outcomes()[name] for name in sample}
     assert not [row for row in rows if row.wrong]
+
+
+def test_every_operation_of_jax_has_a_network_or_a_reason() -> None:
+    assert set(of_jax.operations()) <= {*of_jax.OPERATIONS, *of_jax.NOT_TRIED}
 
 
 def test_a_wrong_kernel_is_wrong() -> None:

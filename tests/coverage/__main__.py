@@ -6,6 +6,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from tests.coverage import jax as of_jax
 from tests.coverage import torch as of_torch
 from tests.coverage.table import page
 
@@ -13,8 +14,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "coverage.md"
 
 
 def main() -> int:
-    rows = [*of_torch.rows()]
-    PAGE.write_text(page(rows, {"torch": version("torch").partition("+")[0]}))
+    rows = [*of_torch.rows(), *of_jax.rows()]
+    PAGE.write_text(page(rows, {"torch": version("torch").partition("+")[0], "JAX": version("jax")}))
     wrong = [row for row in rows if row.wrong]
     for row in wrong:
         print(f"wrong: {row}")

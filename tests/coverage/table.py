@@ -36,7 +36,8 @@ def page(rows: Sequence[Row], versions: dict[str, str]) -> str:
         "Each operation in a small network behind a layer with parameters (and with its own, where it has any), "
         "against Jacobians of one backward pass for each output in float64. *rule*: every parameter's kernel is "
         "contracted without its Jacobian; *fallback*: some or all are differentiated directly, for the reason given; "
-        "*refused*: an error says why; *not tried*: it has no derivative, or no kernel of single examples.",
+        "*refused*: an error says why, which is the framework's own where it has no derivative; *not tried*: it has no "
+        "derivative, or no kernel of single examples.",
         f"Made by `nox -s coverage` with {made}.",
     ]
     for framework in dict.fromkeys(row.framework for row in rows):
