@@ -100,6 +100,17 @@ def split(model: Any, params: Any = None) -> Split:
     return jax_params.split(OverExamples(type(model).__call__, state), model, jax.tree.leaves(trained))
 
 
+def of_part(model: Any, params: Any = None) -> tuple[Callable[[Any, Any], jax.Array], Any]:
+    """The module in inference mode as ``f(params, x)`` of a batch, with parameters in the module's own structure: None
+    in place of all that is not trained, as `eqx.partition` gives it."""
+    model, state = model if isinstance(model, tuple) else (model, None)
+    model = eqx.nn.inference_mode(model)
+    if params is None:
+        params = eqx.filter(model, jax.tree.map(_trained, model, is_leaf=_is_state))
+    over = OverExamples(type(model).__call__, state)
+    return lambda part, x: over(eqx.combine(part, model), x), params
+
+
 def _trained(part: Any) -> Any:
     """Of each leaf whether it is a parameter; running statistics and other states are none, wherever they are held."""
     return _none_of(part) if _is_state(part) else eqx.is_inexact_array(part)

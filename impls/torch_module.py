@@ -45,6 +45,7 @@ class ModuleFunction:
         self.trained = {name: p for name, p in nn.Module.named_parameters(module) if p.requires_grad}
         self.held = {**dict(nn.Module.named_buffers(module)), **dict(nn.Module.named_parameters(module))}
         self.written: set[int] = set()
+        self._watched: dict[int, tuple[Tensor, int, Tensor]] | None = None
         self._staying: ExitStack | None = None
 
     @property
@@ -88,8 +89,10 @@ class ModuleFunction:
 
             def taken(tensor: Tensor) -> Tensor:
                 value = values.get(id(tensor), tensor)
-                if id(tensor) in self.written:
-                    value = copies.setdefault(id(tensor), value.clone())
+                if id(tensor) in self.written or self._watched is not None:
+                    before, value = value, copies.setdefault(id(tensor), value.clone())
+                    if self._watched is not None:
+                        self._watched[id(tensor)] = value, _version(value), before
                 return value
 
             for part in self.parts:
@@ -99,16 +102,14 @@ class ModuleFunction:
 
     def find_written(self, run: Callable[[], Any]) -> None:
         """Which of the module's tensors `run`, which calls this function, writes into; it is given copies of them."""
-        held = {id(t): t for part in self.parts for t in _tensors(part.__dict__, _DEPTH)}
-        copies: dict[int, Tensor] = {}
-        with _ONE_AT_A_TIME, as_it_was(self.parts):
-            for part in self.parts:
-                part.training = False
-                _exchange(part.__dict__, lambda t: copies.setdefault(id(t), t.detach().clone()), _DEPTH)
-            versions = {key: _version(copy) for key, copy in copies.items()}
-            run()
-        self.written = {key for key, copy in copies.items()
-                        if _version(copy) != versions[key] or not _same(copy, held[key])}
+        with _ONE_AT_A_TIME:
+            self._watched = {}
+            try:
+                run()
+                self.written = {key for key, (copy, version, before) in self._watched.items()
+                                if _version(copy) != version or not _same(copy.detach(), before.detach())}
+            finally:
+                self._watched = None
 
 
 @contextmanager

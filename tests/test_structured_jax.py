@@ -264,7 +264,7 @@ def test_the_cotangents_of_skip_connections_are_computed_once() -> None:
 
     params, x = {"a": jnp.ones((3, 4)), "b": jnp.ones((4, 4))}, jnp.ones((2, 3))
     engine = Engine(f, params, x, None, outputs="full")
-    assert len(engine.factors.forks) == 2
+    assert len(engine.factors.forks) == 2  # pyright: ignore[reportAttributeAccessIssue]
     traced = jax.jit(engine._passes).trace(jax.tree.leaves(params), [x], True)
     for platform, conditions in (("cpu", 2), ("cuda", 0)):
         program = traced.lower(lowering_platforms=(platform,)).as_text()

@@ -53,7 +53,7 @@ def ntk_fn(model: Any, *, params: Any = None, outputs: Outputs = "full", method:
         from impls import equinox_networks
         from impls.own import ntk_fn_jax
 
-        f, params = equinox_networks.batched(network.model, params)
+        f, params = equinox_networks.of_part(network.model, params)
         return KernelFunction(ntk_fn_jax.kernel_function(f, outputs, _method(method, "jax")), params)
     if isinstance(model, type) or not callable(model):
         raise InputError(f"model must be a torch.nn.Module, an Equinox module or a function f(params, x), got "

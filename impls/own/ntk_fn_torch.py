@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
 from impls.torch_module import ModuleFunction, unwrapped
+from impls.torch_rerun import Rerun
 from impls.torch_support import Forward, Params, checked, dtype_of, module_function, one_example, precision
 from reference import InputError
 from reference.case import Outputs
@@ -74,6 +75,6 @@ def _one_by_one(f: Forward, params: Params, x: Tensor) -> Params:
 
 def _check_differentiable(f: Forward, params: Params, x: Tensor) -> None:
     some = {name: p.detach() for name, p in params.items()}
-    if checked(f, some, x.detach(), f if isinstance(f, ModuleFunction) else None) is not f:
+    if isinstance(checked(f, some, x.detach(), f if isinstance(f, ModuleFunction) else None), Rerun):
         raise InputError("the model runs again in its backward pass (a reentrant checkpoint, an adjoint), which has no "
                          "second derivative, as a kernel's derivative is; impls.ntk gives the kernel")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from impls import Method
+from impls import Method, jax_support
 from impls.protocol import Array
 from reference import MLP, Case, Request
 from tests.mutants.mutant import Around, Mutant, after, wrapped
@@ -46,7 +47,8 @@ def _offering(**wrong: Callable[..., Any]) -> Callable[[Method], Method]:
 def _kernel_where(so: Callable[..., bool]) -> Callable[[Method], Method]:
     def kernel(base: Any, f: Any, params: Any, x1: Any, x2: Any, request: Request) -> Array:
         right = base.kernel(f, params, x1, x2, request)
-        return spoiled(right) if so(f(params, x1), params, x2, request) else right
+        with jax_support.precision(request.dtype) if base.framework == "jax" else nullcontext():
+            return spoiled(right) if so(f(params, x1), params, x2, request) else right
 
     return _offering(kernel=kernel)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from impls import Method, torch_autograd, torch_blocks, torch_func, torch_support
+from impls import Method, torch_autograd, torch_blocks, torch_checks, torch_func, torch_support
 from impls.torch_support import DTYPES, Forward, Params
 from reference import Case, Request
 from reference.case import Outputs
@@ -35,7 +35,7 @@ def _parameters(keep: Callable[[nn.Module, str], bool], buffers: bool = False) -
         """A parameter that is left out is no mistake of the user's here."""
 
     return lambda: together((attribute(torch_support, "module_function", module_function),
-                             attribute(torch_support, "check_reached", no_check)))
+                             attribute(torch_checks, "_check_reached", no_check)))
 
 
 def _no_bias(module: nn.Module, name: str) -> bool:
