@@ -8,7 +8,7 @@ parts are in evaluation mode for that time, and whatever the call changes is put
 from __future__ import annotations
 
 import copy
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from threading import RLock
@@ -23,6 +23,8 @@ Params = Mapping[str, Tensor]
 
 # The places of a module's parameters are its own: one call at a time, whatever module shares them.
 _ONE_AT_A_TIME = RLock()
+
+KINDS = (OrderedDict, dict, list, set, deque)
 
 _DEPTH = 3
 """How deep containers within attributes are put back, and searched for parameters."""
@@ -128,27 +130,35 @@ class _Kept:
 
     def __init__(self, container: Any, depth: int) -> None:
         self.container = container
-        self.contents = container.copy()
+        # By the methods of the built-in classes: those of the user's may refuse (a frozen dict) or do more.
+        self.kind: Any = next(kind for kind in KINDS if isinstance(container, kind))
+        self.contents = dict(container.items()) if isinstance(container, dict) else self.kind(container)
         values = container.values() if isinstance(container, dict) else container
         inner = [found for value in values if depth and (found := _inside(value)) is not None]
-        self.inner = [_Kept(found, depth - 1) for found in inner if len(found)]
-        self.empty = [found for found in inner if not len(found)]
+        self.inner = [_Kept(found, depth - 1) for found in inner]
 
     def put_back(self) -> None:
         for kept in self.inner:
             kept.put_back()
-        for container in self.empty:
-            if len(container):
-                container.clear()
-        self.container.clear()
-        if isinstance(self.container, list | deque):
-            self.container.extend(self.contents)
-        else:
-            self.container.update(self.contents)
+        if not self._changed():
+            return
+        self.kind.clear(self.container)
+        put = self.kind.extend if self.kind in (list, deque) else self.kind.update
+        put(self.container, self.contents)
+
+    def _changed(self) -> bool:
+        now, then = self.container, self.contents
+        if len(now) != len(then) or isinstance(now, set):
+            return now != then
+        if isinstance(now, dict):
+            if list(now) != list(then):
+                return True
+            now, then = now.values(), then.values()
+        return any(one is not other for one, other in zip(now, then, strict=True))
 
 
 def _is_container(value: Any) -> bool:
-    return isinstance(value, dict | list | set | deque)
+    return isinstance(value, KINDS)
 
 
 def _inside(value: Any) -> Any:
@@ -166,7 +176,8 @@ def _exchange(container: Any, taken: Callable[[Tensor], Tensor], depth: int) -> 
     items = list(container.items() if isinstance(container, dict) else enumerate(container))
     for key, value in items:
         if isinstance(value, Tensor):
-            container[key] = taken(value)
+            if (other := taken(value)) is not value:
+                container[key] = other
         elif depth and isinstance(value, tuple) and any(isinstance(part, Tensor) for part in value):
             parts = [taken(part) if isinstance(part, Tensor) else part for part in value]
             container[key] = type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)

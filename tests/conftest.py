@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,11 +56,17 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 def pytest_configure(config: pytest.Config) -> None:
     if not config.option.optimized:
         set_xla_flags()
-    if config.option.gate_seed is None:  # workers of pytest-xdist are given that of the controller
-        config.option.gate_seed = secrets.randbelow(2**32)
+    given = getattr(config, "workerinput", {}).get("gate_seed", config.option.gate_seed)
+    config.option.gate_seed = secrets.randbelow(2**32) if given is None else given
     config.stash[SELECTION] = Selection.from_options(config)
     if not hasattr(config, "workerinput"):  # the workers of pytest-xdist report to the controller, which counts
         config.pluginmanager.register(GateSummary(config.stash[SELECTION]), "gate-summary")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """To each worker of pytest-xdist the seed of the controller: all have to collect the same tests."""
+    node.workerinput["gate_seed"] = node.config.option.gate_seed
 
 
 def pytest_report_header(config: pytest.Config) -> str:

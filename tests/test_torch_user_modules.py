@@ -40,6 +40,15 @@ class Of(nn.Module):
         return self.how(self, x)
 
 
+class Frozen(dict[str, Any]):
+    """A configuration that takes no changes, as those of some libraries."""
+
+    def __setitem__(self, *_: Any) -> None:
+        raise TypeError("frozen")
+
+    update = clear = copy = __setitem__  # pyright: ignore[reportAssignmentType]
+
+
 def _plain(s: Any, x: Tensor) -> Tensor:
     return s.b(torch.tanh(s.a(x)))
 
@@ -184,6 +193,7 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "checkpoint": lambda: Of(partial(_checkpointed, reentrant=False)),
     "reentrant checkpoint": lambda: Of(partial(_checkpointed, reentrant=True)),
     "merging": lambda: Merging(_plain),
+    "frozen dict": lambda: Of(_plain, config=Frozen(width=5)),
     "slots": lambda: Slots(_plain),
     "hooks": _hooked,
     "closure and tuple": _in_closure,
