@@ -158,4 +158,7 @@ def test_global_state_stays() -> None:
     assert before == (dict(os.environ), torch.backends.mha.get_fastpath_enabled(), torch.get_default_dtype(),
                       jax.config.values)
     assert torch.equal(rng, torch.get_rng_state())
+    with torch.random.fork_rng():
+        module(x1).sum().backward()
+    assert torch.accelerator.current_accelerator(check_available=True) in (None, torch.device("cuda"))
     assert type(module(x1)) is Tensor

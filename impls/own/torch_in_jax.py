@@ -173,7 +173,10 @@ def _environment() -> Any:
     """torchax's table of lowerings. Importing it renames PyTorch's spare back end to "jax", which cannot be undone; its
     other changes are."""
     with _put_back():
+        from torchax import device_module
         from torchax.tensor import Environment
+    # It tells PyTorch of an accelerator, whose random generator `torch.random.fork_rng` then asks for in vain.
+    device_module.is_available, device_module.device_count = lambda: False, lambda: 0
     return Environment()
 
 
