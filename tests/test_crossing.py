@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 jax = pytest.importorskip("jax", reason="JAX is not installed")
-pytest.importorskip("torchax", reason="torchax is not installed, which PyTorch models need on JAX arrays")
+if importlib.util.find_spec("torchax") is None:  # not imported here: that changes PyTorch's settings
+    pytest.skip("torchax is not installed, which PyTorch models need on JAX arrays", allow_module_level=True)
 
 import jax.numpy as jnp  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
