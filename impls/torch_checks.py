@@ -128,8 +128,9 @@ def _is_users(node: Any) -> bool:
 def _gradients(y: Tensor, leaves: Params, cotangent: Tensor) -> Params | None:
     """By `torch.autograd.grad`; None where a part of the model does not allow it."""
     try:
-        found = torch.autograd.grad((y * cotangent).sum(), list(leaves.values()), allow_unused=True,
-                                    materialize_grads=True)
+        with torch.enable_grad():
+            found = torch.autograd.grad((y * cotangent).sum(), list(leaves.values()), allow_unused=True,
+                                        materialize_grads=True)
     except RuntimeError:
         return None
     return dict(zip(leaves, found, strict=True))
