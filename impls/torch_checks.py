@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from impls.torch_cotangents import ContiguousCotangents
+from impls.torch_cotangents import pulled_back
 from impls.torch_module import ModuleFunction
 from impls.torch_rerun import Rerun
 from reference import InputError
@@ -61,15 +61,16 @@ def check_output(y: Any, n: int) -> None:
                          f"axis should be {n}")
 
 
-def believed(f: Any, params: Params, x: Tensor, base: ModuleFunction | None) -> Any:
-    """f, or `Rerun` of it where PyTorch finds its gradients only while the parameters stay in place, as in training.
+def believed(f: Any, params: Params, x: Tensor, base: ModuleFunction | None) -> tuple[Any, int]:
+    """f, or `Rerun` of it where PyTorch finds its gradients only while the parameters stay in place, as in training;
+    and O, the number of outputs.
 
     Compared on the first example, under a random cotangent. Raises `InputError` where the output does not depend on
     `params`, or where a parameter is reached that is not exchanged for its value.
     """
     x = x[:1]
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
-    with torch.enable_grad(), ContiguousCotangents():
+    with torch.enable_grad():
         y = f(leaves, x)
     if base is not None:  # what a function holds beside its params is a constant of the user's
         _check_reached(f, base, leaves, x, y)
@@ -80,13 +81,14 @@ def believed(f: Any, params: Params, x: Tensor, base: ModuleFunction | None) -> 
         raise InputError(INDEPENDENT)
     if base is None:
         _check_none_lost(f, params, x, y, due)
-        return f
-    return f if _agree(_as_others_find(base, y, leaves, cotangent), due) else Rerun(f, base)
+    elif not _agree(_as_others_find(base, y, leaves, cotangent), due):
+        f = Rerun(f, base)
+    return f, y.numel()
 
 
 def _in_training(rerun: Rerun, params: Params, x: Tensor, cotangent: Tensor) -> list[Tensor]:
     """The gradients of the parameters, with all of them in place until the backward pass has ended."""
-    with warnings.catch_warnings(record=True) as told, ContiguousCotangents():
+    with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         _, *gradients = rerun.pulled_back(params, x, cotangent)
     if any("None of the inputs have requires_grad=True" in str(warning.message) for warning in told):
@@ -128,9 +130,7 @@ def _is_users(node: Any) -> bool:
 def _gradients(y: Tensor, leaves: Params, cotangent: Tensor) -> Params | None:
     """By `torch.autograd.grad`; None where a part of the model does not allow it."""
     try:
-        with torch.enable_grad():
-            found = torch.autograd.grad((y * cotangent).sum(), list(leaves.values()), allow_unused=True,
-                                        materialize_grads=True)
+        found = pulled_back(y, cotangent, tuple(leaves.values()))
     except RuntimeError:
         return None
     return dict(zip(leaves, found, strict=True))

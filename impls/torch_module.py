@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from impls.structured.torch_internals import FakeTensor, is_functorch_wrapped_tensor
+from impls.structured.torch_internals import is_mapped
+from impls.torch_cotangents import ContiguousCotangents
 
 Params = Mapping[str, Tensor]
 
@@ -56,17 +57,14 @@ class ModuleFunction:
         return {name: p.detach() for name, p in self.trained.items()}
 
     def __call__(self, params: Params, *args: Any, **kwargs: Any) -> Any:
-        if self._writes_parameters and any(_is_mapped(value) for value in (*params.values(), *args)):
+        if self._writes_parameters and any(is_mapped(value) for value in (*params.values(), *args)):
             raise NotImplementedError("the model writes into its parameters in its forward pass, which is followed on "
                                       "numbers alone, one example at a time")
-        with _ONE_AT_A_TIME, torch.enable_grad():
-            if self._staying is not None:
-                self._staying.enter_context(self._exchanged(params))
-                y = self.module(*args, **kwargs)
-            else:
-                with self._exchanged(params):
-                    y = self.module(*args, **kwargs)
-        return y
+        with _ONE_AT_A_TIME, torch.enable_grad(), ContiguousCotangents(), ExitStack() as this_call:
+            (self._staying or this_call).enter_context(self._exchanged(params))
+            for part in self.parts if self._staying is not None else ():
+                part.__dict__["forward"] = _mended(part.forward)  # put back with all other attributes
+            return self.module(*args, **kwargs)
 
     @property
     def _writes_parameters(self) -> bool:
@@ -134,8 +132,7 @@ class _Kept:
         self.kind: Any = next(kind for kind in KINDS if isinstance(container, kind))
         self.contents = dict(container.items()) if isinstance(container, dict) else self.kind(container)
         values = container.values() if isinstance(container, dict) else container
-        inner = [found for value in values if depth and (found := _inside(value)) is not None]
-        self.inner = [_Kept(found, depth - 1) for found in inner]
+        self.inner = [_Kept(found, depth - 1) for value in values if depth and (found := _inside(value)) is not None]
 
     def put_back(self) -> None:
         for kept in self.inner:
@@ -157,15 +154,11 @@ class _Kept:
         return any(one is not other for one, other in zip(now, then, strict=True))
 
 
-def _is_container(value: Any) -> bool:
-    return isinstance(value, KINDS)
-
-
 def _inside(value: Any) -> Any:
     """The container that an attribute is, or has: that of its own attributes for an object of a class of the user's."""
     if isinstance(value, Tensor | nn.Module | type) or callable(value):
         return None
-    if _is_container(value):
+    if isinstance(value, KINDS):
         return value
     attributes = getattr(value, "__dict__", None)
     return attributes if isinstance(attributes, dict) and not type(value).__module__.startswith("torch") else None
@@ -185,26 +178,21 @@ def _exchange(container: Any, taken: Callable[[Tensor], Tensor], depth: int) -> 
             _exchange(inner, taken, depth - 1)
 
 
-def _tensors(container: Any, depth: int) -> Iterator[Tensor]:
-    for value in container.values() if isinstance(container, dict) else container:
-        if isinstance(value, Tensor):
-            yield value
-        elif depth and isinstance(value, tuple):
-            yield from (part for part in value if isinstance(part, Tensor))
-        elif depth and isinstance(inner := _inside(value), dict | list) and len(inner):
-            yield from _tensors(inner, depth - 1)
+def _mended(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A part's forward pass as PyTorch's backward pass runs it again, in which no mode is left of those around."""
 
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with ContiguousCotangents():
+            return forward(*args, **kwargs)
 
-def _is_mapped(value: Any) -> bool:
-    """Whether it stands for others: written down, mapped or differentiated by a transform."""
-    return isinstance(value, FakeTensor) or (isinstance(value, Tensor) and is_functorch_wrapped_tensor(value))
+    return run
 
 
 def with_gradients(f: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """f with gradients on, as a network that differentiates in its forward pass needs, whoever calls it."""
 
     def forward(params: Any, x: Any) -> Any:
-        with torch.enable_grad():
+        with torch.enable_grad(), ContiguousCotangents():
             y = f(params, x)
         return y if torch.is_grad_enabled() or not isinstance(y, Tensor) else y.detach()
 

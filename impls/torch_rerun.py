@@ -2,7 +2,7 @@
 
 A backward pass may call the module once more: the adjoint of an ODE, a reversible network, `torch.utils.checkpoint`.
 Then the values of the parameters have to be the module's until the backward pass has ended, and gradients have to be
-accumulated as in training. `rerun(f)` is f with such a backward pass, for every way of PyTorch's to ask for one.
+accumulated as in training. `Rerun(f)` is f with such a backward pass, for every way of PyTorch's to ask for one.
 """
 
 from __future__ import annotations

@@ -245,7 +245,7 @@ def built(case: Case, request: Request) -> Built:
     f, params = module_function(module)
     x1 = _examples(case.x1, dtype, where)
     x2 = None if case.x2 is None else _examples(case.x2, dtype, where)
-    return Built(module, checked(f, params, x1, f), params, x1, x2)
+    return Built(module, checked(f, params, x1, f)[0], params, x1, x2)
 
 
 def functional(case: Case, request: Request) -> Functional:
@@ -288,8 +288,9 @@ def module_function(module: nn.Module) -> tuple[ModuleFunction, Params]:
     return function, function.params
 
 
-def checked(f: Forward, params: Params, x: Tensor, base: ModuleFunction | None) -> Forward:
-    """f, or what stands for it, once it is known that it has a kernel (`impls.torch_checks`). Raises `InputError`.
+def checked(f: Forward, params: Params, x: Tensor, base: ModuleFunction | None) -> tuple[Forward, int]:
+    """f, or what stands for it, once it is known that it has a kernel (`impls.torch_checks`); and O, the number of its
+    outputs. Raises `InputError`.
 
     `base`: the function of a module that f calls, if there is one.
     """

@@ -10,10 +10,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
 
 from torch import Tensor, nn  # noqa: E402
+from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 import impls  # noqa: E402
 from impls.arrays import to_numpy  # noqa: E402
-from impls.torch_gradients import ContiguousCotangents  # noqa: E402
+from impls.torch_cotangents import ContiguousCotangents  # noqa: E402
 from reference import compare  # noqa: E402
 from tests.naive_kernels import from_jacobians  # noqa: E402
 
@@ -93,3 +94,28 @@ def test_a_stem_of_a_vision_transformer(norm: str, reads: bool) -> None:
         kernel = to_numpy(impls.ntk(model, x, method=method))
         result = compare(kernel, truth, outputs="full", dtype="float32", symmetric=True)
         assert result.ok, f"{method}: {result.reason}"
+
+
+class CheckpointedStem(Stem):
+    """Whose backward pass runs the stem again, in a backward pass of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return checkpoint(super().forward, x, use_reentrant=True)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_whoever_goes_back_through_a_stem(norm: str) -> None:
+    """The network run again, and `ntk_fn` from single examples, each with a backward pass of its own."""
+    torch.manual_seed(0)
+    model, x = Stem(NORMALISATIONS[norm](), reads=False).double().eval(), torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    rows = to_numpy(_by_differences(model, x))
+    again = CheckpointedStem(model.norm, reads=False).double().eval()
+    again.load_state_dict(model.state_dict())
+    kernels = {"run again": impls.ntk(again.float(), x.float())}
+    kernel = impls.ntk_fn(model.float(), method="torch_autograd.per_example")
+    kernels["ntk_fn"] = kernel(kernel.params, x.float())
+    for way, found in kernels.items():
+        result = compare(to_numpy(found.detach()), from_jacobians(rows, rows), outputs="full", dtype="float32",
+                         symmetric=True)
+        assert result.ok, f"{way}: {result.reason}"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
+from impls.torch_cotangents import ContiguousCotangents
 from impls.torch_module import ModuleFunction, unwrapped
 from impls.torch_rerun import Rerun
 from impls.torch_support import Forward, Params, checked, dtype_of, module_function, one_example, precision
@@ -63,7 +64,7 @@ def _mapped(f: Forward, params: Params, x: Tensor) -> Params:
 def _one_by_one(f: Forward, params: Params, x: Tensor) -> Params:
     """The same by one backward pass for each example and output, for networks that `torch.func` cannot map."""
     names = list(params)
-    with torch.enable_grad():
+    with torch.enable_grad(), ContiguousCotangents():
         # Not the tensors themselves, one of which may stand under two names.
         inside = [p.view_as(p) if p.requires_grad else p.detach().requires_grad_() for p in params.values()]
         rows = [[torch.autograd.grad(y, inside, create_graph=True, retain_graph=True, allow_unused=True,
@@ -75,6 +76,6 @@ def _one_by_one(f: Forward, params: Params, x: Tensor) -> Params:
 
 def _check_differentiable(f: Forward, params: Params, x: Tensor) -> None:
     some = {name: p.detach() for name, p in params.items()}
-    if isinstance(checked(f, some, x.detach(), f if isinstance(f, ModuleFunction) else None), Rerun):
+    if isinstance(checked(f, some, x.detach(), f if isinstance(f, ModuleFunction) else None)[0], Rerun):
         raise InputError("the model runs again in its backward pass (a reentrant checkpoint, an adjoint), which has no "
                          "second derivative, as a kernel's derivative is; impls.ntk gives the kernel")

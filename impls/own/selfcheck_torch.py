@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from impls.own.network import OwnNetwork
-from impls.torch_cotangents import ContiguousCotangents
+from impls.torch_cotangents import pulled_back
 from impls.torch_support import Params, precision
 
 
@@ -19,7 +19,7 @@ def products(own: OwnNetwork, x1: Tensor, x2: Tensor, u: np.ndarray, v: np.ndarr
     leaves = {name: (p.detach() if rounded is None else _rounded(p.detach(), rounded, i)).requires_grad_()
               for i, (name, p) in enumerate(own.params.items())}
     shares, scale = dict.fromkeys(leaves, 0.0), 0.0
-    with precision(own.dtype), torch.enable_grad(), ContiguousCotangents():
+    with precision(own.dtype), torch.enable_grad():
         y1 = own.f(leaves, x1).reshape(-1)
         y2 = y1 if x2 is x1 else own.f(leaves, x2).reshape(-1)
         for row1, row2 in zip(u, v, strict=True):
@@ -31,10 +31,7 @@ def products(own: OwnNetwork, x1: Tensor, x2: Tensor, u: np.ndarray, v: np.ndarr
 
 
 def _pulled_back(y: Tensor, row: np.ndarray, leaves: Params) -> tuple[Tensor, ...]:
-    weights = torch.tensor(row, dtype=y.dtype, device=y.device)
-    # of a number: PyTorch imports sympy, half a second, to compare the shape of a cotangent
-    return torch.autograd.grad(y @ weights, tuple(leaves.values()), retain_graph=True, allow_unused=True,
-                               materialize_grads=True)
+    return pulled_back(y, torch.tensor(row, dtype=y.dtype, device=y.device), tuple(leaves.values()))
 
 
 def _length(gradients: tuple[Tensor, ...]) -> float:

@@ -23,7 +23,7 @@ from impls.own.torch_inputs import examples, of_numbers
 from impls.own.torch_params import Real
 from impls.own.user_network import UserNetwork
 from impls.torch_module import ModuleFunction, unwrapped
-from impls.torch_support import Forward, Params, checked, dtype_of, module_function, precision
+from impls.torch_support import Forward, Params, checked, dtype_of, module_function
 from reference import InputError
 
 
@@ -40,9 +40,7 @@ def own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked = ALL) -> O
     for name, tensor in tensors:
         check_finite(bool(torch.isfinite(tensor).all()), name)
     kind = one_device(str(tensor.device) for _, tensor in tensors)
-    f = _checked(f, params, some1, given.table, base)
-    with torch.no_grad(), precision(dtype):
-        n_outputs = f(params, some1[:1]).numel()
+    f, n_outputs = _checked(f, params, some1, given.table, base)
     return OwnNetwork("torch", f, params, x1, x2, dtype, kind, n_outputs, sum(p.numel() for p in params.values()))
 
 
@@ -66,7 +64,7 @@ def _function(network: UserNetwork, asked: Asked) -> tuple[Any, Real, Takes]:
     return torch_params.of_function(network.model, rest), torch_params.real(params, {}, asked), ONE
 
 
-def _checked(f: Forward, params: Params, x: Tensor, rows: Table | None, base: Any) -> Forward:
+def _checked(f: Forward, params: Params, x: Tensor, rows: Table | None, base: Any) -> tuple[Forward, int]:
     try:
         return checked(f, params, x, base if isinstance(base, ModuleFunction) else None)
     except InputError:

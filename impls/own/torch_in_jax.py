@@ -24,7 +24,7 @@ from torch.utils import _pytree as torch_pytree
 
 from impls.jax_support import Batched
 from impls.jax_support import precision as jax_precision
-from impls.torch_cotangents import ContiguousCotangents
+from impls.torch_cotangents import pulled_back
 from impls.torch_support import Forward, Params, dtype_of
 from reference import tolerance
 
@@ -78,16 +78,14 @@ def _check(f: Forward, params: Params, x: Tensor, in_jax: Batched, moved: dict[s
                                   f"{said[0] if said else 'no message'})") from error
     weights = np.random.default_rng(0).standard_normal(y.shape).astype(y.dtype)
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
-    with torch.enable_grad(), ContiguousCotangents():
+    with torch.enable_grad():
         due = f(leaves, x)
-        weighted = (due * torch.from_numpy(weights)).sum()
-    gradients = torch.autograd.grad(weighted, list(leaves.values()), allow_unused=True)
+    gradients = pulled_back(due, torch.from_numpy(weights), tuple(leaves.values()))
     _hold("its outputs", due, y, dtype)
     pulled = pull(jnp.asarray(weights))[0]
-    largest = max((float(each.abs().max()) for each in gradients if each is not None), default=0.0)
-    for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True):
-        due = torch.zeros_like(leaf) if gradient is None else gradient
-        _hold(f"the gradient of {name}", due, pulled[name], dtype, largest)
+    largest = max(float(each.abs().max()) for each in gradients)
+    for name, gradient in zip(leaves, gradients, strict=True):
+        _hold(f"the gradient of {name}", gradient, pulled[name], dtype, largest)
 
 
 def _hold(what: str, due: Tensor, got: jax.Array, dtype: str, largest: float = 0.0) -> None:

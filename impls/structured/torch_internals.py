@@ -116,3 +116,8 @@ def has_hooks(tensor: Tensor) -> bool:
 def memory(tensor: Tensor) -> int:
     """The piece of memory that it lies in, which tensors without numbers have as well, but at no address."""
     return tensor.untyped_storage()._cdata
+
+
+def is_mapped(value: Any) -> bool:
+    """Whether it is a tensor that stands for others: written down, mapped or differentiated by a transform."""
+    return isinstance(value, FakeTensor) or (isinstance(value, Tensor) and is_functorch_wrapped_tensor(value))
