@@ -12,7 +12,7 @@ from typing import Any
 
 from impls import calibration, costs, registry
 from impls.costs import Facts
-from impls.own.batches import OwnBatches
+from impls.own.batches import OwnBatches, in_batches
 from impls.own.network import OwnNetwork
 from impls.protocol import Framework
 from impls.runtime import free_memory
@@ -65,7 +65,7 @@ def candidates(own: OwnNetwork, request: Request, memory_limit: int | None) -> l
     found = [_candidate(name, facts, rates, request.batch_size, room, of) for name in _known(own.framework)]
     found = [_refitted(candidate, engine, own, request, room) if candidate.name in costs.STRUCTURED else candidate
              for candidate in found]
-    if isinstance(own.x1, OwnBatches) or isinstance(own.x2, OwnBatches):
+    if in_batches(own):
         found = [_in_batches(candidate) for candidate in found]
     found.sort(key=lambda candidate: (bool(candidate.obstacle), rank(candidate.name, candidate.seconds)))
     if found[0].obstacle:

@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="the PyTorch half is not installed")
 import torch
 
 from impls import ntk, registry
-from reference import InputError
+from reference import InputError, tolerance
 
 
 class Broken:
@@ -94,4 +94,5 @@ def test_a_while_loop_of_jax_has_a_kernel_by_default() -> None:
     params = {"w": jnp.asarray(w, jnp.float32)}
     jacobian = jax.jacfwd(lambda w: f({"w": w}, jnp.asarray(x, jnp.float32)))(params["w"]).reshape(3, 3, -1)
     right = jnp.einsum("nap,mbp->nmab", jacobian, jacobian)
-    np.testing.assert_allclose(ntk(f, jnp.asarray(x, jnp.float32), params=params), right, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(ntk(f, jnp.asarray(x, jnp.float32), params=params), right, rtol=tolerance("float32"),
+                               atol=tolerance("float32"))

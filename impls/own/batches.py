@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from impls.own.network import check_finite
+from impls.own.network import OwnNetwork, check_finite
 from impls.protocol import Array
 from reference import InputError
 
@@ -68,3 +68,8 @@ class OwnBatches:
         if self.known and shape[1:] != self.shape:
             raise InputError(f"{self.what} must hold examples of one shape, got {self.shape} and {shape[1:]}")
         self.shape = shape[1:]
+
+
+def in_batches(own: OwnNetwork) -> bool:
+    """Whether x1 or x2 are batches, and no array."""
+    return isinstance(own.x1, OwnBatches) or isinstance(own.x2, OwnBatches)

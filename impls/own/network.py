@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -54,27 +54,6 @@ def check_finite(is_finite: bool, what: str) -> None:
     """Raise `InputError` where something is NaN or infinite."""
     if not is_finite:
         raise InputError(f"{what} holds NaN or infinite values; the kernel is not defined there")
-
-
-def failure(shape: Sequence[int], dtype: str, are_floats: bool, error: Exception) -> str:
-    """What to say of a model that raises an error on x1."""
-    remedy = ("its first axis is that of the examples, and the others have to be as the model takes them" if are_floats
-              else "give it floating-point numbers unless it embeds tokens")
-    return f"the model fails on x1 of shape {tuple(shape)}, {dtype} ({type(error).__name__}: {error}); {remedy}"
-
-
-def one_dtype(dtypes: Iterable[str]) -> DType:
-    """The dtype of all parameters; `InputError` where they differ or are neither float32 nor float64."""
-    found = sorted(set(dtypes))
-    if not found:
-        raise InputError("the model has no trainable floating-point parameter, so it has no tangent kernel")
-    if len(found) > 1:
-        raise InputError(f"the parameters have several dtypes ({', '.join(found)}); convert them to one")
-    for dtype in get_args(DType):
-        if found[0] == dtype:
-            return dtype
-    raise InputError(f"the parameters are {found[0]}; kernels are computed in {' or '.join(get_args(DType))}, as fewer "
-                     "bits lose the result: convert the model first")
 
 
 def one_device(devices: Iterable[Device | str]) -> Device:

@@ -17,7 +17,7 @@ from impls.auto import JACOBIAN_BYTES, Candidate
 from impls.costs import FACTORS, STRUCTURED
 from impls.own import crossing, finite, selfcheck, sides
 from impls.own.asked import Asked
-from impls.own.batches import OwnBatches
+from impls.own.batches import OwnBatches, in_batches
 from impls.own.network import OwnNetwork
 from impls.own.selection import Where
 from impls.own.user_network import UserNetwork
@@ -57,10 +57,10 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
                          "registry has a function `kernel` of its own")
     say = print if verbose else _say_nothing
     if method != "auto":
-        here = own
-        if crosses := registry.framework(method) in ("jax", "torch") and registry.framework(method) != own.framework:
-            _method(method, registry.framework(method))  # what cannot take any function is told before
-            own = crossing.cross(_whole(own), registry.framework(method))
+        here, framework = own, registry.framework(method)
+        if crosses := framework in ("jax", "torch") and framework != own.framework:
+            _method(method, framework)  # what cannot take any function is told before
+            own = crossing.cross(_whole(own), framework)
             request = replace(request, device=own.device)
         request, why = _limited(method, own, request, memory_limit)
         say(f"ntk: {method}, batch_size={request.batch_size} ({why})")
@@ -80,8 +80,7 @@ def _untraced(own: OwnNetwork, request: Request, say: Callable[[str], None], *, 
               check: bool) -> Any | None:
     """The kernel by a method that needs no trace, where tracing alone is predicted to take longer; None elsewhere, and
     where all of them fail."""
-    in_batches = isinstance(own.x1, OwnBatches) or isinstance(own.x2, OwnBatches)
-    if own.framework != "torch" or in_batches or request.batch_size is not None or own.device != "cpu":
+    if own.framework != "torch" or in_batches(own) or request.batch_size is not None or own.device != "cpu":
         return None
     if _batch_size(own, JACOBIAN_BYTES)[0] is not None:  # not all Jacobians at once
         return None
@@ -165,8 +164,8 @@ def _compute_candidate(candidate: Candidate, own: OwnNetwork, request: Request, 
                        components: bool, check: bool) -> Any:
     limit = {} if candidate.memory_limit is None else {"memory_limit": candidate.memory_limit}
     request = replace(request, batch_size=candidate.batch_size, options=limit)
-    batches = isinstance(own.x1, OwnBatches) or isinstance(own.x2, OwnBatches)
-    engine = candidate.engine if own.framework == "torch" and not components and not batches else None  # JAX keeps its
+    keeps = own.framework == "torch" and not components and not in_batches(own)  # JAX has a place for its engines
+    engine = candidate.engine if keeps else None
     return _checked(candidate.name, own, request, say, components=components, check=check, engine=engine)
 
 
@@ -190,7 +189,7 @@ def _compute(name: str, own: OwnNetwork, request: Request, *, components: bool) 
     if components:
         own = _whole(own)
         return _components_of(method, own.framework)(own.f, own.params, own.x1, own.x2, request)
-    if isinstance(own.x1, OwnBatches) or isinstance(own.x2, OwnBatches):
+    if in_batches(own):
         if hasattr(method, "kernel_of_batches"):
             batches1, batches2 = (x if x is None or isinstance(x, OwnBatches) else [x] for x in (own.x1, own.x2))
             return method.kernel_of_batches(own.f, own.params, batches1, batches2, request)

@@ -8,7 +8,7 @@ run, and no method can know by how much.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -17,11 +17,11 @@ from typing import Any, TypeVar, get_args
 
 import numpy as np
 
-from reference import MLP, Case, Described, Expected, Request, normalised, random_case, round_to_float32, tolerance
+from reference import MLP, Case, Described, Expected, Request, random_case, tolerance
 from reference.case import DType, Outputs
 from reference.networks import Activation, Parameterization
 from tests.gate.random_networks import smooth
-from tests.gate.subject import tape
+from tests.gate.subject import rounding_error, tape
 
 One = TypeVar("One")
 
@@ -75,22 +75,6 @@ class Draws:
         sizes = [*batch_sizes] or [None]
         return tuple(Request(one, dtype, seed=int(self.rng.integers(2**31)), batch_size=sizes[i % len(sizes)])
                      for i, (one, dtype) in enumerate(pairs))
-
-
-def rounding_error(case: Case, truth: Expected) -> float:
-    """What a change of all parameters, constants and real inputs by up to 4 units in float32's last place does."""
-    rng = np.random.default_rng(0)
-
-    def move(array: np.ndarray) -> np.ndarray:
-        if array.dtype.kind != "f":
-            return array
-        return round_to_float32(array * (1 + rng.choice([-4, 4], array.shape) * np.finfo(np.float32).eps))
-
-    def move_all(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {name: move(array) for name, array in arrays.items()}
-
-    nearby = replace(case, params=move_all(case.params), constants=move_all(case.constants), x1=move(case.x1))
-    return float(normalised(tape(nearby).full - truth.full, truth.scale("full")).max())
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,10 @@ import numpy as np
 from impls import Method
 from impls.protocol import Kind
 from reference import (
-    Case,
-    Expected,
     Layered,
     compare,
     has_limit,
     infinite_width,
-    normalised,
-    round_to_float32,
     structural_fault,
     tolerance,
 )
@@ -34,7 +30,7 @@ from tests.gate import changed_cases as changed
 from tests.gate.checks import moved, uneven_batch_size
 from tests.gate.random_networks import FAMILIES, Family, smooth
 from tests.gate.state import global_state
-from tests.gate.subject import Malformed, NotHeld, Subject, every, part, tape
+from tests.gate.subject import Malformed, NotHeld, Subject, every, part, rounding_error, tape
 
 Check = Callable[[Subject], str]
 
@@ -145,22 +141,6 @@ def float32_against_float64(on: Subject) -> str:
     if on.method.kind != "limit" and rounding_error(on.case, on.truth) > tolerance("float32") / 4:
         raise NotHeld("rounding its numbers to float32 changes this kernel by more than a quarter of the tolerance")
     return on.fault(on.kernel(on.case, dtype="float32"), every(on.whole), dtype="float32")
-
-
-def rounding_error(case: Case, truth: Expected) -> float:
-    """What a change of all parameters, constants and real inputs by up to 4 units in float32's last place does."""
-    rng = np.random.default_rng(0)
-
-    def move(array: np.ndarray) -> np.ndarray:
-        if array.dtype.kind != "f":
-            return array
-        return round_to_float32(array * (1 + rng.choice([-4, 4], array.shape) * np.finfo(np.float32).eps))
-
-    def move_all(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {name: move(array) for name, array in arrays.items()}
-
-    nearby = replace(case, params=move_all(case.params), constants=move_all(case.constants), x1=move(case.x1))
-    return float(normalised(tape(nearby).full - truth.full, truth.scale("full")).max())
 
 
 @law(stochastic=OTHER_PARAMETERS, limit=NO_PARAMETERS)

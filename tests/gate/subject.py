@@ -12,7 +12,16 @@ import numpy as np
 
 from impls import Array, Method, unsupported
 from impls.arrays import to_numpy
-from reference import Case, Expected, Request, check_form, float64_expected, normalised, tolerance
+from reference import (
+    Case,
+    Expected,
+    Request,
+    check_form,
+    float64_expected,
+    normalised,
+    round_to_float32,
+    tolerance,
+)
 from reference.case import Device
 from tests.gate.checks import prepare
 from tests.gate.limit import limit_tolerance
@@ -121,3 +130,19 @@ def every(full: np.ndarray) -> Expected:
 
 def tape(case: Case) -> Expected:
     return float64_expected(case, range(len(case.x1)), range(len(case.x1 if case.x2 is None else case.x2)))
+
+
+def rounding_error(case: Case, truth: Expected) -> float:
+    """What a change of all parameters, constants and real inputs by up to 4 units in float32's last place does."""
+    rng = np.random.default_rng(0)
+
+    def move(array: np.ndarray) -> np.ndarray:
+        if array.dtype.kind != "f":
+            return array
+        return round_to_float32(array * (1 + rng.choice([-4, 4], array.shape) * np.finfo(np.float32).eps))
+
+    def move_all(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: move(array) for name, array in arrays.items()}
+
+    nearby = replace(case, params=move_all(case.params), constants=move_all(case.constants), x1=move(case.x1))
+    return float(normalised(tape(nearby).full - truth.full, truth.scale("full")).max())
