@@ -27,6 +27,7 @@ import jax.core
 import jax.interpreters.ad
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 from jax.extend import core as extend_core
 from jax.extend import linear_util
 
@@ -54,6 +55,8 @@ def load() -> ModuleType:
         neural_tangents = importlib.import_module("neural_tangents")
     vars(neural_tangents).pop("experimental", None)  # the stand-in
     _mend(importlib.import_module("neural_tangents._src.empirical"))
+    vars(importlib.import_module("neural_tangents._src.predict"))["sp"] = SimpleNamespace(
+        linalg=SimpleNamespace(eigvalsh=_eigvalsh))
     return neural_tangents
 
 
@@ -263,6 +266,11 @@ def _flops(f: Callable[..., Any], optimize: bool, *args: Any, **kwargs: Any) -> 
     analysis = (lowered.compile() if optimize else lowered).cost_analysis()
     assert analysis is not None
     return analysis.get("flops", 0.0)  # no entry where there is nothing to compute
+
+
+def _eigvalsh(a: Any, eigvals: tuple[int, int]) -> np.ndarray:
+    """SciPy's, as `predict.max_learning_rate` calls it: SciPy 1.14 removed `eigvals`."""
+    return scipy.linalg.eigvalsh(a, subset_by_index=eigvals)
 
 
 def _say_nothing(*_: Any) -> None:

@@ -1,0 +1,1 @@
+"""Predictions against neural-tangents', integrations, and training itself."""
