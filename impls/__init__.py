@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
-from impls.own.selection import Where
+from impls.given.selection import Where
 from impls.protocol import Array, Method, MethodNotInstalled, RegistryError
 from impls.registry import framework, load, load_object, names, unsupported
 from reference.case import Outputs
@@ -72,14 +72,14 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
     it is a dict with such a kernel for each parameter, which sum to the kernel: by PyTorch's names, or by the place in
     the pytree, "layers.0.weight".
 
-    `method` is a name of `impls.names()` that works on any function of the framework; `seed` and `options` go to it,
-    as in ``method="equinox.monte_carlo", proj_dim=4096``. "auto" takes the exact method with the least predicted time
-    among those that fit into memory (`impls.auto`). In PyTorch on the CPU the whole call counts, and where tracing the
-    network alone would take longer than another method does, nothing is traced (`impls.one_call`); with `expect_calls`
-    above 1, and elsewhere, the time is that of the steady state, without tracing and compilation. The first time on a
-    machine it measures that for about a second, and keeps the figures in the user's cache (`impls.calibration`).
-    ``verbose=True`` prints every method's predicted time and memory, and the choice; ``explain=True`` what the
-    structured engine does, or would do, for each parameter, with its operations and bytes.
+    `method` is a name of `impls.names()` that works on any function of the framework; `seed` and `options` go to it, as
+    in ``method="equinox.monte_carlo", proj_dim=4096``. "auto" takes the exact method with the least predicted time
+    among those that fit into memory (`impls.choice.auto`). In PyTorch on the CPU the whole call counts, and where
+    tracing the network alone would take longer than another method does, nothing is traced (`impls.choice.one_call`);
+    with `expect_calls` above 1, and elsewhere, the time is that of the steady state, without tracing and compilation.
+    The first time on a machine it measures that for about a second, and keeps the figures in the user's cache
+    (`impls.choice.calibration`). ``verbose=True`` prints every method's predicted time and memory, and the choice;
+    ``explain=True`` what the structured engine does, or would do, for each parameter, with its operations and bytes.
 
     `memory_limit` is in bytes beyond the kernel itself; without it, "auto" takes what is free, and methods that hold
     Jacobians at most 1 GiB of them. `batch_size` (examples) blocks x1 and x2 and does not change the values.
@@ -120,9 +120,9 @@ def ntk_fn(model: Any, *, params: Any = None, outputs: Outputs = "full", method:
     for networks that `torch.func` cannot map; autograd alone).
 
     All examples pass at once, and of the values nothing is checked: use `ntk` first, which looks for examples that
-    influence each other and numbers that are not finite. Called by itself in JAX it is compiled as `impls.xla` says;
-    give your own jax.jit ``compiler_options=impls.xla.options()`` for the same, without which XLA may compute wrong
-    float32 numbers on the CPU.
+    influence each other and numbers that are not finite. Called by itself in JAX it is compiled as
+    `impls.frameworks.jax.xla` says; give your own jax.jit ``compiler_options=impls.frameworks.jax.xla.options()`` for
+    the same, without which XLA may compute wrong float32 numbers on the CPU.
 
     Raises `InputError` for what cannot be used.
     """

@@ -20,32 +20,32 @@ ENTRY_POINT_GROUP = "ntk_bench.impls"
 
 # (name, framework, module); the module's METHODS holds the object of that name.
 METHODS: tuple[tuple[str, Framework, str], ...] = (
-    ("neural_tangents.jacobian_contraction", "jax", "impls.neural_tangents_finite"),
-    ("neural_tangents.ntk_vector_products", "jax", "impls.neural_tangents_finite"),
-    ("neural_tangents.structured_derivatives", "jax", "impls.neural_tangents_finite"),
-    ("neural_tangents.auto", "jax", "impls.neural_tangents_finite"),
-    ("neural_tangents.infinite", "jax", "impls.neural_tangents_infinite"),
-    ("torch_func.jacobian_contraction", "torch", "impls.torch_func"),
-    ("torch_func.ntk_vector_products", "torch", "impls.torch_func"),
-    ("torch_autograd.per_example", "torch", "impls.torch_autograd"),
-    ("explicit_mlp", "torch", "impls.explicit_mlp"),
-    ("structured_jax", "jax", "impls.structured_jax"),
-    ("structured_torch", "torch", "impls.structured_torch"),
-    ("structured_jax.monte_carlo", "jax", "impls.structured_monte_carlo_jax"),
-    ("structured_torch.monte_carlo", "torch", "impls.structured_monte_carlo_torch"),
-    ("equinox.exact", "jax", "impls.equinox_exact"),
-    ("equinox.monte_carlo", "jax", "impls.equinox_monte_carlo"),
-    ("nngeometry.gram", "torch", "impls.nngeometry"),
-    ("nngeometry.jacobian", "torch", "impls.nngeometry"),
-    ("backpack.batch_grad", "torch", "impls.backpack"),
-    ("curvlinops.jacobian_products", "torch", "impls.curvlinops"),
-    ("traker.random_projection", "torch", "impls.traker"),
+    ("neural_tangents.jacobian_contraction", "jax", "impls.methods.neural_tangents_finite"),
+    ("neural_tangents.ntk_vector_products", "jax", "impls.methods.neural_tangents_finite"),
+    ("neural_tangents.structured_derivatives", "jax", "impls.methods.neural_tangents_finite"),
+    ("neural_tangents.auto", "jax", "impls.methods.neural_tangents_finite"),
+    ("neural_tangents.infinite", "jax", "impls.methods.neural_tangents_infinite"),
+    ("torch_func.jacobian_contraction", "torch", "impls.methods.torch_func"),
+    ("torch_func.ntk_vector_products", "torch", "impls.methods.torch_func"),
+    ("torch_autograd.per_example", "torch", "impls.methods.torch_autograd"),
+    ("explicit_mlp", "torch", "impls.methods.explicit_mlp"),
+    ("structured_jax", "jax", "impls.methods.structured_jax"),
+    ("structured_torch", "torch", "impls.methods.structured_torch"),
+    ("structured_jax.monte_carlo", "jax", "impls.methods.structured_monte_carlo_jax"),
+    ("structured_torch.monte_carlo", "torch", "impls.methods.structured_monte_carlo_torch"),
+    ("equinox.exact", "jax", "impls.methods.equinox_exact"),
+    ("equinox.monte_carlo", "jax", "impls.methods.equinox_monte_carlo"),
+    ("nngeometry.gram", "torch", "impls.methods.nngeometry"),
+    ("nngeometry.jacobian", "torch", "impls.methods.nngeometry"),
+    ("backpack.batch_grad", "torch", "impls.methods.backpack"),
+    ("curvlinops.jacobian_products", "torch", "impls.methods.curvlinops"),
+    ("traker.random_projection", "torch", "impls.methods.traker"),
 )
 
 # Further witnesses, of packages that nothing else here needs: where they are not installed, the gate says so and goes
 # on, unless it is told to ask for all (--require-all), as `nox -s tests` does.
 OPTIONAL = frozenset(name for name, _, module in METHODS
-                     if module in ("impls.nngeometry", "impls.backpack", "impls.curvlinops", "impls.traker"))
+                     if module.rpartition(".")[2] in ("nngeometry", "backpack", "curvlinops", "traker"))
 
 # Import name of a package → how to get it.
 _JAX_REMEDY = 'pip install -c constraints.txt ".[jax]"'

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.record import Record
-from bench.store import Store
+from bench.records.record import Record
+from bench.records.store import Store
 
 ROOT = Path(__file__).parents[1]
 CASE = "mlp_relu"
@@ -139,10 +139,11 @@ def equinox_model():
 
 # Importing it makes this process one in which CUDA is there for one framework and missing for another.
 HALF_CUDA = METHODS + '''
-import bench.measure, bench.methods
+import bench.running.measure, bench.cells.methods
 
-bench.methods.missing_device = lambda framework, name: "JAX has no such device here" if framework == "jax" else None
-bench.measure.wake = lambda framework, name: None
+bench.cells.methods.missing_device = (
+    lambda framework, name: "JAX has no such device here" if framework == "jax" else None)
+bench.running.measure.wake = lambda framework, name: None
 ELSEWHERE = Proved("elsewhere")
 ELSEWHERE.framework = "jax"
 '''

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from impls.arrays import to_numpy
+from impls.frameworks.arrays import to_numpy
 from reference import Expected, compare
 from reference.case import DType, Outputs
 

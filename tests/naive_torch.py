@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from impls.arrays import to_numpy
+from impls.frameworks.arrays import to_numpy
 from reference import tolerance
 from reference.case import DType
 

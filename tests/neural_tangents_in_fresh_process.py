@@ -90,7 +90,7 @@ def main() -> None:
     answers, state, before = behaviour(), global_state(), attributes()
     modules = set(sys.modules)
 
-    from impls.neural_tangents_compat import load
+    from impls.frameworks.jax.neural_tangents import load
 
     neural_tangents = load()
     print("changed by loading:", differences(before, attributes()))

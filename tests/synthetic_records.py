@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 import impls
-from bench.record import CaseInfo, Cell, Environment, Record
+from bench.records.record import CaseInfo, Cell, Environment, Record
 from reference import seed_of
 
 ENVIRONMENT = Environment(

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import impls
-from bench import auto_cases, auto_regret
-from impls import costs
-from impls.calibration import Rates
-from impls.costs import Work
+from bench.commands import auto_cases, auto_regret
+from impls.choice import costs
+from impls.choice.calibration import Rates
+from impls.choice.costs import Work
 
 RATES = Rates(1e11, 1e11, 1e10, 1e-6)
 

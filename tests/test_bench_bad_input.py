@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.store import FILE_NAME, Store
+from bench.records.store import FILE_NAME, Store
 from tests.bench_command import CASE, assert_usage_error, bench, rows, run_methods
 
 

@@ -18,8 +18,8 @@ import pytest
 from rich.console import Console
 
 import impls
-from bench import listing
-from bench.store import Store, StoreError
+from bench.commands import listing
+from bench.records.store import Store, StoreError
 from tests.bench_command import CASE, METHODS, ROOT, Done, bench, command, environment, rows, run_methods
 
 # What becomes of a cell
@@ -240,7 +240,7 @@ def test_a_terminal_that_lacks_the_signs(all_kinds: tuple[Done, Path]) -> None:
 
 
 def test_importing_bench_imports_no_framework() -> None:
-    program = ("import sys, bench, bench.cli, bench.runner; "
+    program = ("import sys, bench, bench.commands.cli, bench.running.runner; "
                "print(sorted({'torch', 'jax', 'sklearn', 'plotly', 'equinox'} & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

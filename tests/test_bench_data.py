@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.data import digits, load_inputs
-from bench.profiles import PROFILES, batches, cases_of
+from bench.cells.data import digits, load_inputs
+from bench.cells.profiles import PROFILES, batches, cases_of
 from reference import InputError
 
 X = np.linspace(-1, 1, 12).reshape(4, 3)

@@ -10,13 +10,14 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from bench import bounds, engines, markdown
-from bench.engine_section import comparisons, ratio, turns
-from bench.products import LARGEST, Gemm, products
-from bench.record import CaseInfo, Cell, Record
-from bench.report import render
-from bench.summary import rankings
-from impls.arrays import to_numpy
+from bench.cells import bounds, engines
+from bench.cells.products import LARGEST, Gemm, products
+from bench.records.record import CaseInfo, Cell, Record
+from bench.report import markdown
+from bench.report.engine_section import comparisons, ratio, turns
+from bench.report.report import render
+from bench.report.summary import rankings
+from impls.frameworks.arrays import to_numpy
 from impls.structured.planner import Outputs, Parameter, Plan, Product, Task, plan
 from reference import MLP, Request
 from reference.case import random_case

@@ -12,11 +12,11 @@ pytest.importorskip("jax", reason="the JAX half is not installed")
 pytest.importorskip("torch", reason="the PyTorch half is not installed")
 pytest.importorskip("tyro", reason="the command line is not installed")
 
-from bench import explain as explaining
-from bench import methods
-from bench.cli import USAGE, main
-from impls import calibration
-from impls.calibration import Rates
+from bench.cells import methods
+from bench.commands import explain as explaining
+from bench.commands.cli import USAGE, main
+from impls.choice import calibration
+from impls.choice.calibration import Rates
 
 
 @pytest.fixture(autouse=True)

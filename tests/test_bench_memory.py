@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import memory
-from bench.measure import Peak
+from bench.running import memory
+from bench.running.measure import Peak
 
 SIZE = 2**26
 

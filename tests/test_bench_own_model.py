@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.store import Store
+from bench.records.store import Store
 from tests.bench_command import assert_usage_error, bench, choosing, rows
 
 

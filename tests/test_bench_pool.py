@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bench.threads import check_threads, cores
+from bench.running.threads import check_threads, cores
 from reference import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +25,7 @@ from multiprocessing import forkserver
 
 import numpy as np, psutil
 
-from bench.pool import Limits, Pool
+from bench.running.pool import Limits, Pool
 
 MIB = 2**20
 held = []
@@ -97,7 +97,7 @@ def preloaded(send): return sorted({"torch", "jax"} & set(sys.modules)), os.getp
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background without it
     frameworks = sys.argv[1:]
-    modules = {"torch": "impls.torch_autograd", "jax": "impls.equinox_exact"}
+    modules = {"torch": "impls.methods.torch_autograd", "jax": "impls.methods.equinox_exact"}
     pool = Pool(["no.such.module", *(modules[name] for name in frameworks)], 1, "cpu")
     limits = Limits(time_s=60, memory_bytes=2**33)
     runs = {

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from bench import progress
-from bench.progress import Progress
-from bench.record import CaseInfo, Cell, Record
+from bench.records.record import CaseInfo, Cell, Record
+from bench.running import progress
+from bench.running.progress import Progress
 
 INFO = CaseInfo("a", "MLP", 8, 2, None, 3, 99, "random")
 

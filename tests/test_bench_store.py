@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.environment import PACKAGES, describe_environment
-from bench.record import CaseInfo, Cell, Environment, Record
-from bench.store import FILE_NAME, SCHEMA_VERSION, Store, StoreError, latest
+from bench.records.environment import PACKAGES, describe_environment
+from bench.records.record import CaseInfo, Cell, Environment, Record
+from bench.records.store import FILE_NAME, SCHEMA_VERSION, Store, StoreError, latest
 
 ROOT = Path(__file__).parents[1]
 

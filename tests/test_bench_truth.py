@@ -12,11 +12,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import impls  # noqa: E402
-from bench.check import check  # noqa: E402
-from bench.probe_torch import TorchProbe  # noqa: E402
-from bench.record import Cell  # noqa: E402
-from bench.truth import Truth, find_truth  # noqa: E402
-from impls.own.user_network import UserNetwork  # noqa: E402
+from bench.records.record import Cell  # noqa: E402
+from bench.truth.check import check  # noqa: E402
+from bench.truth.probe_torch import TorchProbe  # noqa: E402
+from bench.truth.truth import Truth, find_truth  # noqa: E402
+from impls.given.user_network import UserNetwork  # noqa: E402
 from reference import Case, Request  # noqa: E402
 from reference.case import DType, Outputs  # noqa: E402
 from reference.tolerances import CONDITIONING_MULTIPLE, tolerance  # noqa: E402

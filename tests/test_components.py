@@ -14,8 +14,10 @@ pytest.importorskip("equinox", reason="the JAX half is not installed")
 pytest.importorskip("torch", reason="the PyTorch half is not installed")
 
 import impls
-from impls import MethodNotInstalled, jax_support, torch_support
-from impls.arrays import to_numpy
+from impls import MethodNotInstalled
+from impls.frameworks.arrays import to_numpy
+from impls.frameworks.jax import support as jax_support
+from impls.frameworks.torch import support as torch_support
 from reference import Case, InputError, Request, case, normalised
 from reference.arithmetic import FLOAT64
 from reference.case import Outputs

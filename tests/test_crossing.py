@@ -18,7 +18,7 @@ import jax.numpy as jnp  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from impls import ntk  # noqa: E402
-from impls.own import torch_in_jax  # noqa: E402
+from impls.frameworks.crossing import torch_in_jax  # noqa: E402
 from reference import InputError, normalised, tolerance  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")

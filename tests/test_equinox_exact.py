@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from impls import load
-from impls.own.user_network import UserNetwork
+from impls.given.user_network import UserNetwork
 from reference import MLP, Case, InputError, Request, case, expected, random_case, tolerance
 from reference.case import DType, Outputs
 from tests.naive_kernels import assert_right, jax_expected

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from impls import load
-from impls.arrays import to_numpy
+from impls.frameworks.arrays import to_numpy
 from reference import Case, Expected, InputError, Request, case, expected
 from reference.case import DType, Outputs
 from reference.statistics import compare_stochastic

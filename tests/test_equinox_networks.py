@@ -15,8 +15,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from impls import equinox_networks, jax_support
-from impls.own.user_network import UserNetwork
+from impls.frameworks.jax import support as jax_support
+from impls.given.user_network import UserNetwork
+from impls.networks import equinox as equinox_networks
 from reference import Case, InputError, Request, case, cases, expected, tolerance
 from reference.case import DType
 from tests.naive_kernels import assert_right, jax_expected

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.export import COLUMNS, export, load_json, row
-from bench.record import Record
-from bench.store import Store
+from bench.records.export import COLUMNS, export, load_json, row
+from bench.records.record import Record
+from bench.records.store import Store
 from reference import InputError
 from tests.synthetic_records import ENVIRONMENT, failures, synthetic_records
 
@@ -89,7 +89,7 @@ def test_the_standard_output_is_the_default(capsys: pytest.CaptureFixture[str]):
 def test_a_terminal_is_told_how_to_get_a_file(terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                               capsys: pytest.CaptureFixture[str]):
     pytest.importorskip("tyro", reason="the command line is not installed")
-    from bench.cli import main
+    from bench.commands.cli import main
 
     Store.create(tmp_path)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)

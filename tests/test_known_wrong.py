@@ -14,8 +14,8 @@ from torch.func import jacrev, vmap
 
 import impls
 from impls import ntk
-from impls.known_wrong import KNOWN_WRONG, known_wrong
-from impls.torch_operations import operations
+from impls.frameworks.torch.operations import operations
+from impls.methods.known_wrong import KNOWN_WRONG, known_wrong
 from reference.tolerances import tolerance
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from impls import ntk
-from impls.arrays import to_numpy
+from impls.frameworks.arrays import to_numpy
 from reference import Case, Layered, Request, case, cases, compare, expected, random_case, tolerance
 from reference.arithmetic import FLOAT64
 from reference.jacobian import linearise
@@ -23,9 +23,9 @@ from tests.test_reference_layers import LAYERS
 FLOAT64_REQUEST = Request(dtype="float64")
 
 FUNCTIONALS = {
-    "jax": "impls.jax_support",
-    "equinox": "impls.equinox_networks",
-    "torch": "impls.torch_support",
+    "jax": "impls.frameworks.jax.support",
+    "equinox": "impls.networks.equinox",
+    "torch": "impls.frameworks.torch.support",
 }
 """Modules with ``functional(case, request)``, which gives f, params, x1, x2, and ``precision(dtype)``."""
 
@@ -66,8 +66,8 @@ def test_a_kernel_needs_no_forward_mode_of_weight_normalisation() -> None:
     """The reason that `unsupported` gives; where PyTorch has learned it, this fails, and the reason can go."""
     torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
     from impls import load, unsupported
-    from impls.torch_func import ntk_vector_products
-    from impls.torch_support import functional
+    from impls.frameworks.torch.support import functional
+    from impls.methods.torch_func import ntk_vector_products
 
     shared = case("weight_norm")
     reason = unsupported(load("torch_func.ntk_vector_products"), shared, FLOAT64_REQUEST)
@@ -80,7 +80,7 @@ def test_a_kernel_needs_no_forward_mode_of_weight_normalisation() -> None:
 
 def test_ntk_of_a_torch_module_that_takes_tokens() -> None:
     torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
-    from impls.torch_networks import build
+    from impls.networks.torch import build
 
     shared = case("transformer")
     module = build(shared, torch.float64, torch.device("cpu"))
@@ -89,7 +89,7 @@ def test_ntk_of_a_torch_module_that_takes_tokens() -> None:
 
 def test_ntk_of_a_jax_function_that_takes_tokens() -> None:
     pytest.importorskip("jax", reason="the JAX half is not installed")
-    from impls.jax_support import functional
+    from impls.frameworks.jax.support import functional
 
     shared = case("transformer")
     f, params, x1, _ = functional(shared, FLOAT64_REQUEST)

@@ -19,8 +19,9 @@ if importlib.util.find_spec("neural_tangents") is None:
 
 import jax.numpy as jnp  # noqa: E402
 
-from impls import load, neural_tangents_compat  # noqa: E402
-from impls.jax_support import precision  # noqa: E402
+from impls import load  # noqa: E402
+from impls.frameworks.jax import neural_tangents as neural_tangents_compat  # noqa: E402
+from impls.frameworks.jax.support import precision  # noqa: E402
 from impls.protocol import MethodNotInstalled  # noqa: E402
 from reference import Request, compare  # noqa: E402
 from tests.naive_kernels import from_jacobians  # noqa: E402

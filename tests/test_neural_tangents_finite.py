@@ -16,9 +16,11 @@ if importlib.util.find_spec("neural_tangents") is None:
 
 import jax.numpy as jnp  # noqa: E402
 
-from impls import jax_support, load, stax_networks, unsupported  # noqa: E402
-from impls.jax_support import precision  # noqa: E402
-from impls.own.user_network import UserNetwork  # noqa: E402
+from impls import load, unsupported  # noqa: E402
+from impls.frameworks.jax import support as jax_support  # noqa: E402
+from impls.frameworks.jax.support import precision  # noqa: E402
+from impls.given.user_network import UserNetwork  # noqa: E402
+from impls.networks import stax as stax_networks  # noqa: E402
 from reference import Case, Conv, Expected, InputError, Request, case, compare, expected, round_to_float32  # noqa: E402
 from reference.case import Outputs  # noqa: E402
 from tests.naive_kernels import from_jacobians  # noqa: E402

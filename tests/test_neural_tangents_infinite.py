@@ -14,7 +14,7 @@ if importlib.util.find_spec("neural_tangents") is None:
     pytest.skip("neural-tangents is not installed", allow_module_level=True)
 
 from impls import load, unsupported  # noqa: E402
-from impls.own.user_network import UserNetwork  # noqa: E402
+from impls.given.user_network import UserNetwork  # noqa: E402
 from reference import (  # noqa: E402
     MLP,
     Case,
@@ -144,13 +144,14 @@ def test_average_of_finite_networks(index: int, width: int) -> None:
 
 
 def _functional(of: Case) -> Any:
-    from impls import stax_networks
+    from impls.networks import stax as stax_networks
 
     return stax_networks.functional(of, Request(dtype="float64"))
 
 
 def _params(network: MLP | ConvNet, rng: np.random.Generator) -> Any:
-    from impls import jax_support, stax_networks
+    from impls.frameworks.jax import support as jax_support
+    from impls.networks import stax as stax_networks
 
     with jax_support.precision("float64"):
         return jax_support.place(stax_networks.parameters(network, draw_params(network, rng)),

@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
 from torch import nn  # noqa: E402
 
 from impls import ntk, ntk_fn  # noqa: E402
+from impls.frameworks.torch.support import functional  # noqa: E402
 from impls.own.ntk_fn import METHODS  # noqa: E402
-from impls.torch_support import functional  # noqa: E402
 from reference import InputError, Request, case, compare, expected, tolerance  # noqa: E402
 from reference.case import Outputs  # noqa: E402
 from tests.differences import assert_derivative, tape_kernel, wave  # noqa: E402

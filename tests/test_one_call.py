@@ -12,8 +12,9 @@ pytest.importorskip("torch", reason="the PyTorch half is not installed")
 
 import torch
 
-from impls import ntk, one_call
-from impls.one_call import ENGINE, LOOP, MAPPED, Outline
+from impls import ntk
+from impls.choice import one_call
+from impls.choice.one_call import ENGINE, LOOP, MAPPED, Outline
 from reference import InputError
 from reference.tolerances import tolerance
 

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from impls import ntk
-from impls.own.jax_identity import same
+from impls.frameworks.jax.identity import same
 from reference import InputError
 from tests.naive_kernels import assert_right, jax_expected
 

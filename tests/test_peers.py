@@ -16,11 +16,11 @@ torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
 from torch import Tensor, nn  # noqa: E402
 
 import impls  # noqa: E402
-from impls.arrays import to_numpy  # noqa: E402
-from impls.own.user_network import UserNetwork  # noqa: E402
+from impls.frameworks.arrays import to_numpy  # noqa: E402
+from impls.given.user_network import UserNetwork  # noqa: E402
+from impls.methods.torch_peers import in_known_layers  # noqa: E402
+from impls.networks.torch import NTKLinear, build  # noqa: E402
 from impls.registry import OPTIONAL  # noqa: E402
-from impls.torch_networks import NTKLinear, build  # noqa: E402
-from impls.torch_peers import in_known_layers  # noqa: E402
 from reference import Case, InputError, Request, case, cases, compare, expected, round_to_float32  # noqa: E402
 from reference.case import DType  # noqa: E402
 from reference.statistics import compare_stochastic  # noqa: E402
@@ -157,7 +157,7 @@ def test_trakers_seeds_share_nothing() -> None:
 
 def _columns(of: Case, seed: int) -> np.ndarray:
     """The first entries of every block of the projection matrix."""
-    from impls import traker
+    from impls.methods import traker
 
     projector = traker.BasicProjector(3, 500, traker._spread(seed), traker.TYPES["gaussian"],
                                       torch.device("cpu"), dtype=torch.float64)

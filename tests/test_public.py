@@ -18,7 +18,9 @@ import jax
 import jax.numpy as jnp
 import torch
 
-from impls import MethodNotInstalled, RegistryError, costs, equinox_networks, ntk, registry
+from impls import MethodNotInstalled, RegistryError, ntk, registry
+from impls.choice import costs
+from impls.networks import equinox as equinox_networks
 from impls.own import ntk as public
 from reference import Expected, InputError
 from reference.case import DType, Outputs

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.export import load_json
-from bench.markup import VOID
-from bench.picture import main, picture
-from bench.record import Record
-from bench.report import render
-from bench.store import Store
+from bench.records.export import load_json
+from bench.records.record import Record
+from bench.records.store import Store
+from bench.report.markup import VOID
+from bench.report.picture import main, picture
+from bench.report.report import render
 from reference import InputError
 from tests.synthetic_records import ENVIRONMENT, failures, synthetic_records
 
@@ -189,7 +189,7 @@ def test_exponents_stand_beside_the_figure_and_their_absence_is_explained():
 
 
 def test_importing_the_report_imports_neither_plotly_nor_a_framework():
-    check = ("import sys, bench.report, bench.table, bench.export, bench.picture\n"
+    check = ("import sys, bench.report.report, bench.report.table, bench.records.export, bench.report.picture\n"
              "found = {'plotly', 'jax', 'torch', 'pyarrow', 'tyro'} & set(sys.modules)\n"
              "assert not found, found")
     subprocess.run([sys.executable, "-c", check], check=True)

@@ -23,4 +23,4 @@ def test_only_modules_that_name_shapes_are_hooked() -> None:
     """The hook makes every function of a module dear to call."""
     named, other = (type(sys.modules[name].__loader__) for name in ("reference.expected", "reference.arithmetic"))
     assert named is not other
-    assert {"reference.expected", "impls.torch_support"} <= set(modules_with_shapes())
+    assert {"reference.expected", "impls.frameworks.torch.support"} <= set(modules_with_shapes())

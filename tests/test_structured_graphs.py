@@ -24,12 +24,12 @@ torch = pytest.importorskip("torch", reason="the structured PyTorch engine needs
 from torch import Tensor, nn  # noqa: E402
 from torch.autograd import forward_ad  # noqa: E402
 
-from impls.structured import torch_graphs  # noqa: E402
-from impls.structured.torch_engine import Engine  # noqa: E402
-from impls.structured.torch_graphs import MOST_CAPTURES, Graphed, Kernels  # noqa: E402
-from impls.structured.torch_internals import WeakTensorKeyDictionary  # noqa: E402
-from impls.structured.torch_replay import Replayed  # noqa: E402
-from impls.torch_support import Forward, Params, module_function  # noqa: E402
+from impls.frameworks.torch.internals import WeakTensorKeyDictionary  # noqa: E402
+from impls.frameworks.torch.support import Forward, Params, module_function  # noqa: E402
+from impls.structured.torch import graphs as torch_graphs  # noqa: E402
+from impls.structured.torch.engine import Engine  # noqa: E402
+from impls.structured.torch.graphs import MOST_CAPTURES, Graphed, Kernels  # noqa: E402
+from impls.structured.torch.replay import Replayed  # noqa: E402
 from reference.tolerances import tolerance  # noqa: E402
 from tests.test_structured_torch import NETWORKS, OUTPUTS, assert_kernel, drawn, expected_of  # noqa: E402
 

@@ -17,12 +17,13 @@ jax = pytest.importorskip("jax", reason="the structured JAX engine needs JAX")
 
 import jax.numpy as jnp  # noqa: E402
 
-from impls.jax_support import precision  # noqa: E402
-from impls.structured import jax_engine, jax_factors  # noqa: E402
-from impls.structured.jax_blocks import is_one_program  # noqa: E402
-from impls.structured.jax_engine import Engine  # noqa: E402
-from impls.structured_jax import METHODS  # noqa: E402
-from impls.xla import options  # noqa: E402
+from impls.frameworks.jax.support import precision  # noqa: E402
+from impls.frameworks.jax.xla import options  # noqa: E402
+from impls.methods.structured_jax import METHODS  # noqa: E402
+from impls.structured.jax import engine as jax_engine  # noqa: E402
+from impls.structured.jax import factors as jax_factors  # noqa: E402
+from impls.structured.jax.blocks import is_one_program  # noqa: E402
+from impls.structured.jax.engine import Engine  # noqa: E402
 from tests.hardware import set_hardware  # noqa: E402
 from tests.structured_networks import NETWORKS, Small  # noqa: E402
 

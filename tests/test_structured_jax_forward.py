@@ -11,8 +11,8 @@ jax = pytest.importorskip("jax", reason="the structured JAX engine needs JAX")
 
 import jax.numpy as jnp  # noqa: E402
 
-from impls.jax_support import precision  # noqa: E402
-from impls.structured.jax_engine import Engine  # noqa: E402
+from impls.frameworks.jax.support import precision  # noqa: E402
+from impls.structured.jax.engine import Engine  # noqa: E402
 from tests.structured_networks import Small, custom_rules  # noqa: E402
 from tests.test_structured_jax import OUTPUTS, assert_kernel, contracted, jacobians  # noqa: E402
 

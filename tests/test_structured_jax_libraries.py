@@ -11,8 +11,8 @@ jax = pytest.importorskip("jax", reason="the structured JAX engine needs JAX")
 
 import jax.numpy as jnp  # noqa: E402
 
-from impls.jax_support import precision  # noqa: E402
-from impls.structured.jax_engine import Engine  # noqa: E402
+from impls.frameworks.jax.support import precision  # noqa: E402
+from impls.structured.jax.engine import Engine  # noqa: E402
 from tests.structured_networks import Small  # noqa: E402
 from tests.test_structured_jax import assert_kernel, contracted, jacobians  # noqa: E402
 
@@ -84,7 +84,7 @@ def test_flax_nnx() -> None:
 
 def test_equinox() -> None:
     eqx = pytest.importorskip("equinox", reason="Equinox is not installed")
-    from impls.equinox_networks import batched
+    from impls.networks.equinox import batched
 
     class Net(eqx.Module):
         conv: Any
@@ -126,7 +126,7 @@ def test_equinox_biases_are_carried() -> None:
 
 @pytest.mark.skipif(find_spec("neural_tangents") is None, reason="neural-tangents is not installed")
 def test_stax() -> None:
-    from impls import stax_networks
+    from impls.networks import stax as stax_networks
     from reference import Request, case
 
     with precision("float64"):

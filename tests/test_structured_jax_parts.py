@@ -18,9 +18,9 @@ jax = pytest.importorskip("jax", reason="the structured JAX engine needs JAX")
 
 import jax.numpy as jnp  # noqa: E402
 
-from impls.jax_support import precision  # noqa: E402
-from impls.structured import jax_kept  # noqa: E402
-from impls.structured_jax import METHODS  # noqa: E402
+from impls.frameworks.jax import kept as jax_kept  # noqa: E402
+from impls.frameworks.jax.support import precision  # noqa: E402
+from impls.methods.structured_jax import METHODS  # noqa: E402
 from tests.structured_networks import NETWORKS  # noqa: E402
 from tests.test_structured_jax import OUTPUTS, assert_kernel, contracted, jacobians  # noqa: E402
 

@@ -12,10 +12,10 @@ jax = pytest.importorskip("jax", reason="the structured JAX engine needs JAX")
 
 import jax.numpy as jnp  # noqa: E402
 
-from impls.jax_support import precision  # noqa: E402
+from impls.frameworks.jax.support import precision  # noqa: E402
+from impls.methods.structured_jax import METHODS  # noqa: E402
 from impls.structured.explain import explain  # noqa: E402
-from impls.structured.jax_engine import Engine  # noqa: E402
-from impls.structured_jax import METHODS  # noqa: E402
+from impls.structured.jax.engine import Engine  # noqa: E402
 from reference import Request  # noqa: E402
 from tests.structured_networks import Small  # noqa: E402
 from tests.test_structured_jax import OUTPUTS, assert_kernel, contracted, jacobians  # noqa: E402

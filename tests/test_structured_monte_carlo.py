@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import torch
 
 from impls import load
-from impls.arrays import to_numpy
-from impls.options import DISTRIBUTIONS
+from impls.frameworks.arrays import to_numpy
+from impls.methods.options import DISTRIBUTIONS
 from impls.structured import projections
 from reference import MLP, Case, Expected, InputError, Request, case, expected, float64_expected
 from reference.case import DType, Outputs, random_case

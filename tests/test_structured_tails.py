@@ -16,10 +16,10 @@ torch = pytest.importorskip("torch", reason="the structured PyTorch engine needs
 
 from torch import Tensor, nn  # noqa: E402
 
+from impls.frameworks.torch.support import functional, module_function  # noqa: E402
+from impls.methods.structured_torch import METHODS  # noqa: E402
 from impls.structured.explain import explain  # noqa: E402
-from impls.structured.torch_engine import Engine  # noqa: E402
-from impls.structured_torch import METHODS  # noqa: E402
-from impls.torch_support import functional, module_function  # noqa: E402
+from impls.structured.torch.engine import Engine  # noqa: E402
 from tests.structured_tails import NOT_SEPARABLE, SEPARABLE  # noqa: E402
 from tests.test_structured_torch import N1, N2, OUTPUTS, assert_kernel, drawn, kernels  # noqa: E402
 

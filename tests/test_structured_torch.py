@@ -23,13 +23,13 @@ from torch import Tensor, nn  # noqa: E402
 from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
 import impls  # noqa: E402
-from impls.arrays import to_numpy  # noqa: E402
-from impls.structured import torch_internals as internals  # noqa: E402
-from impls.structured.torch_engine import Engine  # noqa: E402
-from impls.structured.torch_sizes import SIZES, Sizes  # noqa: E402
-from impls.structured_torch import METHODS  # noqa: E402
-from impls.torch_blocks import summed  # noqa: E402
-from impls.torch_support import Forward, Params, check_batched, module_function, precision  # noqa: E402
+from impls.frameworks.arrays import to_numpy  # noqa: E402
+from impls.frameworks.torch import internals  # noqa: E402
+from impls.frameworks.torch.blocks import summed  # noqa: E402
+from impls.frameworks.torch.support import Forward, Params, check_batched, module_function, precision  # noqa: E402
+from impls.methods.structured_torch import METHODS  # noqa: E402
+from impls.structured.torch.engine import Engine  # noqa: E402
+from impls.structured.torch.sizes import SIZES, Sizes  # noqa: E402
 from tests.hardware import set_hardware  # noqa: E402
 from tests.structured_layers import LAYERS  # noqa: E402
 from tests.structured_modules import MODULES, Small  # noqa: E402
@@ -297,8 +297,8 @@ def test_internals_of_pytorch() -> None:
 
 def test_no_other_module_reads_internals() -> None:
     private = re.compile(r"torch\.(\w+\.)*_\w+|\._(cdata|schema|overloadname|backward_hooks)\b")
-    sources = Path(internals.__file__).parent.glob("torch_*.py")
-    assert [path.name for path in sources if private.search(path.read_text())] == ["torch_internals.py"]
+    sources = (Path(__file__).parents[1] / "impls").rglob("torch/*.py")
+    assert [path.name for path in sources if private.search(path.read_text())] == ["internals.py"]
 
 
 def test_nothing_is_left_changed() -> None:

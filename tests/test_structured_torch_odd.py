@@ -8,12 +8,12 @@ torch = pytest.importorskip("torch", reason="the structured PyTorch engine needs
 
 from torch import Tensor  # noqa: E402
 
-from impls.structured import torch_local  # noqa: E402
-from impls.structured.torch_engine import Engine  # noqa: E402
-from impls.structured.torch_internals import FakeTensorMode  # noqa: E402
-from impls.structured.torch_program import Constant, Step, Untraceable, Value, check_known  # noqa: E402
-from impls.structured.torch_rows import add_product  # noqa: E402
-from impls.torch_support import module_function  # noqa: E402
+from impls.frameworks.torch.internals import FakeTensorMode  # noqa: E402
+from impls.frameworks.torch.support import module_function  # noqa: E402
+from impls.structured.torch import local as torch_local  # noqa: E402
+from impls.structured.torch.engine import Engine  # noqa: E402
+from impls.structured.torch.program import Constant, Step, Untraceable, Value, check_known  # noqa: E402
+from impls.structured.torch.rows import add_product  # noqa: E402
 from reference.tolerances import tolerance  # noqa: E402
 from tests.structured_odd import ODD  # noqa: E402
 from tests.test_structured_torch import OUTPUTS, assert_kernel, kernels  # noqa: E402

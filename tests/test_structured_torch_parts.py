@@ -13,10 +13,10 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from torch import Tensor  # noqa: E402
 
 import impls  # noqa: E402
-from impls.structured import torch_contract  # noqa: E402
-from impls.structured.torch_pointwise import FUNCTIONS  # noqa: E402
-from impls.structured.torch_trace import trace  # noqa: E402
-from impls.structured_torch import METHODS  # noqa: E402
+from impls.methods.structured_torch import METHODS  # noqa: E402
+from impls.structured.torch import contract as torch_contract  # noqa: E402
+from impls.structured.torch.pointwise import FUNCTIONS  # noqa: E402
+from impls.structured.torch.trace import trace  # noqa: E402
 
 F = torch.nn.functional
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 import impls
-from bench import units
-from bench.labels import Labels
-from bench.palette import styles
-from bench.record import CaseInfo, Cell, Record
-from bench.scaling import facets, fit
-from bench.summary import rankings, totals
+from bench.records.record import CaseInfo, Cell, Record
+from bench.report import units
+from bench.report.labels import Labels
+from bench.report.palette import styles
+from bench.report.scaling import facets, fit
+from bench.report.summary import rankings, totals
 from tests.synthetic_records import LIMIT, STOCHASTIC, failures, synthetic_records
 
 

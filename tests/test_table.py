@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from bench.record import Record
-from bench.table import print_table
+from bench.records.record import Record
+from bench.report.table import print_table
 from tests.synthetic_records import failures, synthetic_records
 
 

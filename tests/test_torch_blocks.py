@@ -17,7 +17,7 @@ N_EXAMPLES, N_OUTPUTS, N_PARAMS = 2, 2, 2**20
 
 @pytest.mark.parametrize("outputs", get_args(Outputs))
 def test_a_million_terms_of_float32_stay_within_the_tolerance(outputs: Outputs) -> None:
-    from impls.torch_blocks import contract
+    from impls.frameworks.torch.blocks import contract
 
     jacobian = torch.randn(N_EXAMPLES, N_OUTPUTS, N_PARAMS, generator=torch.Generator().manual_seed(0))
     exact = np.einsum("nap,mbp->nmab", *2 * [jacobian.numpy().astype(np.float64)])

@@ -13,8 +13,8 @@ from torch import Tensor, nn  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 import impls  # noqa: E402
-from impls.arrays import to_numpy  # noqa: E402
-from impls.torch_cotangents import ContiguousCotangents  # noqa: E402
+from impls.frameworks.arrays import to_numpy  # noqa: E402
+from impls.frameworks.torch.cotangents import ContiguousCotangents  # noqa: E402
 from reference import compare  # noqa: E402
 from tests.naive_kernels import from_jacobians  # noqa: E402
 

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
 
 import impls  # noqa: E402
-from impls.arrays import to_numpy  # noqa: E402
+from impls.frameworks.arrays import to_numpy  # noqa: E402
 from reference import Case, Comparison, Request, case, cases, compare, expected  # noqa: E402
 from reference.case import DType, Outputs  # noqa: E402
 

@@ -12,9 +12,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
 
 import impls  # noqa: E402
-from impls.arrays import to_numpy  # noqa: E402
-from impls.torch_networks import build  # noqa: E402
-from impls.torch_support import device, precision  # noqa: E402
+from impls.frameworks.arrays import to_numpy  # noqa: E402
+from impls.frameworks.torch.support import device, precision  # noqa: E402
+from impls.networks.torch import build  # noqa: E402
 from reference import InputError, Request, case, compare, expected  # noqa: E402
 from tests.test_torch_methods import METHODS  # noqa: E402
 

@@ -18,8 +18,8 @@ from torch.nn.utils import parametrizations  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 import impls  # noqa: E402
-from impls.arrays import to_numpy  # noqa: E402
-from impls.own.user_network import UserNetwork  # noqa: E402
+from impls.frameworks.arrays import to_numpy  # noqa: E402
+from impls.given.user_network import UserNetwork  # noqa: E402
 from reference import Case, InputError, Request, compare  # noqa: E402
 from tests.naive_kernels import from_jacobians  # noqa: E402
 

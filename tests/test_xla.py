@@ -14,7 +14,7 @@ pytest.importorskip("jax", reason="the JAX half is not installed")
 import jax
 
 import impls
-from impls import xla
+from impls.frameworks.jax import xla
 from reference import InputError
 from tests.gate.compilation import few_optimizations
 from tests.gate.selection import Selection

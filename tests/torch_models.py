@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from impls.own.user_network import UserNetwork
+from impls.given.user_network import UserNetwork
 from reference import Case, Expected, round_to_float32, seed_of
 from tests.naive_kernels import from_jacobians
 

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 import impls
-from bench.cases import CaseSource
-from bench.data import digits
-from bench.measure import request_of
-from bench.options import Options
-from bench.profiles import PROFILES, cases_of
-from bench.record import Cell
-from bench.threads import pin
-from bench.truth import Truth, find_truth
-from impls.arrays import block_until_ready, to_numpy
-from impls.runtime import set_threads, wake
+from bench.cells.cases import CaseSource
+from bench.cells.data import digits
+from bench.cells.options import Options
+from bench.cells.profiles import PROFILES, cases_of
+from bench.records.record import Cell
+from bench.running.measure import request_of
+from bench.running.threads import pin
+from bench.truth.truth import Truth, find_truth
+from impls.frameworks.arrays import block_until_ready, to_numpy
+from impls.frameworks.runtime import set_threads, wake
 
 THREADS = 1
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 import impls
-from bench.check import check
+from bench.truth.check import check
 
 from .cells import PROFILE, Skip, prepare
 

@@ -6,8 +6,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import impls
-from bench.check import check
 from bench.suites.cells import PROFILE, THREADS, Skip, prepare
+from bench.truth.check import check
 
 
 @pytest.mark.parametrize("width", PROFILE.widths)

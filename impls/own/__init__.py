@@ -1,1 +1,1 @@
-"""A network of the user's own: recognised, checked, and handed to the methods; `impls.ntk` is its face."""
+"""A network of the user's own: recognised, checked, computed; `impls.ntk` is its face. May import all of `impls`."""

@@ -10,10 +10,10 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
+from impls.given.items import Takes, inputs_of
+from impls.given.network import OwnNetwork
+from impls.given.structure import is_structure, leaves
 from impls.own import finite
-from impls.own.items import Takes, inputs_of
-from impls.own.network import OwnNetwork
-from impls.own.structure import is_structure, leaves
 from impls.protocol import Array
 from reference import InputError, Request
 
@@ -181,16 +181,16 @@ def _named(own: OwnNetwork) -> list[tuple[str, Array]]:
         return list(own.params.items())
     import jax
 
-    from impls.jax_support import leaf_names
+    from impls.frameworks.jax.support import leaf_names
 
     return list(zip(leaf_names(own.params), jax.tree.leaves(own.params), strict=True))
 
 
 def _framework(side: Side) -> Framework:
     if side.parts[0].framework == "torch":
-        from impls.own import across_torch as of
+        from impls.own.torch import across as of
     else:
-        from impls.own import across_jax as of
+        from impls.own.jax import across as of
     return of
 
 

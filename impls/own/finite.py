@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from impls.arrays import to_numpy
-from impls.own.batches import OwnBatches
-from impls.own.network import OwnNetwork
+from impls.frameworks.arrays import to_numpy
+from impls.given.batches import OwnBatches
+from impls.given.network import OwnNetwork
 from reference import InputError
 
 
@@ -27,10 +27,10 @@ def check(kernel: Any, own: OwnNetwork, method: str) -> None:
 def precision(own: OwnNetwork) -> AbstractContextManager[None]:
     """In which the framework has the network's dtype."""
     if own.framework == "torch":
-        from impls import torch_support
+        from impls.frameworks.torch import support as torch_support
 
         return torch_support.precision(own.dtype)
-    from impls import jax_support
+    from impls.frameworks.jax import support as jax_support
 
     return jax_support.precision(own.dtype)
 
@@ -49,9 +49,9 @@ def _first(own: OwnNetwork) -> str | None:
     """In words: an operation or layer of the forward pass, or the gradient of a parameter, of the first example that
     has them."""
     if own.framework == "torch":
-        from impls.own.finite_torch import backward, forward
+        from impls.own.torch.finite import backward, forward
     else:
-        from impls.own.finite_jax import backward, forward
+        from impls.own.jax.finite import backward, forward
     number = 0
     for what, x in (("x1", own.x1), ("x2", own.x2)):
         for batch in () if x is None else x if isinstance(x, OwnBatches) else (x,):

@@ -12,17 +12,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from impls import auto, registry
-from impls.auto import JACOBIAN_BYTES, Candidate
-from impls.costs import FACTORS, STRUCTURED
-from impls.own import crossing, finite, selfcheck, sides
-from impls.own.asked import Asked
-from impls.own.batches import OwnBatches, in_batches
-from impls.own.network import OwnNetwork
-from impls.own.selection import Where
-from impls.own.user_network import UserNetwork
+from impls import registry
+from impls.choice import auto
+from impls.choice.auto import JACOBIAN_BYTES, Candidate
+from impls.choice.costs import FACTORS, STRUCTURED
+from impls.frameworks.crossing import ways as crossing
+from impls.frameworks.runtime import as_network, is_linen
+from impls.given.asked import Asked
+from impls.given.batches import OwnBatches, in_batches
+from impls.given.network import OwnNetwork
+from impls.given.selection import Where
+from impls.given.user_network import UserNetwork
+from impls.own import finite, selfcheck, sides
 from impls.protocol import Array, Framework, Method, MethodNotInstalled
-from impls.runtime import as_network, is_linen
 from impls.structured.explain import explain as table_of_plan
 from impls.structured.planner import check_limit
 from reference import InputError, Request
@@ -84,7 +86,7 @@ def _untraced(own: OwnNetwork, request: Request, say: Callable[[str], None], *, 
         return None
     if _batch_size(own, JACOBIAN_BYTES)[0] is not None:  # not all Jacobians at once
         return None
-    from impls import one_call
+    from impls.choice import one_call
 
     try:
         found = one_call.untraced(own, check=check)
@@ -267,20 +269,20 @@ def _framework_of(params: Any) -> Literal["jax", "torch"]:
 
 def _own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked) -> OwnNetwork:
     if network.framework == "torch":
-        from impls.own import torch as own_torch
+        from impls.own.torch import network as own_torch
 
         return own_torch.own_network(network, x1, x2, asked)
-    from impls.own import jax as own_jax
+    from impls.own.jax import network as own_jax
 
     return own_jax.own_network(network, x1, x2, asked)
 
 
 def _whole(own: OwnNetwork) -> OwnNetwork:
     if own.framework == "torch":
-        from impls.own import torch as own_torch
+        from impls.own.torch import network as own_torch
 
         return own_torch.whole(own)
-    from impls.own import jax as own_jax
+    from impls.own.jax import network as own_jax
 
     return own_jax.whole(own)
 

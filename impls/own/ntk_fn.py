@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from impls.runtime import as_network
+from impls.frameworks.runtime import as_network
 from reference import InputError
 from reference.case import Outputs
 
@@ -41,7 +41,7 @@ def ntk_fn(model: Any, *, params: Any = None, outputs: Outputs = "full", method:
                          f"{', '.join(name for names in METHODS.values() for name in names)}")
     network = as_network(model)
     if network is not None and network.framework == "torch":
-        from impls.own import ntk_fn_torch
+        from impls.own.torch import ntk_fn as ntk_fn_torch
 
         if params is not None:
             raise InputError("a torch.nn.Module carries its parameters: leave params out here, and give them to the "
@@ -50,8 +50,8 @@ def ntk_fn(model: Any, *, params: Any = None, outputs: Outputs = "full", method:
         compute = ntk_fn_torch.kernel_function(f, outputs, _method(method, "torch"), of_module=True)
         return KernelFunction(compute, params)
     if network is not None and network.framework == "equinox":
-        from impls import equinox_networks
-        from impls.own import ntk_fn_jax
+        from impls.networks import equinox as equinox_networks
+        from impls.own.jax import ntk_fn as ntk_fn_jax
 
         f, params = equinox_networks.of_part(network.model, params)
         return KernelFunction(ntk_fn_jax.kernel_function(f, outputs, _method(method, "jax")), params)
@@ -76,10 +76,10 @@ def _of_function(f: Callable[[Any, Any], Any], outputs: Outputs, method: str) ->
 
 def _maker(framework: Literal["jax", "torch"]) -> Callable[..., Callable[[Any, Any, Any], Any]]:
     if framework == "torch":
-        from impls.own import ntk_fn_torch
+        from impls.own.torch import ntk_fn as ntk_fn_torch
 
         return ntk_fn_torch.kernel_function
-    from impls.own import ntk_fn_jax
+    from impls.own.jax import ntk_fn as ntk_fn_jax
 
     return ntk_fn_jax.kernel_function
 

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from impls import registry
-from impls.arrays import to_numpy
-from impls.own.batches import OwnBatches
+from impls.frameworks.arrays import to_numpy
+from impls.given.batches import OwnBatches
+from impls.given.network import OwnNetwork
 from impls.own.finite import precision
-from impls.own.network import OwnNetwork
 from reference import Request
 from reference.case import Outputs
 from reference.tolerances import tolerance
@@ -125,9 +125,9 @@ def _layers(name: str, own: OwnNetwork, x1: Any, x2: Any, parts: Mapping[str, fl
 
 def _witness(own: OwnNetwork) -> Witness:
     if own.framework == "torch":
-        from impls.own.selfcheck_torch import products
+        from impls.own.torch.selfcheck import products
     else:
-        from impls.own.selfcheck_jax import products
+        from impls.own.jax.selfcheck import products
     return products
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from impls.given.asked import Asked
+from impls.given.items import ONE, Takes, takes
+from impls.given.network import OwnNetwork
+from impls.given.user_network import UserNetwork
 from impls.own import across
 from impls.own.across import Pairs, Side
-from impls.own.asked import Asked
-from impls.own.items import ONE, Takes, takes
-from impls.own.network import OwnNetwork
-from impls.own.user_network import UserNetwork
 from reference import InputError, Request
 from reference.case import Outputs
 
@@ -62,9 +62,9 @@ def _side(network: UserNetwork, x: Any, parts: list[Any] | None, what: str, aske
 
 def _whole(own: OwnNetwork) -> OwnNetwork:
     if own.framework == "torch":
-        from impls.own.torch import whole
+        from impls.own.torch.network import whole
     else:
-        from impls.own.jax import whole
+        from impls.own.jax.network import whole
     return whole(own)
 
 

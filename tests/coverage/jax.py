@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from impls.jax_loops import jacobian
-from impls.jax_support import precision
-from impls.structured.jax_engine import Engine
+from impls.frameworks.jax.loops import jacobian
+from impls.frameworks.jax.support import precision
+from impls.structured.jax.engine import Engine
 from reference import InputError
 from tests.coverage.jax_operations import NOT_TRIED, OPERATIONS
 from tests.coverage.table import Row

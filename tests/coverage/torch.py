@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from impls.structured.torch_engine import Engine
-from impls.torch_support import check_batched, module_function, precision
+from impls.frameworks.torch.support import check_batched, module_function, precision
+from impls.structured.torch.engine import Engine
 from reference import InputError
 from tests.coverage.table import Row
 from tests.coverage.torch_calls import CALLS, FORMS, GENERIC, NOT_TRIED

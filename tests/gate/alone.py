@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from impls import load, load_object
-from impls.arrays import to_numpy
+from impls.frameworks.arrays import to_numpy
 
 
 def main(asked: str, kernel: str) -> None:

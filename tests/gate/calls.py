@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from impls import Array, Method
-from impls.arrays import to_numpy
+from impls.frameworks.arrays import to_numpy
 from reference import Case, Expected, Request, check_form, compare, normalised, tolerance
 from tests.gate.checks import ends_no_test
 from tests.gate.subject import tape

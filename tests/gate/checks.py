@@ -15,7 +15,7 @@ import pytest
 from hypothesis.errors import UnsatisfiedAssumption
 
 from impls import Method, unsupported
-from impls.arrays import to_numpy
+from impls.frameworks.arrays import to_numpy
 from reference import Case, Layered, Request, cases, round_to_float32, seed_of
 from reference.case import Device, DType, Outputs
 from tests.gate.limit import limit_cases

@@ -47,7 +47,7 @@ class Plain:
             x1, x2 = (None if x is None else torch.tensor(x, dtype=dtype, device=request.device)
                       for x in (self.x1, self.x2))
             return f, placed, x1, x2
-        support = importlib.import_module("impls.jax_support")
+        support = importlib.import_module("impls.frameworks.jax.support")
         with support.precision(request.dtype):
             return f, *support.place((_nested(params), self.x1, self.x2), request)
 

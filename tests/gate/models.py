@@ -10,7 +10,7 @@ import numpy as np
 from tests.gate.state import global_state
 
 Compute = Callable[[Any, np.ndarray], Any]
-"""A kernel of (model, x1), in any form that `impls.arrays.to_numpy` takes."""
+"""A kernel of (model, x1), in any form that `impls.frameworks.arrays.to_numpy` takes."""
 
 X = np.linspace(-1.0, 1.0, 12).reshape(3, 4)
 

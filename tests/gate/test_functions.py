@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from impls import Array, Method
-from impls.arrays import to_numpy
+from impls.frameworks.arrays import to_numpy
 from reference import Case, Request, compare
 from reference.case import Outputs
 from tests.gate.checks import copied, ends_no_test, skip_unsupported

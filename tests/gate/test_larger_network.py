@@ -1,7 +1,7 @@
 """A network of the size that people use, as far as a test can be that large: compilers change what they do with size.
 
 XLA of jaxlib 0.10.2 computes the Jacobians of this one wrongly on the CPU, and those of smaller ones rightly, unless it
-is told to leave out a step (impls/xla.py).
+is told to leave out a step (impls/frameworks/jax/xla.py).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from impls import Method, ntk
-from impls.arrays import to_numpy
+from impls.frameworks.arrays import to_numpy
 from tests.gate import models
 
 # Their own default would draw a thousand projections.

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from impls import Method, unsupported
-from impls.arrays import to_numpy
+from impls.frameworks.arrays import to_numpy
 from reference import (
     MLP,
     Case,

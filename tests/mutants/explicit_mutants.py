@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impls import explicit_mlp
+from impls.methods import explicit_mlp
 from tests.mutants.mutant import Mutant, Patch, attribute, entry, patched
 
 

@@ -8,13 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from impls import (
-    Method,
-    equinox_exact,
-    jax_blocks,
-    jax_contraction,
-    jax_support,
-)
+from impls import Method
+from impls.frameworks.jax import blocks as jax_blocks
+from impls.frameworks.jax import contraction as jax_contraction
+from impls.frameworks.jax import support as jax_support
+from impls.methods import equinox_exact
 from impls.protocol import Array
 from reference import Case, Layered, Request
 from reference.case import Outputs

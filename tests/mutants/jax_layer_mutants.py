@@ -12,7 +12,19 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from impls import equinox_layers, equinox_networks, jax_layers, jax_networks, stax_networks
+from impls.networks import (
+    equinox as equinox_networks,
+)
+from impls.networks import (
+    equinox_layers,
+    jax_layers,
+)
+from impls.networks import (
+    jax as jax_networks,
+)
+from impls.networks import (
+    stax as stax_networks,
+)
 from reference import layers
 from tests.mutants.mutant import Mutant, Patch, attribute, described_as, entry, layer, patched
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from impls.frameworks.torch.support import DTYPES
+from impls.frameworks.torch.support import unsupported as not_of_torch
+from impls.networks.torch import NTKConv2d, NTKLinear, build
 from impls.protocol import Framework, Kind
-from impls.torch_networks import NTKConv2d, NTKLinear, build
-from impls.torch_support import DTYPES
-from impls.torch_support import unsupported as not_of_torch
 from reference import MLP, Case, ConvNet, Layered, Request
 from reference.layers import Activate, Convolution, Dense, GlobalPool, Layer
 

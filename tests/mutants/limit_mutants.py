@@ -9,7 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from impls import Method, neural_tangents_infinite, stax_networks
+from impls import Method
+from impls.methods import neural_tangents_infinite
+from impls.networks import stax as stax_networks
 from reference import Request
 from tests.mutants import mistakes
 from tests.mutants.mutant import Mutant, Patch, attribute, entry, patched

@@ -6,7 +6,7 @@ import copy
 
 from torch import nn
 
-from impls.own import torch as own_torch
+from impls.own.torch import network as own_torch
 from reference import InputError
 from tests.mutants.mutant import Mutant, Patch, attribute
 

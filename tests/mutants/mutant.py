@@ -136,7 +136,7 @@ def _built_anew() -> Iterator[None]:
             build.cache_clear()
 
 
-KEPT_BUILDS = (("impls.jax_networks", "forward_of"), ("impls.stax_networks", "layers"))
+KEPT_BUILDS = (("impls.networks.jax", "forward_of"), ("impls.networks.stax", "layers"))
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def arithmetic(framework: Framework, request: Request) -> AbstractContextManager
     """Inside, JAX computes with float64 where the request asks for it."""
     if framework != "jax":
         return nullcontext()
-    from impls.jax_support import precision
+    from impls.frameworks.jax.support import precision
 
     return precision(request.dtype)
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from impls import Method, jax_support
+from impls import Method
+from impls.frameworks.jax import support as jax_support
 from impls.protocol import Array
 from reference import MLP, Case, Request
 from tests.mutants.mutant import Around, Mutant, after, wrapped

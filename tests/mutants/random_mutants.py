@@ -10,7 +10,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from impls import Method, equinox_monte_carlo
+from impls import Method
+from impls.methods import equinox_monte_carlo
 from impls.protocol import Array
 from reference import Case, Request
 from tests.mutants import mistakes

@@ -9,8 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from impls import Method, torch_autograd, torch_blocks, torch_checks, torch_func, torch_support
-from impls.torch_support import DTYPES, Forward, Params
+from impls import Method
+from impls.frameworks.torch import blocks as torch_blocks
+from impls.frameworks.torch import checks as torch_checks
+from impls.frameworks.torch import support as torch_support
+from impls.frameworks.torch.support import DTYPES, Forward, Params
+from impls.methods import torch_autograd, torch_func
 from reference import Case, Request
 from reference.case import Outputs
 from tests.mutants import mistakes

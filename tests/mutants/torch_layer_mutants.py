@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from impls import torch_layers, torch_networks
-from impls.torch_layers import Function
+from impls.networks import torch as torch_networks
+from impls.networks import torch_layers
+from impls.networks.torch_layers import Function
 from reference import InputError, layers
 from tests.mutants.mutant import Mutant, Patch, attribute, described_as, entry, layer, patched, together
 

@@ -37,7 +37,7 @@ GROUPS = (
     Group("comparison",
           ("reference/compare.py", "reference/structure.py", "reference/statistics.py", "reference/mistakes.py"),
           ("tests/test_reference_compare.py", "tests/test_statistics.py", "tests/test_comparison_corners.py")),
-    Group("closed form", ("impls/explicit_mlp.py",),
+    Group("closed form", ("impls/methods/explicit_mlp.py",),
           ("tests/test_explicit_mlp.py", "tests/mutation/gate_on_mutants.py::test_the_closed_form")),
     Group("gate",
           tuple(f"tests/gate/{name}.py" for name in (

@@ -1,4 +1,4 @@
-"""A right method as one writes it in JAX: with `jax.jit` as it is, wrong where XLA is (impls/xla.py)."""
+"""A right method as one writes it in JAX: with `jax.jit` as it is, wrong where XLA is (impls/frameworks/jax/xla.py)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import jax
 
-from impls.jax_contraction import contract
-from impls.jax_support import functional, precision
+from impls.frameworks.jax.contraction import contract
+from impls.frameworks.jax.support import functional, precision
 from impls.protocol import Framework, Kind
 from reference import Case, Request
 

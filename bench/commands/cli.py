@@ -1,0 +1,138 @@
+"""The command line ``python -m bench``.
+
+Exit codes: 0 fine, 2 usage, 3 some method is wrong, undecided,
+non-finite or crashed, 4 nothing was measured, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+
+from bench.cells.options import DEFAULT_FOLDER, Options
+from bench.commands.explain import Explain, explain
+from bench.records.record import Record
+from bench.records.store import Store, StoreError, latest
+from impls import RegistryError
+from reference import InputError
+
+USAGE, STOPPED = 2, 130
+REPORT = "report.html"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write DIR/report.html anew from DIR/results.sqlite and print the table."""
+
+    out: Path = DEFAULT_FOLDER
+    """Folder of the results."""
+
+
+@dataclass(frozen=True)
+class List:
+    """Show the methods, the profiles and the cases of each profile."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write all rows of DIR/results.sqlite in another format."""
+
+    format: Literal["csv", "json", "parquet"] = "csv"
+    out: Path = DEFAULT_FOLDER
+    """Folder of the results, which are read."""
+    file: Path | None = None
+    """Where to write; standard output, unless given (Parquet needs a file)."""
+
+
+Command = (
+    Annotated[Options, tyro.conf.subcommand("run")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[List, tyro.conf.subcommand("list")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Explain, tyro.conf.subcommand("explain")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says and return the exit code; what is wrong with the input is one line on stderr."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if repeated := [flag for flag in dict.fromkeys(given) if flag.startswith("--") and given.count(flag) > 1]:
+        print(f"error: {repeated[0]} is given more than once, and only the last would count; give all of its values "
+              f"after one {repeated[0]}", file=sys.stderr)
+        return USAGE
+    command = tyro.cli(Command, args=given, prog="python -m bench", config=(tyro.conf.OmitSubcommandPrefixes,))
+    try:
+        return _do(command)
+    except (InputError, RegistryError, StoreError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return STOPPED
+
+
+def _do(command: Options | Report | List | Export | Explain) -> int:
+    console = Console()
+    if isinstance(command, Options):
+        return _run(command, console)
+    if isinstance(command, Report):
+        return _report(Store(command.out), console)
+    if isinstance(command, Export):
+        return _export(command)
+    if isinstance(command, Explain):
+        explain(command)
+        return 0
+    from bench.commands.listing import show
+
+    show(console)
+    return 0
+
+
+def _run(options: Options, console: Console) -> int:
+    from bench.report.table import print_table
+    from bench.running.runner import Run, exit_code
+
+    run = Run(options, console)
+    try:
+        run.measure()
+    except KeyboardInterrupt:
+        print(f"stopped: {len(run.records())} of {len(run.places)} rows are in {run.store.path}; the same command goes "
+              f"on from there, and `python -m bench report --out {options.out}` shows what there is", file=sys.stderr)
+        return STOPPED
+    records = run.records()
+    print_table(records, console)
+    _write_report(run.store, latest(run.store.records(), run.environment.key), console)
+    return exit_code(records)
+
+
+def _report(store: Store, console: Console) -> int:
+    from bench.report.table import print_table
+
+    records = latest(store.records())
+    print_table(records, console)
+    _write_report(store, records, console)
+    return 0
+
+
+def _write_report(store: Store, records: Sequence[Record], console: Console) -> None:
+    from bench.report.report import render
+
+    path = store.path.with_name(REPORT)
+    path.write_text(render(records, store.environments()), encoding="utf-8")
+    console.print(f"report: {path}", highlight=False, soft_wrap=True)
+
+
+def _export(command: Export) -> int:
+    from bench.records.export import export
+
+    store = Store(command.out)
+    export(store.records(), store.environments(), command.format, command.file)
+    if command.file is None and sys.stdout.isatty():
+        print(f"These are the rows of {store.path}; --file FILE writes them to a file.", file=sys.stderr)
+    return 0

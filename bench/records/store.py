@@ -1,0 +1,195 @@
+"""The record of all runs: one SQLite file, a row per cell and replicate, written one by one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.records.record import CaseInfo, Cell, Environment, Record
+
+FILE_NAME = "results.sqlite"
+SCHEMA_VERSION = 1
+_APPLICATION_ID = 0x6E746B62  # "ntkb": tells the file from other SQLite files
+
+_SCHEMA = """
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, started_at TEXT NOT NULL, environment TEXT NOT NULL, options TEXT NOT NULL
+);
+CREATE TABLE environments (
+    key TEXT PRIMARY KEY, machine TEXT NOT NULL, accelerator TEXT NOT NULL, system TEXT NOT NULL, versions TEXT NOT NULL
+);
+CREATE TABLE records (
+    id INTEGER PRIMARY KEY,
+    method TEXT NOT NULL, "case" TEXT NOT NULL, outputs TEXT NOT NULL, dtype TEXT NOT NULL, device TEXT NOT NULL,
+    threads INTEGER NOT NULL, batch_size INTEGER, seed INTEGER NOT NULL, options TEXT NOT NULL,
+    network TEXT NOT NULL, width INTEGER, n1 INTEGER NOT NULL, n2 INTEGER, n_outputs INTEGER, n_params INTEGER,
+    data TEXT NOT NULL, digest TEXT NOT NULL,
+    replicate INTEGER NOT NULL, status TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL,
+    error REAL, tolerance REAL, amplification REAL, remark TEXT NOT NULL DEFAULT '', checked_against TEXT NOT NULL,
+    setup_s REAL, first_call_s REAL, samples_s TEXT NOT NULL, peak_bytes INTEGER, kernel_bytes INTEGER,
+    started_at TEXT NOT NULL, environment TEXT NOT NULL, method_digest TEXT NOT NULL, stderr TEXT NOT NULL
+);
+-- What makes two rows the same measurement; NULL is no value, so a missing block size is written as 0.
+CREATE UNIQUE INDEX measurement ON records (
+    method, "case", outputs, dtype, device, threads, coalesce(batch_size, 0), seed, options, digest, replicate,
+    environment, method_digest
+);
+"""
+
+_CELL_FIELDS = [field.name for field in dataclasses.fields(Cell)]
+_INFO_FIELDS = [field.name for field in dataclasses.fields(CaseInfo)]
+_RECORD_FIELDS = [field.name for field in dataclasses.fields(Record) if field.name not in ("cell", "info")]
+
+
+# Columns that a file of an earlier version lacks, and what stands in them there.
+_LATER: dict[str, tuple[str, str]] = {"amplification": ("REAL", "NULL"), "remark": ("TEXT NOT NULL DEFAULT ''", "''")}
+
+
+class StoreError(Exception):
+    """Results that cannot be read or written; the message says what to do."""
+
+
+class Store:
+    """A results file. `path` is the file, or the folder that holds it; it must exist (else see `create`).
+
+    Raises `StoreError` where there is none, where it is something else, or where another version of ntk-bench wrote it.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        path = Path(path)
+        self.path = path / FILE_NAME if path.is_dir() else path
+        if not self.path.is_file():
+            raise StoreError(f"there are no results at {self.path}; write some with: python -m bench run --out {path}")
+        self._check_version()
+
+    @classmethod
+    def create(cls, folder: Path | str) -> Store:
+        """The store in that folder, ready to be written to; folder and file are made where they are missing."""
+        folder = Path(folder)
+        path = folder / FILE_NAME
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not path.exists() or path.stat().st_size == 0:
+                _write_schema(path)
+        except (OSError, sqlite3.Error) as error:
+            raise _unwritable(folder, error) from error
+        store = cls(path)
+        store._check_writable(folder)
+        return store
+
+    def add_run(self, environment: Environment, options: Mapping[str, Any], started_at: str) -> None:
+        """Note that a run began: where, when, and what was asked for."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO environments VALUES (?, ?, ?, ?, ?)",
+                               (environment.key, environment.machine, environment.accelerator, environment.system,
+                                _to_json(environment.versions)))
+            connection.execute("INSERT INTO runs (started_at, environment, options) VALUES (?, ?, ?)",
+                               (started_at, environment.key, _to_json(options)))
+
+    def add(self, record: Record) -> None:
+        """Write one row for good; it replaces an earlier one of the same measurement."""
+        row = _to_row(record)
+        columns, marks = ", ".join(f'"{name}"' for name in row), ", ".join("?" * len(row))
+        with self._transaction() as connection:
+            connection.execute(f"INSERT OR REPLACE INTO records ({columns}) VALUES ({marks})", list(row.values()))
+
+    def records(self) -> list[Record]:
+        """All rows, in the order in which they were written."""
+        columns = [*_CELL_FIELDS, *(name for name in _INFO_FIELDS if name != "case"), *_RECORD_FIELDS]
+        with self._transaction() as connection:
+            lacking = _lacking(connection)
+            selected = ", ".join(_LATER[name][1] if name in lacking else f'"{name}"' for name in columns)
+            rows = connection.execute(f"SELECT {selected} FROM records ORDER BY id").fetchall()
+        return [_to_record(dict(zip(columns, row, strict=True))) for row in rows]
+
+    def environments(self) -> dict[str, Environment]:
+        """Key → where rows were measured."""
+        with self._transaction() as connection:
+            rows = connection.execute("SELECT key, machine, accelerator, system, versions FROM environments").fetchall()
+        return {key: Environment(key, machine, accelerator, system, json.loads(versions))
+                for key, machine, accelerator, system, versions in rows}
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one step: committed at its end, rolled back where it fails, closed either way."""
+        with closing(sqlite3.connect(self.path, timeout=30)) as connection, connection:
+            yield connection
+
+    def _check_version(self) -> None:
+        try:
+            with self._transaction() as connection:
+                (application,) = connection.execute("PRAGMA application_id").fetchone()
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self.path} cannot be read ({error}); move it away, or give another --out") from error
+        if application != _APPLICATION_ID:
+            raise StoreError(f"{self.path} is no results file of ntk-bench; give another --out")
+        if version != SCHEMA_VERSION:
+            raise StoreError(f"{self.path} was written by another version of ntk-bench (format {version}, this one has "
+                             f"{SCHEMA_VERSION}); give another --out, or read it with that version")
+
+    def _check_writable(self, folder: Path) -> None:
+        try:
+            if not os.access(folder, os.W_OK):
+                raise PermissionError(f"no permission to write to {folder}")
+            with self._transaction() as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                for name in _lacking(connection):
+                    connection.execute(f"ALTER TABLE records ADD COLUMN {name} {_LATER[name][0]}")
+        except (OSError, sqlite3.Error) as error:
+            raise _unwritable(folder, error) from error
+
+
+def latest(records: Iterable[Record], environment: str | None = None) -> list[Record]:
+    """The rows that belong together: of one environment (the newest row's), and each case in its newest contents.
+
+    An edited model, other inputs under the same name or an edited method would otherwise stand beside the old ones.
+    """
+    records = list(records)
+    if environment is None:
+        environment = records[-1].environment if records else ""
+    digests = {record.cell.case: record.info.digest for record in records if record.environment == environment}
+    newest = {_identity(record): record for record in records
+              if record.environment == environment and record.info.digest == digests[record.cell.case]}
+    return list(newest.values())
+
+
+def _identity(record: Record) -> tuple[str, int]:
+    return _to_json(dataclasses.asdict(record.cell)), record.replicate
+
+
+def _lacking(connection: sqlite3.Connection) -> list[str]:
+    there = {row[1] for row in connection.execute("PRAGMA table_info(records)")}
+    return [name for name in _LATER if name not in there]
+
+
+def _write_schema(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
+                                 f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")  # all of it, or an empty file
+
+
+def _unwritable(folder: Path, error: Exception) -> StoreError:
+    return StoreError(f"cannot write results to {folder} ({error}); give another --out")
+
+
+def _to_row(record: Record) -> dict[str, Any]:
+    row = dataclasses.asdict(record)
+    row = row.pop("cell") | row.pop("info") | row
+    return row | {"options": _to_json(row["options"]), "samples_s": _to_json(row["samples_s"])}
+
+
+def _to_record(row: dict[str, Any]) -> Record:
+    row |= {"options": json.loads(row["options"]), "samples_s": tuple(json.loads(row["samples_s"]))}
+    cell, info = ({name: row[name] for name in names} for names in (_CELL_FIELDS, _INFO_FIELDS))
+    return Record(Cell(**cell), CaseInfo(**info), **{name: row[name] for name in _RECORD_FIELDS})
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

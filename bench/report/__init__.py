@@ -1,0 +1,1 @@
+"""What is shown: the page with its sections and figures, the tables, the picture."""

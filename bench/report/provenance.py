@@ -1,0 +1,71 @@
+"""Where the report's figures come from: machine, versions, and how they were measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from bench.records.record import Environment, Record
+from bench.report import markup, units
+from bench.report.markup import Markup, element
+from bench.report.page import Section
+from bench.report.summary import group_of, line_of
+
+
+def machine(records: Sequence[Record], environments: dict[str, Environment]) -> Section:
+    """Where it was measured; rows of different machines are never compared."""
+    counts = Counter(record.environment for record in records)
+    parts = []
+    for key in sorted(counts, key=lambda key: -counts[key]):
+        started = sorted(record.started_at for record in records if record.environment == key and record.started_at)
+        when = f"{started[0]} to {started[-1]}" if started else units.NONE
+        parts.append(_environment(key, environments.get(key), when, counts[key]))
+    return Section("machine", "Machine and versions", markup.join(parts))
+
+
+def _environment(key: str, environment: Environment | None, when: str, rows: int) -> Markup:
+    pairs: list[tuple[str, str]] = [("measured", when), ("rows", str(rows)), ("environment", key or units.NONE)]
+    if environment is None:
+        pairs.append(("machine", "not recorded"))
+    else:
+        pairs += [("machine", environment.machine), ("accelerator", environment.accelerator or "none"),
+                  ("system", environment.system), *environment.versions.items()]
+    return element("dl", *(markup.join([element("dt", name), element("dd", value)]) for name, value in pairs))
+
+
+def method_of_measuring(records: Sequence[Record]) -> Section:
+    """How the figures came about, with the counts of this run."""
+    replicates = Counter((line_of(record), group_of(record)) for record in records).values()
+    calls = [len(record.samples_s) for record in records if record.samples_s]
+    against = Counter(record.checked_against for record in records if record.checked_against)
+    points = [
+        "Every replicate runs in a process of its own, with its threads pinned; replicates per cell here: "
+        f"{_span(replicates)}. Statuses and errors are those of the worst replicate.",
+        "The first call traces, compiles and computes. Later calls are the steady state: each is waited for until the "
+        f"kernel is there; calls per replicate here: {_span(calls)}. “Time” is the median over replicates of the "
+        "median of their later calls; “spread” is half the distance between the quartiles of all of them.",
+        "Peak memory is that of set-up and calls, net of what the process held before and of pages of files (the code "
+        "of libraries); on an accelerator, the allocator's own peak. What processes that the method starts hold is "
+        "looked at every 20 ms, and its peak is added.",
+        "The set-up is no part of the time, and stands in a column of its own. A method whose call is quicker than the "
+        "examples can pass through the network, at 400 GFLOP/s a core, has computed in its set-up and counts as wrong.",
+        "The kernel that was timed is the kernel that is checked. Error: the largest |K − K_ref| / √(K_ref[n,n,a,a] · "
+        "K_ref[m,m,b,b]) over all entries that were compared. Compared with: "
+        f"{'; '.join(f'{name} ({number} rows)' for name, number in against.most_common(8)) or 'nothing'}.",
+        "Where no kernel is proved, a method is compared on the first, a middle and the last example, on two drawn by "
+        "the seed, and along random vectors over all. The tolerance is the larger of the table's and twice what one "
+        "unit in the last place, in parameters, inputs and every operation, changes in the float64 kernel. “Undecided” "
+        "is a kernel of which two witnesses, and finite differences, say different things.",
+        "Ranked are methods of kind “exact” with status “ok”, among rows that agree in case, outputs, dtype, device, "
+        "threads and machine. A time whose kernel is wrong is not shown.",
+        "Exponents are slopes of least-squares lines through log time or log memory over log width, given from three "
+        "widths on. At small widths a fixed cost per call flattens them: they describe the widths they are given with.",
+    ]
+    return Section("measuring", "How it was measured", element("ul", *(element("li", point) for point in points)))
+
+
+def _span(values: Iterable[int]) -> str:
+    values = list(values)
+    if not values:
+        return "none"
+    return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"

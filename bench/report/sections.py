@@ -1,0 +1,132 @@
+"""The report's answers in words and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.report import markup, units
+from bench.report.labels import Labels
+from bench.report.markup import Markup, element
+from bench.report.page import Section, swatch
+from bench.report.palette import Style
+from bench.report.summary import BAD, WORST_FIRST, Entry, Line, Ranking, Total
+
+Styles = dict[str, Style]
+
+_METHODS = (
+    "Number of cells with each status; “fastest in” is the number of cells that the method wins, “median slower” its "
+    "time over the fastest one's, in the middle of the cells in which it is ranked. Stochastic methods estimate the "
+    "kernel, limit methods compute another one, and a bound computes the products of a kernel alone: they are shown, "
+    "hollow in the figures, but not ranked."
+)
+
+
+def name_of(line: Line, styles: Styles, exact: bool = True) -> Markup:
+    """A method's marker and label."""
+    # A narrow table may break the name behind the library's.
+    label = markup.join(line.label.split("."), markup.join([".", element("wbr")]))
+    return element("span", swatch(styles[line.method], exact), label, class_="method")
+
+
+def lead(rankings: Sequence[Ranking], totals: Sequence[Total], labels: Labels) -> Markup:
+    """The answer in one sentence, and what is common to all cells."""
+    contested = [ranking for ranking in rankings if ranking.fastest is not None]
+    wins = sorted((total for total in totals if total.fastest), key=lambda total: -total.fastest)
+    if not rankings:
+        return element("p", "Nothing has been measured yet: the store holds no records.", class_="lead")
+    if not contested:
+        answer = "No exact method gave a correct kernel in any cell, so there is no fastest one."
+    else:
+        first = f"{wins[0].line.label} is the fastest correct method in {wins[0].fastest} of {len(contested)} cells"
+        rest = "; ".join(f"{total.line.label} in {total.fastest}" for total in wins[1:])
+        answer = f"{first}{'; ' if rest else ''}{rest}."
+    bad = [total for total in totals if any(total.statuses.get(status) for status in BAD)]
+    warning = markup.join([_warning(total) for total in bad])
+    return markup.join([element("p", answer, class_="lead"),
+                        element("p", f"Common to all cells: {labels.common}.", class_="soft"), warning])
+
+
+def _warning(total: Total) -> Markup:
+    counts = ", ".join(f"{status} in {total.statuses[status]}" for status in BAD if total.statuses.get(status))
+    of = sum(total.statuses.values())
+    return element("div", element("p", element("strong", total.line.label), f": {counts} of {of} cells; see ",
+                                  element("a", "the reasons", href="#reasons"), "."), class_="note")
+
+
+def answers(rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> Section:
+    """The fastest correct method of each cell, with the next one."""
+    headings = [*labels.columns, "fastest correct method", "time", "peak memory", "error", "next", "slower"]
+    rows = []
+    for ranking in rankings:
+        sizes = labels.row(ranking.group)
+        best = ranking.fastest
+        if best is None:
+            rows.append([*sizes, element("span", "none", class_="soft"), "", "", "", "", ""])
+            continue
+        following = ranking.ranked[1] if len(ranking.ranked) > 1 else None
+        rows.append([*sizes, name_of(best.line, styles), units.seconds(best.median_s), units.memory(best.peak_bytes),
+                     units.error(best.error), name_of(following.line, styles) if following else units.NONE,
+                     _slower(ranking, following) if following else ""])
+    text = element("p", "“≈” marks a difference within the spread: each median lies between the other's quartiles.",
+                   class_="soft")
+    numeric = ("N", "O", "width", "threads", "time", "peak memory", "error", "slower")
+    return Section("answer", "Which method to use", markup.join([markup.table(headings, rows, numeric), text]))
+
+
+def methods(totals: Sequence[Total], styles: Styles) -> Section:
+    """Each method over all cells."""
+    shown = [status for status in reversed(WORST_FIRST) if any(total.statuses.get(status) for total in totals)]
+    headings = ["method", "kind", *(status.replace("_", " ") for status in shown), "fastest in", "median slower"]
+    rows = [[name_of(total.line, styles, total.kind == "exact"), total.kind,
+             *(str(total.statuses.get(status, "")) for status in shown),
+             str(total.fastest) if total.kind == "exact" else units.NONE, units.times(total.median_slower)]
+            for total in totals]
+    text = element("p", _METHODS, class_="soft")
+    return Section("methods", "The methods", markup.join([markup.table(headings, rows, headings[2:]), text]))
+
+
+def status(value: str) -> Markup:
+    """A status as a tinted word."""
+    return element("span", value.replace("_", " "), class_=f"status status-{value}")
+
+
+def cells(rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> Section:
+    """Everything, one row a cell."""
+    numbers = ["N", "O", "width", "threads", "time", "spread", "slower", "peak memory", "error", "tolerance",
+               "first call", "set-up", "kernel size", "calls / replicates"]
+    headings: list[Any] = [*labels.columns, "method", "status", *numbers[4:], "checked against", "reason and remark"]
+    right = {index for index, heading in enumerate(headings) if heading in numbers}
+    rows = [markup.table_row([*labels.row(ranking.group), *_cell_row(ranking, entry, styles)], right,
+                             class_="first" if place == 0 else None)
+            for ranking in rankings for place, entry in enumerate(ranking.entries)]
+    box = element("input", id="filter", type="search", placeholder="Filter rows, e.g. mlp equinox timeout",
+                  aria_label="Filter the rows of the table")
+    return Section("cells", "All cells", markup.join([box, markup.table(headings, rows, [])]))
+
+
+def _cell_row(ranking: Ranking, entry: Entry, styles: Styles) -> list[Any]:
+    trusted = entry.status not in (*BAD, "undecided")
+    return [name_of(entry.line, styles, entry.kind == "exact"), status(entry.status),
+            units.seconds(entry.median_s) if trusted else units.NONE, units.percent(entry.spread) if trusted else "",
+            _slower(ranking, entry) if entry.slower else units.NONE, units.memory(entry.peak_bytes),
+            units.error(entry.error), _tolerance(entry), units.seconds(entry.first_call_s),
+            units.seconds(entry.setup_s), units.memory(entry.kernel_bytes), _calls(entry),
+            element("td", entry.checked_against, class_="tight"),
+            element("td", "; ".join(filter(None, (entry.reason, entry.remark))), class_="reason")]
+
+
+def _tolerance(entry: Entry) -> Markup | str:
+    """With what the network does to rounding in its tooltip."""
+    text = units.error(entry.tolerance)
+    if entry.amplification is None:
+        return text
+    return element("td", text, class_="num", title=f"rounding is amplified {entry.amplification:.2g} times")
+
+
+def _calls(entry: Entry) -> str:
+    return f"{entry.n_samples} / {entry.n_replicates}" if entry.n_samples else units.NONE
+
+
+def _slower(ranking: Ranking, entry: Entry) -> str:
+    return f"{'≈ ' if ranking.tied(entry) else ''}{units.times(entry.slower)}"

@@ -1,0 +1,172 @@
+"""One cell, measured in a process of its own: set-up, first call, steady state, memory, then whether it was right."""
+
+from __future__ import annotations
+
+import gc
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import impls
+from bench.cells import bounds
+from bench.cells.cases import CaseSource
+from bench.records.record import Cell
+from bench.running import memory
+from bench.running.floor import least_seconds
+from bench.running.worker import Send, describe
+from bench.truth.check import check
+from bench.truth.truth import Truth
+from impls import Array, Method, MethodNotInstalled
+from impls.frameworks.arrays import block_until_ready, to_numpy
+from impls.frameworks.runtime import device_memory, set_threads, wake
+from impls.given.user_network import UserNetwork
+from impls.protocol import Framework, Kind
+from reference import Case, Request
+
+MAX_SAMPLES = 30
+
+QUIET_S = 0.2
+"""Between two messages to the parent, which wakes up for each and takes time of a core from the calls that follow."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """All that a process needs to measure a cell."""
+
+    cell: Cell
+    source: CaseSource
+    truth: Truth
+    impl: str | None
+    """``FILE.py:OBJECT``, for a method that is not in the registry."""
+    steady_s: float
+    """The steady state is sampled until calls have taken this long, at least once."""
+    n_checks: int
+    """Stochastic cells of the run, which share its rate of false alarms."""
+
+
+@dataclass
+class Peak:
+    """Memory from here on, net of what the process (on CUDA: the framework's allocator) holds now and of the pages of
+    files, such as the code of libraries, in bytes."""
+
+    framework: Framework
+    device: str
+    _before: int | None = field(init=False)
+    _files: int = field(init=False, default=0)
+    _highest: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        if self.device == "cuda":
+            held = device_memory(self.framework)
+            self._before = None if held is None else held.now
+        else:
+            self._before, self._files = (memory.resident() if memory.reset_peak() else None), memory.of_files()
+
+    def note(self) -> None:
+        """After each call that may bring code in: what comes after a peak would be taken off it. (Within one call it
+        is; the calls that follow bring none.)"""
+        if self.device != "cuda" and self._before is not None:
+            peak, files = memory.peak(), memory.of_files()
+            self._highest = max(self._highest, (peak or 0) - self._before - max(0, files - self._files))
+            memory.reset_peak()
+
+    def bytes(self) -> int | None:
+        """None where the system does not tell."""
+        if self._before is None:
+            return None
+        if self.device == "cuda":
+            held = device_memory(self.framework)
+            return None if held is None else max(0, held.peak - self._before)
+        self.note()
+        return self._highest
+
+
+def measure(send: Send, job: Job) -> dict[str, Any]:
+    """The fields of a `Record` that the measurement gives; what is known on the way goes through `send`."""
+    send("import", {})
+    try:
+        method = load_method(job.cell.method, job.impl)
+    except MethodNotInstalled as error:
+        return {"status": "not_installed", "reason": str(error)}
+    send("building the case", {"kind": method.kind})
+    case, request = job.source.build(), request_of(job.cell)
+    reason = impls.unsupported(method, case, request)
+    if reason is not None:
+        return {"status": "unsupported", "reason": reason}
+    wake(method.framework, job.cell.device)
+    set_threads(method.framework, job.cell.threads)
+    gc.collect()
+    gc.freeze()  # what is there now is kept for good: collecting between the calls stays quick
+    peak = Peak(method.framework, job.cell.device)
+    least_s = _least_seconds(case, job, method.kind)
+    try:
+        kernel, fault = _time(send, lambda: method.prepare(case, request), peak.note, job.steady_s, least_s)
+    except NotImplementedError as error:
+        if not isinstance(case.network, UserNetwork):  # of the described ones a method says beforehand
+            raise
+        return {"status": "unsupported", "reason": describe(error).reason}
+    if method.kind == bounds.KIND:
+        return {"status": "ok", "checked_against": "nothing: it computes the products of a kernel, and no kernel"}
+    send("check", {"peak_bytes": peak.bytes(), "kernel_bytes": kernel.nbytes})
+    verdict = check(to_numpy(kernel), job.truth, job.cell, method.kind, job.n_checks)
+    return verdict | ({"status": "wrong", "reason": fault} if fault else {})
+
+
+def load_method(name: str, impl: str | None) -> Method:
+    """From the registry, from the file that ``--impl`` named, or a bound of the harness's own."""
+    if name in bounds.NAMES:
+        return bounds.load(name)
+    return impls.load(name) if impl is None else impls.load_object(impl)
+
+
+def request_of(cell: Cell) -> Request:
+    return Request(outputs=cell.outputs, dtype=cell.dtype, device=cell.device, seed=cell.seed,  # pyright: ignore[reportArgumentType]
+                   batch_size=cell.batch_size, options=cell.options)
+
+
+def _least_seconds(case: Case, job: Job, kind: Kind) -> float:
+    """A limit is of no finite network: nothing passes through one."""
+    return 0.0 if kind == "limit" or job.cell.device != "cpu" else least_seconds(case, job.cell.threads)
+
+
+def _time(send: Send, prepare: Callable[[], Callable[[], Array]], note_peak: Callable[[], None], steady_s: float,
+          least_s: float) -> tuple[Array, str]:
+    """The last kernel that was timed, and what was wrong with the way in which it came."""
+    send("set-up", {})
+    setup_s, compute = _timed(prepare)
+    note_peak()
+    send("first call", {"setup_s": setup_s})
+    first_call_s, kernel = _timed(lambda: block_until_ready(compute()))
+    note_peak()
+    send("steady state", {"first_call_s": first_call_s})
+    samples: list[float] = []
+    fault, told_s = "", -QUIET_S  # the first one is told
+    while len(samples) < MAX_SAMPLES and (not samples or sum(samples) < steady_s):
+        before = weakref.ref(kernel)
+        del kernel  # else a call would be charged with the memory of two kernels
+        gc.collect()
+        sample_s, kernel = _timed(lambda: block_until_ready(compute()))
+        samples.append(sample_s)
+        if sum(samples) - told_s > QUIET_S:
+            told_s = sum(samples)
+            send("steady state", {"samples_s": tuple(samples)})
+        if before() is kernel:
+            fault = "a call returned the very array of the call before: a kernel is to be computed anew each time"
+    send("steady state", {"samples_s": tuple(samples)})
+    if min(samples) < least_s:
+        fault = (f"a call took {min(samples):.3g} s, and {least_s:.3g} s are the least in which the examples pass "
+                 "through the network: the kernel, or a part of it, was computed in the set-up")
+    return kernel, fault
+
+
+def _timed(action: Callable[[], Any]) -> tuple[float, Any]:
+    """Wall-clock seconds with the garbage collector at rest, and the answer."""
+    gc.disable()
+    try:
+        begin = time.perf_counter()
+        answer = action()
+        return time.perf_counter() - begin, answer
+    finally:
+        gc.enable()

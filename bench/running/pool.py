@@ -1,0 +1,229 @@
+"""Fresh processes from a fork server with the frameworks already imported, watched for time, memory and death."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import psutil
+
+from bench.running import memory, preload
+from bench.running.threads import variables
+from bench.running.worker import Answer, Failure, Progress, printable, serve
+
+POLL_S = 0.02
+_LOG_TAIL = 4000
+"""Characters of a process's stderr that are kept."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one process: wall-clock seconds, resident bytes."""
+
+    time_s: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended. `measured` is what it sent on the way, kept whatever happened later."""
+
+    status: Literal["ok", "timeout", "oom", "crash", "refused"]
+    reason: str = ""
+    answer: Any = None
+    measured: dict[str, Any] = field(default_factory=dict)
+    stderr: str = ""
+
+
+class Pool:
+    """Starts the fork server. It is one for this process (multiprocessing keeps it), and ends with this process."""
+
+    def __init__(self, modules: Sequence[str], threads: int, device: str) -> None:
+        self._threads = threads
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([preload.__name__])
+        resource_tracker.ensure_running()  # first, as it unblocks SIGINT when it has started
+        with _environment(_server_variables(modules, threads, device)), _sigint_blocked():
+            forkserver.ensure_running()
+
+    def run(self, limits: Limits, task: Callable[..., Any], *arguments: Any) -> Outcome:
+        """``task(send, *arguments)`` in a new process, one at a time; it is killed when it passes a limit."""
+        with tempfile.TemporaryDirectory(prefix="ntk-bench-") as folder:
+            log = Path(folder, "log")
+            receiver, sender = self._context.Pipe(duplex=False)
+            inside = (sender, self._threads, log, task, arguments)
+            process = self._context.Process(target=serve, args=inside, daemon=True)
+            kills = memory.kills_by_kernel()
+            try:
+                with _sigint_put_off():
+                    process.start()
+                sender.close()
+                outcome = _Watch(process, receiver, limits, kills).outcome()
+            finally:
+                _end(process)
+                receiver.close()
+            return _with_log(outcome, log)
+
+
+class _Watch:
+    """Follows one process until it has answered, has died or has passed a limit."""
+
+    def __init__(self, process: BaseProcess, receiver: Connection, limits: Limits, kills: int) -> None:
+        self._process, self._receiver, self._limits, self._kills = process, receiver, limits, kills
+        self._phase = "start"
+        self._measured: dict[str, Any] = {}
+        self._children = 0
+        """Bytes: the most that the processes which this one started held together."""
+
+    def outcome(self) -> Outcome:
+        deadline = time.monotonic() + self._limits.time_s
+        inside = _ps(self._process.pid)
+        while True:
+            ready = wait([self._receiver, self._process.sentinel], timeout=POLL_S)
+            if ready:
+                if not self._receiver.poll():  # dead without a word; a child of its own may hold the pipe open
+                    return self._died()
+                try:
+                    message = self._receiver.recv()
+                except (EOFError, OSError):  # the other end is gone, perhaps in the middle of a message
+                    return self._died()
+                if isinstance(message, Progress):
+                    self._phase = message.phase
+                    self._measured |= message.measured
+                else:
+                    return self._answered(message)
+            if time.monotonic() > deadline:
+                return self._ended("timeout", f"killed after {self._limits.time_s:g} s, in phase: {self._phase}")
+            children = memory.of_children(self._process.pid)
+            self._children = max(self._children, children)
+            held = _resident(inside) + children
+            if held > self._limits.memory_bytes:
+                return self._ended("oom", f"killed at {held / 2**30:.2f} GiB, over the limit of "
+                                          f"{self._limits.memory_bytes / 2**30:.2f} GiB, in phase: {self._phase}")
+
+    def _answered(self, message: Answer | Failure) -> Outcome:
+        if isinstance(message, Answer):
+            return Outcome("ok", answer=message.value, measured=self._all_measured())
+        reason = message.reason if message.status == "refused" else f"{message.reason}, in phase: {self._phase}"
+        return self._ended(message.status, reason)
+
+    def _died(self) -> Outcome:
+        self._process.join()
+        code = self._process.exitcode
+        if code is None or code >= 0:
+            return self._ended("crash", f"the process ended with exit code {code}, in phase: {self._phase}")
+        if -code == signal.SIGKILL and memory.kills_by_kernel() > self._kills:
+            return self._ended("oom", f"killed by the kernel for want of memory, in phase: {self._phase}")
+        return self._ended("crash", f"the process was ended by {signal.Signals(-code).name}, in phase: {self._phase}")
+
+    def _ended(self, status: Literal["timeout", "oom", "crash", "refused"], reason: str) -> Outcome:
+        return Outcome(status, reason, measured=self._all_measured())
+
+    def _all_measured(self) -> dict[str, Any]:
+        """The peak with that of the processes which the method started: the two need not have been at one moment."""
+        peak = self._measured.get("peak_bytes")
+        return self._measured if not peak or not self._children else self._measured | {
+            "peak_bytes": peak + self._children}
+
+
+@contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """What is started inside inherits it: Ctrl-C, which reaches the whole group, is the parent's to decide on."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _sigint_put_off() -> Iterator[None]:
+    """Ctrl-C waits until the end: a process that is started, but whose number is not known yet, could not be ended.
+
+    A mask would not do, as any other thread may take the signal for the main one.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no KeyboardInterrupt is raised in the others
+        yield
+        return
+    received: list[FrameType | None] = []
+    before = signal.signal(signal.SIGINT, lambda _, frame: received.append(frame))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if received:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _end(process: BaseProcess) -> None:
+    """Nothing of a process, or of those that it started, is left behind; one that has answered has no more to do."""
+    if process.pid is None:
+        return
+    with suppress(ProcessLookupError):  # it ended before it had a group of its own, or nobody of the group is left
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.join()
+    process.close()
+
+
+def _with_log(outcome: Outcome, log: Path) -> Outcome:
+    text = printable(_tail(log)) if log.exists() else ""
+    return Outcome(outcome.status, outcome.reason, outcome.answer, outcome.measured, text)
+
+
+def _tail(log: Path) -> str:
+    """Its last characters; a log may be larger than the memory."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 4 * _LOG_TAIL))  # a character of UTF-8 has at most 4 bytes
+        return file.read(4 * _LOG_TAIL).decode("utf-8", errors="replace")[-_LOG_TAIL:]
+
+
+def _server_variables(modules: Sequence[str], threads: int, device: str) -> dict[str, str]:
+    found = variables(threads) | {
+        preload.VARIABLE: ",".join(modules),
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # else the allocator's peak is 75 % of the device
+        "JAX_ENABLE_COMPILATION_CACHE": "false",   # else the first call of a second run compiles nothing
+    }
+    return found | ({"JAX_PLATFORMS": "cpu"} if device == "cpu" else {})
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """The process's environment with these variables, as it was afterwards."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _ps(pid: int | None) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:  # it is already over
+        return None
+
+
+def _resident(process: psutil.Process | None) -> int:
+    try:
+        return 0 if process is None else process.memory_info().rss
+    except psutil.NoSuchProcess:
+        return 0

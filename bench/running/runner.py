@@ -1,0 +1,196 @@
+"""One run: lay out the cells, measure those that have no row yet, write each row, and say what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from itertools import product
+from typing import Any
+
+from rich.console import Console
+
+from bench.cells import bounds, engines
+from bench.cells.cases import CaseSource
+from bench.cells.methods import Listed, find_methods
+from bench.cells.options import Options, method_names, sources_of
+from bench.cells.user_model import UserModel
+from bench.records.environment import describe_environment
+from bench.records.record import CaseInfo, Cell, Record
+from bench.records.store import Store
+from bench.running import memory
+from bench.running.measure import Job, measure
+from bench.running.pool import Limits, Outcome, Pool
+from bench.running.progress import Progress
+from bench.running.threads import check_threads
+from bench.truth.check import build
+from bench.truth.truth import Truth, find_truth
+from impls.frameworks.runtime import LAZY_IMPORTS
+from impls.registry import METHODS
+from reference import InputError
+
+PREPARATION = Limits(time_s=600, memory_bytes=memory.total())
+"""Of what is done before the cells: importing the methods, the truth of a case."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One row to be: a cell, where its case comes from, whose method it is, and which replicate."""
+
+    cell: Cell
+    source: CaseSource
+    method: Listed
+    replicate: int
+
+    @property
+    def key(self) -> str:
+        """What makes two rows the same measurement, but for the environment."""
+        return _key(self.cell, self.source.digest, self.method.digest, self.replicate)
+
+
+class Run:
+    """A run that is ready to measure. Raises `InputError` or `StoreError` where it cannot be."""
+
+    def __init__(self, options: Options, console: Console) -> None:
+        check_threads(options.threads)
+        self.options, self.console = options, console
+        self.profile = options.adjusted_profile()
+        names = method_names(options)
+        sources = sources_of(options, self.profile, console)
+        self.store = Store.create(options.out)
+        self.environment = describe_environment()
+        self.pool = Pool(_modules(names), options.threads, options.device)
+        self._check_model(sources)
+        methods = self._methods(names)
+        self.places = list(_lay_out(options, self.profile.outputs, self.profile.dtypes, self.profile.replicates,
+                                    sources, methods))
+        if self.profile.engines:
+            self.places = engines.in_turn(self.places)
+        self._n_checks = max(1, sum(place.method.kind == "stochastic" for place in self.places))
+        self._limits = Limits(self.profile.time_limit_s, options.memory_bytes())
+
+    def measure(self) -> None:
+        """Measure and write every row that is not there yet; what was written stays, whatever happens."""
+        done = set() if self.options.rerun else {_record_key(record) for record in self._rows()}
+        left = [place for place in self.places if place.key not in done]
+        if len(left) < len(self.places):
+            self.console.print(f"{len(self.places) - len(left)} of {len(self.places)} rows are there already "
+                               f"(measured anew with --rerun)", highlight=False)
+        if not memory.reset_peak():
+            self.console.print("peak memory is not measured: this system has no /proc/self/clear_refs (Linux has)")
+        self.store.add_run(self.environment, self.options.as_noted(), _now())
+        with Progress(self.console, [place.cell for place in left]) as progress:
+            for source, places in _by_source(left):
+                self._measure_case(source, places, progress)
+
+    def records(self) -> list[Record]:
+        """The rows of this run's cells, whenever they were measured."""
+        wanted = {place.key for place in self.places}
+        return [record for record in self._rows() if _record_key(record) in wanted]
+
+    def _rows(self) -> list[Record]:
+        return [record for record in self.store.records() if record.environment == self.environment.key]
+
+    def _check_model(self, sources: Sequence[CaseSource]) -> None:
+        """A model that cannot be built is said before anything is computed."""
+        if sources and isinstance(sources[0], UserModel):
+            outcome = self.pool.run(PREPARATION, build, sources[0])
+            if outcome.status != "ok":
+                raise InputError(outcome.reason)
+
+    def _methods(self, names: Sequence[str]) -> list[Listed]:
+        outcome = self.pool.run(PREPARATION, find_methods, names, self.options.impl, self.options.device)
+        if outcome.status != "ok":
+            raise InputError(outcome.reason)
+        methods: list[Listed] = self.options.chosen(outcome.answer)
+        if methods and all(method.no_device or method.problem for method in methods):
+            lacking = next((method.no_device for method in methods if method.no_device), "")
+            if lacking:
+                raise InputError(lacking)
+        return methods
+
+    def _measure_case(self, source: CaseSource, places: Sequence[Place], progress: Progress) -> None:
+        progress.say(f"{source.name}: computing what its kernels are held against")
+        found = self.pool.run(PREPARATION, find_truth, source, *_asked(places), self.options.seed)
+        if found.status == "refused" or (found.status != "ok" and isinstance(source, UserModel)):
+            raise InputError(found.reason)
+        if "info" not in found.measured and found.status != "ok":
+            raise InputError(f"{source.name} cannot be built: {found.status}: {found.reason}")
+        for place in places:
+            progress.begin(place.cell)
+            if self.profile.engines and place.replicate and not engines.contends(place.cell, self._rows()):
+                progress.skip(place.cell)
+                continue
+            record = self._row(place, found)
+            self.store.add(record)
+            progress.finish(record)
+
+    def _row(self, place: Place, found: Outcome) -> Record:
+        started = _now()
+        if found.status != "ok":
+            outcome = Outcome("crash", f"nothing to hold its kernel against: {found.reason}", stderr=found.stderr)
+            return self._record(place, found.measured["info"], outcome, started)
+        truth: Truth = found.answer
+        if place.method.no_device:
+            outcome = Outcome("ok", answer={"status": "unsupported", "reason": place.method.no_device})
+        else:
+            job = Job(place.cell, place.source, truth, place.method.impl, self.profile.steady_s, self._n_checks)
+            outcome = self.pool.run(self._limits, measure, job)
+        return self._record(place, truth.info, outcome, started)
+
+    def _record(self, place: Place, info: CaseInfo, outcome: Outcome, started: str) -> Record:
+        status = "crash" if outcome.status == "refused" else outcome.status
+        fields: dict[str, Any] = {"status": status, "reason": outcome.reason, "kind": place.method.kind}
+        fields |= outcome.measured | (outcome.answer or {})
+        stderr = "" if fields["status"] == "ok" else outcome.stderr
+        return Record(place.cell, info, place.replicate, started_at=started, environment=self.environment.key,
+                      method_digest=place.method.digest, stderr=stderr, **fields)
+
+
+def exit_code(records: Sequence[Record]) -> int:
+    """0 fine, 3 some method is wrong, undecided, non-finite or crashed, 4 nothing was measured."""
+    if any(record.status in ("wrong", "undecided", "nonfinite", "crash") for record in records):
+        return 3
+    return 0 if any(record.samples_s for record in records) else 4
+
+
+def _lay_out(options: Options, outputs: Sequence[str], dtypes: Sequence[str], replicates: int,
+             sources: Sequence[CaseSource], methods: Sequence[Listed]) -> Iterator[Place]:
+    cells = ((source, *rest) for source in sources
+             for rest in product(engines.OUTPUTS.get(source.name, outputs), dtypes, methods))
+    for source, out, dtype, method in cells:
+        own = {"proj_dim": options.proj_dim} if method.kind == "stochastic" else {}
+        cell = Cell(method.name, source.name, out, dtype, options.device, options.threads, options.block_size,
+                    options.seed, own)
+        yield from (Place(cell, source, method, replicate) for replicate in range(replicates))
+
+
+def _asked(places: Sequence[Place]) -> tuple[list[str], list[str]]:
+    """The kinds of outputs and the dtypes that there are cells of."""
+    return list(dict.fromkeys(p.cell.outputs for p in places)), list(dict.fromkeys(p.cell.dtype for p in places))
+
+
+def _by_source(places: Sequence[Place]) -> list[tuple[CaseSource, list[Place]]]:
+    groups: dict[str, list[Place]] = {}
+    for place in places:
+        groups.setdefault(place.cell.case, []).append(place)
+    return [(some[0].source, some) for some in groups.values()]
+
+
+def _modules(names: Sequence[str]) -> list[str]:
+    """What the fork server imports: the modules of the chosen methods, and what their frameworks put off."""
+    chosen = [(framework, module) for name, framework, module in (*METHODS, *bounds.METHODS) if name in names]
+    return list(dict.fromkeys(each for framework, module in chosen for each in (module, *LAZY_IMPORTS[framework])))
+
+
+def _record_key(record: Record) -> str:
+    return _key(record.cell, record.info.digest, record.method_digest, record.replicate)
+
+
+def _key(cell: Cell, digest: str, method_digest: str, replicate: int) -> str:
+    return json.dumps([asdict(cell), digest, method_digest, replicate], sort_keys=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

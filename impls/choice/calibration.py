@@ -1,0 +1,206 @@
+"""How fast this machine is, measured in about a second and kept in the user's cache: what `auto` predicts with.
+
+The cache is one JSON file, ``calibration.json`` in the folder that the environment variable NTK_BENCH_CACHE names;
+without it, in the platform's folder for caches (XDG_CACHE_HOME, ~/Library/Caches, LOCALAPPDATA). NTK_BENCH_CACHE=""
+keeps nothing: the second is then spent once in each process, as it is where the folder cannot be written to. The
+figures are kept by machine, number of threads, device, dtype and the versions of the framework and of this module.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from impls.protocol import Framework
+from reference.case import Device, DType
+
+VARIABLE = "NTK_BENCH_CACHE"
+FORMAT = 1
+"""To be raised with every change of what is measured below."""
+
+# Sizes that a core works on for about a millisecond: longer than it takes to start, short enough to repeat.
+MATRIX, IMAGE, CHANNELS, COPIED, REPEATS = 512, 16, 32, 2**22, 7
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Operations and bytes per second; seconds."""
+
+    matmul_flops: float
+    """Of a product of two square matrices that fill the caches."""
+    convolution_flops: float
+    """Of a 3×3 convolution of a few images."""
+    bytes: float
+    """Read and written by a sum of two large arrays."""
+    dispatch_s: float
+    """Of a call that has hardly any numbers to work on: an operation of PyTorch, a compiled function of JAX."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not (isinstance(value, float) and 0 < value < float("inf")):
+                raise ValueError(f"{name} must be a positive number, got {value!r}")
+
+
+def rates(framework: Framework, device: Device, dtype: DType) -> Rates:
+    """Those of this machine, from the cache or measured now."""
+    threads = _threads(framework)
+    return _rates(framework, device, dtype, threads, os.environ.get(VARIABLE))
+
+
+@cache
+def _rates(framework: Framework, device: Device, dtype: DType, threads: int, folder: str | None) -> Rates:
+    key = _key(framework, device, dtype, threads)
+    path = cache_file(folder)
+    kept = {} if path is None else _read(path)
+    try:
+        return Rates(**kept[key])
+    except (KeyError, TypeError, ValueError):  # not measured yet, or not by this version
+        found = measure(framework, device, dtype)
+    if path is not None:
+        _write(path, {**_read(path), key: asdict(found)})
+    return found
+
+
+def cache_file(folder: str | None) -> Path | None:
+    """Where the figures are kept; `folder` is what NTK_BENCH_CACHE says, None where it is not set."""
+    if folder is not None:
+        return Path(folder).expanduser() / "calibration.json" if folder else None
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "ntk-bench" / "calibration.json"
+
+
+def measure(framework: Framework, device: Device, dtype: DType) -> Rates:
+    """The figures of this machine now; about a second."""
+    matmul, convolution, add, tiny = _workloads(framework, device, dtype)
+    itemsize = 4 if dtype == "float32" else 8
+    return Rates(2.0 * MATRIX**3 / _seconds(matmul), 8 * 2.0 * IMAGE**2 * CHANNELS**2 * 9 / _seconds(convolution),
+                 3.0 * COPIED * itemsize / _seconds(add), _seconds(tiny, 50))
+
+
+def _seconds(run: Callable[[], Any], calls: int = 1) -> float:
+    """Of one call: the least of several, which other processes disturbed least."""
+    run()
+    times: list[float] = []
+    for _ in range(REPEATS):
+        begin = time.perf_counter()
+        for _ in range(calls):
+            run()
+        times.append((time.perf_counter() - begin) / calls)
+    return max(min(times), 1e-9)
+
+
+def _workloads(framework: Framework, device: Device, dtype: DType) -> tuple[Callable[[], Any], ...]:
+    if framework == "torch":
+        return _torch_workloads(device, dtype)
+    if framework == "jax":
+        return _jax_workloads(device, dtype)
+    raise ValueError(f"nothing is measured for {framework}")
+
+
+def _torch_workloads(device: Device, dtype: DType) -> tuple[Callable[[], Any], ...]:
+    import torch
+    from torch.nn.functional import conv2d
+
+    from impls.frameworks.torch.support import DTYPES, precision
+
+    def ones(*shape: int) -> torch.Tensor:
+        return torch.ones(shape, dtype=DTYPES[dtype], device=device)
+
+    def ready(compute: Callable[..., torch.Tensor], *arrays: torch.Tensor) -> Callable[[], None]:
+        def run() -> None:
+            with torch.no_grad(), precision(dtype):
+                compute(*arrays)
+                if device == "cuda":
+                    torch.cuda.synchronize()
+        return run
+
+    matrix, image, kernel = ones(MATRIX, MATRIX), ones(8, CHANNELS, IMAGE, IMAGE), ones(CHANNELS, CHANNELS, 3, 3)
+    long, short = ones(COPIED), ones(8)
+    target = torch.empty_like(long)
+    return (ready(torch.mm, matrix, matrix), ready(lambda x, w: conv2d(x, w, padding=1), image, kernel),
+            ready(lambda x: torch.add(x, x, out=target), long), lambda: torch.add(short, short))
+
+
+def _jax_workloads(device: Device, dtype: DType) -> tuple[Callable[[], Any], ...]:
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from impls.frameworks.jax import support as jax_support
+    from impls.frameworks.jax import xla
+
+    where = jax_support.device(device)
+
+    def ready(compute: Callable[..., Any], *shapes: tuple[int, ...]) -> Callable[[], None]:
+        with jax_support.precision(dtype):
+            arrays = [jax.device_put(np.ones(shape, dtype), where) for shape in shapes]
+        program = xla.compiled(compute)
+
+        def run() -> None:
+            with jax_support.precision(dtype):
+                program(*arrays).block_until_ready()
+        return run
+
+    def convolve(x: Any, w: Any) -> Any:
+        return jax.lax.conv_general_dilated(x, w, (1, 1), "SAME")
+
+    return (ready(jnp.matmul, (MATRIX, MATRIX), (MATRIX, MATRIX)),
+            ready(convolve, (8, CHANNELS, IMAGE, IMAGE), (CHANNELS, CHANNELS, 3, 3)),
+            ready(jnp.add, (COPIED,), (COPIED,)), ready(jnp.add, (8,), (8,)))
+
+
+def _threads(framework: Framework) -> int:
+    if framework == "torch":
+        import torch
+
+        return torch.get_num_threads()
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _key(framework: Framework, device: Device, dtype: DType, threads: int) -> str:
+    packages = {"jax": ("jax", "jaxlib"), "torch": ("torch",)}.get(framework, ())
+    versions = [f"{package} {version(package)}" for package in packages]
+    return ", ".join([f"format {FORMAT}", _machine(), f"{os.cpu_count()} processors", f"{threads} threads", device,
+                      dtype, *versions])
+
+
+def _machine() -> str:
+    cpuinfo = Path("/proc/cpuinfo")  # Linux's platform.processor() says "x86_64" of all
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not there, not readable, or cut short: measured anew
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """In one step, so that another process never reads half of it; a folder that cannot be written to is no error."""
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        part.replace(path)
+    except OSError:
+        return

@@ -1,0 +1,70 @@
+"""What `costs` needs to know of a JAX network: the plan of the structured engine, and a forward pass counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, primitives
+
+from impls.choice.costs import Facts
+from impls.frameworks.jax.support import Batched, precision
+from impls.given.batches import OwnBatches
+from impls.structured.jax.engine import Engine
+from reference import Request
+
+Counts = tuple[float, float]
+"""Operations in matrix products, and in convolutions."""
+
+
+def stand_in(batches: OwnBatches) -> jax.ShapeDtypeStruct:
+    """Of the shape of all examples together."""
+    return jax.ShapeDtypeStruct((len(batches), *batches.shape), next(iter(batches)).dtype)
+
+
+def facts(engine: Engine, f: Batched, params: Any, x1: jax.Array, request: Request) -> Facts:
+    """Of the batched f with examples like those of x1; `engine` was made for it."""
+    with precision(request.dtype):
+        matmul, convolution = count(jax.make_jaxpr(f)(params, x1[:1]).jaxpr)
+    n_params = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return Facts("jax", engine.plan, n_params, matmul, convolution, len(engine.analysis.program.steps))
+
+
+def count(jaxpr: Jaxpr) -> Counts:
+    """Of a program; those of a scan as often as it runs, of a while loop once, of a branch the dearest."""
+    matmul = convolution = 0.0
+    for eqn in jaxpr.eqns:
+        own = _count_equation(eqn)
+        matmul, convolution = matmul + own[0], convolution + own[1]
+    return matmul, convolution
+
+
+def _count_equation(eqn: JaxprEqn) -> Counts:
+    if eqn.primitive is primitives.dot_general_p:
+        (contracted, _), _ = eqn.params["dimension_numbers"]
+        shape = eqn.invars[0].aval.shape  # pyright: ignore[reportAttributeAccessIssue]
+        return 2.0 * _size(eqn) * math.prod(shape[axis] for axis in contracted), 0.0
+    if eqn.primitive is primitives.conv_general_dilated_p:
+        kernel = eqn.invars[1].aval.shape  # pyright: ignore[reportAttributeAccessIssue]
+        out_channels = kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
+        return 0.0, 2.0 * _size(eqn) * math.prod(kernel) / out_channels
+    inner = [(0.0, 0.0), *(count(jaxpr) for jaxpr in _inside(eqn))]
+    if eqn.primitive.name == "cond":
+        return max(inner, key=sum)
+    times = eqn.params["length"] if eqn.primitive is primitives.scan_p else 1
+    return times * sum(c[0] for c in inner), times * sum(c[1] for c in inner)
+
+
+def _size(eqn: JaxprEqn) -> int:
+    return math.prod(eqn.outvars[0].aval.shape)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _inside(eqn: JaxprEqn) -> Iterator[Jaxpr]:
+    for value in eqn.params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(part, ClosedJaxpr):
+                yield part.jaxpr
+            elif isinstance(part, Jaxpr):
+                yield part

@@ -1,0 +1,1 @@
+"""JAX as the methods need it: precision, device, a function of its parameters, and how it is compiled."""

@@ -1,0 +1,53 @@
+"""Engines and estimators that are kept for as long as their network lives: it is traced and compiled once for its
+shapes."""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from impls.frameworks.jax.support import Batched
+
+T = TypeVar("T")
+
+MAX_KEPT = 16
+"""Beyond this many, the one that was used longest ago is dropped."""
+
+_kept: OrderedDict[Hashable, tuple[list[weakref.ref[Any]], Any]] = OrderedDict()
+
+
+def kept(build: Callable[..., T], f: Batched, *arrays: Any, **settings: Any) -> T:
+    """``build(f, *arrays, **settings)``; the same one where `f` is the same and all else is alike.
+
+    Of the arrays (the parameters, and the examples where they matter) only shapes and dtypes count.
+
+    `f` is the same where it is the same function, or a pytree (an Equinox module) of the same arrays. As with
+    `jax.jit`, what it reads from elsewhere is read once.
+    """
+    leaves, structure = jax.tree.flatten(f)
+    numbers = tuple(leaf for leaf in leaves if isinstance(leaf, bool | int | float | complex | str))
+    objects = [leaf for leaf in leaves if not isinstance(leaf, bool | int | float | complex | str)]
+    shapes = [(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(arrays)]
+    key = (build, structure, numbers, tuple(map(id, objects)), jax.tree.structure(arrays), tuple(shapes),
+           jnp.result_type(float), tuple(sorted(settings.items())))
+    try:
+        hash(key)
+        # At the end of Python names of this module are gone before the last of them: `forget` is held by each.
+        references = [weakref.ref(leaf, lambda _, forget=_kept.pop: forget(key, None)) for leaf in objects]
+    except TypeError:  # something that cannot be told apart without a comparison of its contents
+        return build(f, *arrays, **settings)
+    if any(isinstance(leaf, np.ndarray) for leaf in objects):  # its contents may change
+        return build(f, *arrays, **settings)
+    found = _kept.pop(key, None)
+    if found is None or any(ref() is not leaf for ref, leaf in zip(found[0], objects, strict=True)):
+        found = references, build(f, *arrays, **settings)
+    _kept[key] = found
+    while len(_kept) > MAX_KEPT:
+        _kept.popitem(last=False)
+    return found[1]

@@ -1,0 +1,198 @@
+"""Is a function of PyTorch's what its kernel needs: batched, of its parameters, and differentiated in all of them?"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from impls.frameworks.torch.cotangents import pulled_back
+from impls.frameworks.torch.module import ModuleFunction
+from impls.frameworks.torch.rerun import Rerun
+from reference import InputError
+
+Params = dict[str, Tensor]
+
+INDEPENDENT = ("the model's output does not depend on its trainable parameters: is it detached, converted to integers, "
+               "or computed under torch.no_grad() or torch.inference_mode()?")
+
+
+def check_batched(f: Any, params: Params, x: Tensor) -> None:
+    """Raise `InputError` unless f maps N examples to N outputs that depend on `params`, each on one example only.
+
+    f is called for one example, for the first and the last, and for the first one twice.
+    """
+    leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
+    with torch.enable_grad():
+        outputs = [f(leaves, x[:1]), f(leaves, x[[0, -1]]), f(leaves, x[[0, 0]])]
+    for n, y in zip((1, 2, 2), outputs, strict=True):
+        check_output(y, n)
+    if outputs[0].shape[1:] != outputs[1].shape[1:]:
+        raise InputError(f"the model is not batched: its outputs for one and for two examples are of shapes "
+                         f"{tuple(outputs[0].shape)} and {tuple(outputs[1].shape)}")
+    if not outputs[0].is_floating_point():
+        raise InputError(INDEPENDENT)
+    _check_apart(outputs[1][0].detach(), outputs[2][0].detach())
+
+
+def _check_apart(y: Tensor, other: Tensor) -> None:
+    """Raise `InputError` where the first example's outputs differ by what the second example is.
+
+    Batches of one shape are computed by the same operations, so they mostly agree to the last bit; half of the digits
+    are asked for, as a model may shorten its batch to the longest example, say.
+    """
+    distance, scale = (y - other).abs().max(), torch.maximum(y.abs().max(), other.abs().max())
+    if distance > torch.finfo(y.dtype).eps ** 0.5 * scale:
+        raise InputError("the model's examples influence each other: its outputs for the first example change with the "
+                         "second one of the batch (is there a mean over the batch?), so that it has no kernel of pairs "
+                         "of examples; or they are drawn at random")
+
+
+def check_output(y: Any, n: int) -> None:
+    """Raise `InputError` unless y is one tensor of n rows."""
+    if not isinstance(y, Tensor):
+        raise InputError(f"the model must return one tensor, got {type(y).__name__}; wrap it in a module that returns "
+                         "the outputs whose kernel you want")
+    if y.ndim < 1 or y.shape[0] != n:
+        raise InputError(f"the model is not batched: for {n} example(s) it returns shape {tuple(y.shape)}, whose first "
+                         f"axis should be {n}")
+
+
+def believed(f: Any, params: Params, x: Tensor, base: ModuleFunction | None) -> tuple[Any, int]:
+    """f, or `Rerun` of it where PyTorch finds its gradients only while the parameters stay in place, as in training;
+    and O, the number of outputs.
+
+    Compared on the first example, under a random cotangent. Raises `InputError` where the output does not depend on
+    `params`, or where a parameter is reached that is not exchanged for its value.
+    """
+    x = x[:1]
+    leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
+    with torch.enable_grad():
+        y = f(leaves, x)
+    if base is not None:  # what a function holds beside its params is a constant of the user's
+        _check_reached(f, base, leaves, x, y)
+    generator = torch.Generator("cpu").manual_seed(0)
+    cotangent = torch.randn(y.shape, generator=generator, dtype=torch.float64, device="cpu").to(y)
+    due = dict(zip(leaves, _in_training(Rerun(f, base), params, x, cotangent), strict=True))
+    if not y.requires_grad and not any(gradient.any() for gradient in due.values()):
+        raise InputError(INDEPENDENT)
+    if base is None:
+        _check_none_lost(f, params, x, y, due)
+    elif not _agree(_as_others_find(base, y, leaves, cotangent), due):
+        f = Rerun(f, base)
+    return f, y.numel()
+
+
+def _in_training(rerun: Rerun, params: Params, x: Tensor, cotangent: Tensor) -> list[Tensor]:
+    """The gradients of the parameters, with all of them in place until the backward pass has ended."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        _, *gradients = rerun.pulled_back(params, x, cotangent)
+    if any("None of the inputs have requires_grad=True" in str(warning.message) for warning in told):
+        raise InputError("the model wraps a part in torch.utils.checkpoint(use_reentrant=True) whose inputs have no "
+                         "gradients, so that PyTorch itself finds none for that part's parameters; use "
+                         "use_reentrant=False")
+    return gradients
+
+
+def _as_others_find(base: ModuleFunction, y: Tensor, leaves: Params, cotangent: Tensor) -> Params | None:
+    """By `torch.autograd.grad`, with the module's own parameters in place; None where it leaves gradients at these."""
+    before = {name: p.grad for name, p in base.trained.items()}
+    found = _gradients(y, leaves, cotangent)
+    for name, p in base.trained.items():
+        if p.grad is not before[name]:
+            p.grad, found = before[name], None
+    return found
+
+
+def _check_none_lost(f: Any, params: Params, x: Tensor, y: Tensor, due: Params) -> None:
+    """Raise `InputError` for a parameter that f changes with and that gets no gradient from a derivative of the user's
+    own: `torch.func.functional_call` of a module that its backward pass runs again, say, which finds other values."""
+    if not any(_is_users(node) for node in _nodes(y)):
+        return  # what is detached is meant to be
+    for name in (name for name, gradient in due.items() if not gradient.any()):
+        value, generator = params[name].detach(), torch.Generator("cpu").manual_seed(0)
+        step = torch.randn(value.shape, generator=generator, dtype=torch.float64, device="cpu").to(value)
+        moved = f({**params, name: value + torch.finfo(value.dtype).eps ** 0.5 * step}, x)
+        if not torch.equal(moved, y.detach()):
+            raise InputError(f"the outputs change with the parameter {name!r}, but no gradient reaches it through a "
+                             "torch.autograd.Function of the model's own; where it runs a module again, give the "
+                             "module itself, and where the parameter is meant as a constant, leave it out of params")
+
+
+def _is_users(node: Any) -> bool:
+    return isinstance(node, torch.autograd.function.BackwardCFunction)
+
+
+def _gradients(y: Tensor, leaves: Params, cotangent: Tensor) -> Params | None:
+    """By `torch.autograd.grad`; None where a part of the model does not allow it."""
+    try:
+        found = pulled_back(y, cotangent, tuple(leaves.values()))
+    except RuntimeError:
+        return None
+    return dict(zip(leaves, found, strict=True))
+
+
+def _agree(found: Params | None, due: Params) -> bool:
+    """To half of the digits, parameter by parameter: what is lost is lost as a whole."""
+    if found is None:
+        return False
+    largest = max(float(gradient.abs().max()) for gradient in due.values() if gradient.numel())
+    for name, gradient in due.items():
+        if not gradient.numel() or not bool(torch.isfinite(gradient).all()):  # what is not finite is told elsewhere
+            continue
+        eps = torch.finfo(gradient.dtype).eps
+        scale = max(float(gradient.abs().max()), float(found[name].abs().max()))
+        if float((gradient - found[name]).abs().max()) > eps**0.5 * scale + 100 * eps * largest:
+            return False
+    return True
+
+
+def _check_reached(f: Any, base: ModuleFunction, leaves: Params, x: Tensor, y: Tensor) -> None:
+    """Raise `InputError` where y depends on a tensor that requires gradients and is no leaf of ours.
+
+    One that the model makes anew in each call (to differentiate with respect to its input, say) is none of them.
+    """
+    ours = {id(leaf) for leaf in leaves.values()}
+    strangers = {id(leaf): leaf for leaf in _reached(y) if id(leaf) not in ours}
+    if not strangers:
+        return
+    with torch.enable_grad():
+        again = {id(leaf) for leaf in _reached(f(leaves, x))}
+    for key, stranger in strangers.items():
+        if key in again:
+            raise InputError(_about(base, stranger))
+
+
+def _about(base: ModuleFunction, stranger: Tensor) -> str:
+    name = next((name for name, p in base.trained.items() if p is stranger), None)
+    if name is not None:
+        return (f"the model uses its parameter {name!r} by another way than its place (through a result that was "
+                "computed from it in an earlier call and kept, a closure, or TorchScript), so that its share of the "
+                "kernel would be lost; clear what is kept, or use the attribute")
+    kind = "trainable parameter" if isinstance(stranger, nn.Parameter) else "tensor that requires gradients"
+    return (f"the model uses a {kind} of shape {tuple(stranger.shape)} by another way than its registered name (kept "
+            "in a list or dict, or in a closure), so that its share of the kernel would be lost; register it as an "
+            "attribute, torch.nn.ParameterList or ModuleList, or freeze it with requires_grad_(False)")
+
+
+def _reached(y: Tensor) -> Iterator[Tensor]:
+    """The leaves of the graph behind y."""
+    if y.grad_fn is None:
+        return iter([y] if y.requires_grad else [])
+    # AccumulateGrad has a variable
+    return (leaf for node in _nodes(y) if (leaf := getattr(node, "variable", None)) is not None)
+
+
+def _nodes(y: Tensor) -> list[Any]:
+    """Of the graph behind y."""
+    seen, todo = dict[Any, None](), [y.grad_fn] if y.grad_fn is not None else []
+    while todo:
+        node = todo.pop()
+        if node not in seen:
+            seen[node] = None
+            todo.extend(following for following, _ in node.next_functions if following is not None)
+    return list(seen)

@@ -1,0 +1,35 @@
+"""Forward mode that passes what reverse mode passes, and nothing else.
+
+PyTorch's two modes disagree on what is no path of differentiation: ``torch.no_grad()`` stops reverse mode alone, and
+``tensor.data`` keeps its tangent (seen: PyTorch 2.13, `torch.func.jvp`). The kernel's derivative is that of training,
+which is reverse mode's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from impls.frameworks.torch.support import Forward, Params
+
+
+def as_in_training(f: Forward) -> Forward:
+    """f for `torch.func.jvp`: no tangents in what is made without gradients, or read as ``.data``."""
+
+    def cut(params: Params, x: Tensor) -> Tensor:
+        with torch.enable_grad(), _Cutting():
+            return f(params, x)
+
+    return cut
+
+
+class _Cutting(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        answer = func(*args, **(kwargs or {}))
+        if not torch.is_grad_enabled() or func == Tensor.data.__get__:  # pyright: ignore[reportAttributeAccessIssue]
+            return pytree.tree_map_only(Tensor, Tensor.detach, answer)
+        return answer

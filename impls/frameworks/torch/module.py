@@ -1,0 +1,246 @@
+"""A PyTorch module as a function of its trainable parameters: run as it is, and left as it was.
+
+No copy is made of the module, which may hold what cannot be copied (results of earlier passes, locks), and whose
+parameters a copy would have to share. Instead the values take the parameters' places for the time of one call, all
+parts are in evaluation mode for that time, and whatever the call changes is put back: attributes, containers, modes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from threading import RLock
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from impls.frameworks.torch.cotangents import ContiguousCotangents
+from impls.frameworks.torch.internals import is_mapped
+
+Params = Mapping[str, Tensor]
+
+# The places of a module's parameters are its own: one call at a time, whatever module shares them.
+_ONE_AT_A_TIME = RLock()
+
+KINDS = (OrderedDict, dict, list, set, deque)
+
+_DEPTH = 3
+"""How deep containers within attributes are put back, and searched for parameters."""
+
+
+class ModuleFunction:
+    """``f(params, *args, **kwargs)``; a tied parameter has one entry, and its value takes every one of its places,
+    those in plain attributes, lists and dicts too. Frozen parameters and buffers are constants, unless `params` names
+    them.
+
+    Evaluation mode is the flag ``training`` of every part, set without calling ``train``: a module whose own ``train``
+    does more (merges weights, say) keeps what it is. `written`: tensors of the module's that its forward pass writes
+    into, as `find_written` found; each call works on copies of them.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        # What a class of the user's own says of its parts and parameters is for its user.
+        self.parts = list(nn.Module.modules(module))
+        self.trained = {name: p for name, p in nn.Module.named_parameters(module) if p.requires_grad}
+        self.held = {**dict(nn.Module.named_buffers(module)), **dict(nn.Module.named_parameters(module))}
+        self.written: set[int] = set()
+        self._watched: dict[int, tuple[Tensor, int, Tensor]] | None = None
+        self._staying: ExitStack | None = None
+
+    @property
+    def params(self) -> dict[str, Tensor]:
+        """The values of the trainable parameters, in the module's own memory, detached."""
+        return {name: p.detach() for name, p in self.trained.items()}
+
+    def __call__(self, params: Params, *args: Any, **kwargs: Any) -> Any:
+        if self._writes_parameters and any(is_mapped(value) for value in (*params.values(), *args)):
+            raise NotImplementedError("the model writes into its parameters in its forward pass, which is followed on "
+                                      "numbers alone, one example at a time")
+        with _ONE_AT_A_TIME, torch.enable_grad(), ContiguousCotangents(), ExitStack() as this_call:
+            (self._staying or this_call).enter_context(self._exchanged(params))
+            for part in self.parts if self._staying is not None else ():
+                part.__dict__["forward"] = _mended(part.forward)  # put back with all other attributes
+            return self.module(*args, **kwargs)
+
+    @property
+    def _writes_parameters(self) -> bool:
+        return any(isinstance(t, nn.Parameter) and id(t) in self.written for t in self.held.values())
+
+    @contextmanager
+    def staying(self) -> Iterator[None]:
+        """Inside, the parameters of a call stay in their places after it, as those of a module in training do."""
+        with _ONE_AT_A_TIME, ExitStack() as self._staying:
+            try:
+                yield
+            finally:
+                stack, self._staying = self._staying, None
+                stack.close()
+
+    @contextmanager
+    def _exchanged(self, params: Params) -> Iterator[None]:
+        """Inside, `params` are the module's parameters, and it is in evaluation mode; outside it is as it was."""
+        values = {id(self.held[name]): value for name, value in params.items()}
+        with as_it_was(self.parts):
+            copies: dict[int, Tensor] = {}
+
+            def taken(tensor: Tensor) -> Tensor:
+                value = values.get(id(tensor), tensor)
+                if id(tensor) in self.written or self._watched is not None:
+                    before, value = value, copies.setdefault(id(tensor), value.clone())
+                    if self._watched is not None:
+                        self._watched[id(tensor)] = value, _version(value), before
+                return value
+
+            for part in self.parts:
+                part.training = False
+                _exchange(part.__dict__, taken, _DEPTH)
+            yield
+
+    def find_written(self, run: Callable[[], Any]) -> None:
+        """Which of the module's tensors `run`, which calls this function, writes into; it is given copies of them."""
+        with _ONE_AT_A_TIME:
+            self._watched = {}
+            try:
+                run()
+                self.written = {key for key, (copy, version, before) in self._watched.items()
+                                if _version(copy) != version or not _same(copy.detach(), before.detach())}
+            finally:
+                self._watched = None
+
+
+@contextmanager
+def as_it_was(parts: list[nn.Module]) -> Iterator[None]:
+    """Inside, attributes of these modules may change, and what lists, dicts and sets in them hold; outside, not."""
+    before = [(part.__dict__, _Kept(part.__dict__, _DEPTH)) for part in parts]
+    try:
+        yield
+    finally:
+        for _, kept in before:
+            kept.put_back()
+
+
+class _Kept:
+    """The contents of a container, and of those within it."""
+
+    def __init__(self, container: Any, depth: int) -> None:
+        self.container = container
+        # By the methods of the built-in classes: those of the user's may refuse (a frozen dict) or do more.
+        self.kind: Any = next(kind for kind in KINDS if isinstance(container, kind))
+        self.contents = dict(container.items()) if isinstance(container, dict) else self.kind(container)
+        values = container.values() if isinstance(container, dict) else container
+        self.inner = [_Kept(found, depth - 1) for value in values if depth and (found := _inside(value)) is not None]
+
+    def put_back(self) -> None:
+        for kept in self.inner:
+            kept.put_back()
+        if not self._changed():
+            return
+        self.kind.clear(self.container)
+        put = self.kind.extend if self.kind in (list, deque) else self.kind.update
+        put(self.container, self.contents)
+
+    def _changed(self) -> bool:
+        now, then = self.container, self.contents
+        if len(now) != len(then) or isinstance(now, set):
+            return now != then
+        if isinstance(now, dict):
+            if list(now) != list(then):
+                return True
+            now, then = now.values(), then.values()
+        return any(one is not other for one, other in zip(now, then, strict=True))
+
+
+def _inside(value: Any) -> Any:
+    """The container that an attribute is, or has: that of its own attributes for an object of a class of the user's."""
+    if isinstance(value, Tensor | nn.Module | type) or callable(value):
+        return None
+    if isinstance(value, KINDS):
+        return value
+    attributes = getattr(value, "__dict__", None)
+    return attributes if isinstance(attributes, dict) and not type(value).__module__.startswith("torch") else None
+
+
+def _exchange(container: Any, taken: Callable[[Tensor], Tensor], depth: int) -> None:
+    """`taken` in the place of each tensor in a dict, list or tuple, and in those within it."""
+    items = list(container.items() if isinstance(container, dict) else enumerate(container))
+    for key, value in items:
+        if isinstance(value, Tensor):
+            if (other := taken(value)) is not value:
+                container[key] = other
+        elif depth and isinstance(value, tuple) and any(isinstance(part, Tensor) for part in value):
+            parts = [taken(part) if isinstance(part, Tensor) else part for part in value]
+            container[key] = type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+        elif depth and isinstance(inner := _inside(value), dict | list) and len(inner):
+            _exchange(inner, taken, depth - 1)
+
+
+def _mended(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A part's forward pass as PyTorch's backward pass runs it again, in which no mode is left of those around."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with ContiguousCotangents():
+            return forward(*args, **kwargs)
+
+    return run
+
+
+def with_gradients(f: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """f with gradients on, as a network that differentiates in its forward pass needs, whoever calls it."""
+
+    def forward(params: Any, x: Any) -> Any:
+        with torch.enable_grad(), ContiguousCotangents():
+            y = f(params, x)
+        return y if torch.is_grad_enabled() or not isinstance(y, Tensor) else y.detach()
+
+    return forward
+
+
+def on_copies(f: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """f of inputs that it writes into."""
+    return lambda params, x: f(params, x.clone())
+
+
+def _version(tensor: Tensor) -> int:
+    """How often it was written into. Tensors of inference mode do not count."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _same(left: Tensor, right: Tensor) -> bool:
+    """Bit for bit, as NaN is not equal to itself."""
+    if left.shape != right.shape:
+        return False
+    return torch.equal(left, right) or bool(torch.where(left == left, left == right, right != right).all())
+
+
+def unwrapped(model: Any) -> Any:
+    """The module within what computes the same on several devices or compiled; another module as it is."""
+    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    while True:
+        if isinstance(model, wrappers):
+            model = model.module
+        elif isinstance(model, nn.Module) and "_orig_mod" in model._modules:  # of torch.compile
+            model = model._modules["_orig_mod"]
+        else:
+            return model
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A copy in evaluation mode that shares nothing with the module, but what cannot be copied (locks, open files)."""
+    memo: dict[int, Any] = {}
+    for part in module.modules():
+        for value in part.__dict__.values():
+            if isinstance(value, Tensor) and not value.is_leaf:  # a result of an earlier pass
+                memo[id(value)] = value.detach().clone()
+            elif not isinstance(value, Tensor | dict | list):
+                try:
+                    copy.deepcopy(value)
+                except Exception:  # whatever it is, its class says that there is one of it
+                    memo[id(value)] = value
+    copy_of = copy.deepcopy(module, memo)
+    for part in copy_of.modules():
+        part.training = False
+    return copy_of

@@ -1,0 +1,97 @@
+"""`structured_jax`: the structured engine of this project for any JAX function; see `impls.structured`.
+
+Cost for a fully connected network, as structured derivatives (Novak et al. 2022, arXiv 2206.08720, table 1), N²LO²W +
+N·L·O·W², but half of the first where x2 = x1, and never a parameter by itself. Convention: the harness's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+
+from impls.frameworks.jax.kept import kept
+from impls.frameworks.jax.support import Batched, functional, precision, unsupported_network
+from impls.methods.options import check_options
+from impls.protocol import Framework, Kind
+from impls.structured.explain import explain
+from impls.structured.jax.batches import Batches
+from impls.structured.jax.engine import Engine
+from reference import Case, Request
+
+OPTIONS = {"memory_limit": None, "explain": False}
+
+MEMORY_OF_BATCHES = 2**30
+"""Bytes beyond the kernel for examples that come in batches, unless `memory_limit` says another number."""
+
+
+@dataclass(frozen=True)
+class Structured:
+    """Options: `memory_limit` (bytes beyond the kernel itself; None: no limit), `explain` (print the plan). A limit
+    that no plan keeps is gone beyond by as little as can be; `planner.check_limit` tells."""
+
+    name: str = "structured_jax"
+    framework: Framework = "jax"
+    kind: Kind = "exact"
+
+    def unsupported(self, case: Case, request: Request) -> str | None:
+        return unsupported_network(case)
+
+    def prepare(self, case: Case, request: Request) -> Callable[[], jax.Array]:
+        f, params, x1, x2 = functional(case, request)
+        return partial(_run, self.engine(f, params, x1, x2, request), params, x1, x2, request)
+
+    def kernel(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, request: Request) -> jax.Array:
+        """The kernel of a batched ``f(params, x)`` at `params`, in their dtype; see `Request` for its shape.
+
+        Traced and compiled once for each f and each shape of its arguments.
+        """
+        return _run(self.engine(f, params, x1, x2, request), params, x1, x2, request)
+
+    def components(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None,
+                   request: Request) -> dict[str, jax.Array]:
+        """The kernel of each parameter by its name; they add up to `kernel`. Zeros for one that f does not use.
+
+        The name is its place in the pytree, as in ``layers.0.weight``.
+        """
+        engine = self.engine(f, params, x1, x2, request, apart=True)
+        with precision(request.dtype):
+            return engine.components(params, x1, x2)
+
+    def kernel_of_batches(self, f: Batched, params: Any, batches1: Iterable[Any], batches2: Iterable[Any] | None,
+                          request: Request) -> jax.Array:
+        """`kernel` of examples that come in batches, of which no more are in memory than `memory_limit` has room for.
+
+        `batches1` and `batches2` are iterated over several times, and must yield the same each time: arrays, or pairs
+        (x, y) of which x is taken; `batches2` None means x2 = x1. The limit is 1 GiB unless another is given. Raises
+        `InputError` for batches that change, or can be read once only.
+        """
+        limit = request.options.get("memory_limit") or MEMORY_OF_BATCHES
+        request = replace(request, options={**request.options, "memory_limit": limit})
+        with precision(request.dtype):
+            rows, columns = (None if some is None else Batches(some, request) for some in (batches1, batches2))
+            assert rows is not None
+            engine = self.engine(f, params, rows.all(), None if columns is None else columns.all(), request)
+            return engine.of_batches(params, rows, columns)
+
+    def engine(self, f: Batched, params: Any, x1: Any, x2: Any | None, request: Request, *,
+               apart: bool = False) -> Engine:
+        """What `kernel` runs; to be kept by those who need kernels of one network at many parameters."""
+        options = check_options(self.name, request, OPTIONS)
+        with precision(request.dtype):
+            engine = kept(Engine, f, params, x1, x2, outputs=request.outputs, batch_size=request.batch_size,
+                          memory_limit=options["memory_limit"], device=request.device, apart=apart)
+        if options["explain"]:
+            print(explain(engine.plan))
+        return engine
+
+
+def _run(engine: Engine, params: Any, x1: jax.Array, x2: jax.Array | None, request: Request) -> jax.Array:
+    with precision(request.dtype):
+        return engine(params, x1, x2)
+
+
+METHODS = (Structured(),)

@@ -1,0 +1,81 @@
+"""The kernel of a PyTorch module or function as a function that autograd and `torch.func` differentiate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import jacrev, vmap
+
+from impls.frameworks.torch.cotangents import ContiguousCotangents
+from impls.frameworks.torch.module import ModuleFunction, unwrapped
+from impls.frameworks.torch.rerun import Rerun
+from impls.frameworks.torch.support import Forward, Params, checked, dtype_of, module_function, one_example, precision
+from reference import InputError
+from reference.case import Outputs
+
+EQUATIONS = {"full": "nap,mbp->nmab", "diagonal": "nap,map->nma", "trace": "nap,map->nm"}
+
+
+def of_module(module: nn.Module) -> tuple[Forward, Params]:
+    """The module as a batched function of its trainable parameters by their names, and these, detached."""
+    return module_function(unwrapped(module))
+
+
+def kernel_function(f: Forward, outputs: Outputs, method: str, *,
+                    of_module: bool = False) -> Callable[[Any, Any, Any], Tensor]:
+    """``kernel(params, x1, x2)``, of which autograd knows all operations.
+
+    `of_module`: its first call refuses a module with parameters that `params` do not reach.
+    """
+    unchecked = of_module
+    jacobian = {"torch_func.jacobian_contraction": _mapped, "torch_autograd.per_example": _one_by_one}[method]
+
+    def kernel(params: Params, x1: Tensor, x2: Tensor | None) -> Tensor:
+        nonlocal unchecked
+        if unchecked:
+            _check_differentiable(f, params, x1)
+            unchecked = False
+        constants = {name: p for name, p in params.items() if not p.is_floating_point()}
+        trained = {name: p for name, p in params.items() if p.is_floating_point()}
+        if not trained:
+            raise InputError("params hold no floating-point tensor, so there is no tangent kernel")
+
+        def of_trained(some: Params, x: Tensor) -> Tensor:
+            return f({**constants, **some}, x)
+
+        with precision(dtype_of(trained)):
+            left = jacobian(of_trained, trained, x1)
+            right = left if x2 is None else jacobian(of_trained, trained, x2)
+            return reduce(torch.add, (torch.einsum(EQUATIONS[outputs], left[name], right[name]) for name in trained))
+
+    return kernel
+
+
+def _mapped(f: Forward, params: Params, x: Tensor) -> Params:
+    """For each parameter (N, O, P_i)."""
+    jacobians = vmap(jacrev(one_example(f)), in_dims=(None, 0))(params, x)
+    return {name: jacobian.flatten(2) for name, jacobian in jacobians.items()}
+
+
+def _one_by_one(f: Forward, params: Params, x: Tensor) -> Params:
+    """The same by one backward pass for each example and output, for networks that `torch.func` cannot map."""
+    names = list(params)
+    with torch.enable_grad(), ContiguousCotangents():
+        # Not the tensors themselves, one of which may stand under two names.
+        inside = [p.view_as(p) if p.requires_grad else p.detach().requires_grad_() for p in params.values()]
+        rows = [[torch.autograd.grad(y, inside, create_graph=True, retain_graph=True, allow_unused=True,
+                                     materialize_grads=True)
+                 for y in one_example(f)(dict(zip(names, inside, strict=True)), example)] for example in x]
+    return {name: torch.stack([torch.stack([row[i].flatten() for row in of_one]) for of_one in rows])
+            for i, name in enumerate(names)}
+
+
+def _check_differentiable(f: Forward, params: Params, x: Tensor) -> None:
+    some = {name: p.detach() for name, p in params.items()}
+    if isinstance(checked(f, some, x.detach(), f if isinstance(f, ModuleFunction) else None)[0], Rerun):
+        raise InputError("the model runs again in its backward pass (a reentrant checkpoint, an adjoint), which has no "
+                         "second derivative, as a kernel's derivative is; impls.ntk gives the kernel")

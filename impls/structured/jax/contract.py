@@ -1,0 +1,227 @@
+"""The contraction of two blocks of examples, term by term, as the plan says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from impls.structured.jax.factors import Arrays, Term, carried_inputs
+from impls.structured.planner import Outputs, Product
+
+SUM = -1
+"""The key of the kernel that is no single parameter's."""
+
+
+def contract(terms: Sequence[Term], left: Arrays, right: Arrays, outputs: Outputs, dtype: Any, *,
+             apart: bool) -> dict[int, Any]:
+    """The kernel of two blocks of examples; `apart`: that of each parameter.
+
+    (N, O, M, O), in which the matrix products leave it, (N, M, O) or (N, M).
+    """
+    total: dict[int, Any] = {}
+    for term in terms:
+        for owner, share in _shares(term, left, right, outputs, dtype, apart=apart):
+            key = owner if apart else SUM
+            total[key] = total[key] + share if key in total else share
+    return total
+
+
+def _shares(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: Any, *,
+            apart: bool) -> list[tuple[int, Any]]:
+    """By parameter."""
+    owner = SUM if term.owner is None else term.owner
+    if term.way == "gradient":
+        return [(owner, _inner(left[term.name], right[term.name], outputs))]
+    if term.way == "cross":
+        pairs = [(left, right), (right, left)]
+        first, second = (_cross(term, *pair, outputs, dtype) for pair in pairs)
+        swap = {"full": (2, 3, 0, 1), "diagonal": (1, 0, 2), "trace": (1, 0)}[outputs]
+        return [(owner, first + second.transpose(swap))]
+    if term.way == "separable":
+        return _separable(term, left, right, outputs, dtype, apart=apart)
+    a, a2 = (_inflow(side[f"{term.name}.a"], term.product) for side in (left, right))
+    if term.way == "top":
+        grams = _input_grams if outputs == "full" else _same_position_grams
+        return [(i, _top(term, gram, outputs, dtype)) for i, gram in grams(term, a, a2, dtype, apart=apart)]
+    g, g2 = (_cotangent(side[f"{term.name}.g"], term.product) for side in (left, right))
+    return [(i, _half(gram, g, g2) if term.way == "half" else _gram(gram, g, g2, outputs))
+            for i, gram in _input_grams(term, a, a2, dtype, apart=apart)]
+
+
+def _separable(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: Any, *,
+               apart: bool) -> list[tuple[int, Any]]:
+    """Σ_{s,j} c[o] c[o'] F[n,m], where F is symmetric in the examples and c c' in the outputs."""
+    assert term.group is not None
+    assert term.owner is not None
+    c = left[f"{term.name}.c"]
+    o, p = np.triu_indices(len(c))
+    weights = {"full": c[o] * c[p], "diagonal": c * c, "trace": jnp.sum(c * c, 0, keepdims=True)}[outputs]
+    if term.product.single:
+        a, a2 = (_inflow(side[f"{term.name}.a"], term.product) for side in (left, right))
+        d, d2 = left[f"{term.name}.d"], right[f"{term.name}.d"]
+        found = _weighted(weights, d, d2)
+        shares = [(i, found * gram[0, :, 0, :, 0, None]) for i, gram in
+                  _input_grams(term, a, a2, dtype, apart=apart)]
+    else:
+        biases = [(bias, f"{term.name}.{bias}") for bias, _ in term.group.carried]
+        names = [(term.owner, [f"{term.name}.e"]), *((bias, [name]) for bias, name in biases)]
+        if not apart:
+            names = [(term.owner, [f"{term.name}.e", *(name for _, name in biases)])]
+        shares = [(i, _weighted(weights, *(_beside(side, some) for side in (left, right)))) for i, some in names]
+    if outputs == "trace":
+        return [(i, share[..., 0]) for i, share in shares]
+    if outputs == "diagonal":
+        return shares
+    place = np.zeros((len(c), len(c)), np.int32)
+    place[o, p] = place[p, o] = np.arange(len(o))
+    return [(i, share[..., place].transpose(0, 2, 1, 3)) for i, share in shares]
+
+
+def _beside(side: Arrays, names: list[str]) -> Any:
+    """(N, J, I), of gradients (N, J, I) and (N, J)."""
+    arrays = [side[name] for name in names]
+    return jnp.concatenate([a if a.ndim == 3 else a[..., None] for a in arrays], 2)
+
+
+def _weighted(weights: Any, d: Any, d2: Any) -> Any:
+    """(N, M, W) from (W, J), and (N, J) or (N, J, I)."""
+    if len(weights) == 1:
+        rows = d * (weights[0] if d.ndim == 2 else weights[0, :, None])
+        return _matmul(rows.reshape(len(d), -1), d2.reshape(len(d2), -1))[..., None]
+    pairs = d[:, None] * d2 if d.ndim == 2 else jnp.einsum("nji,mji->nmj", d, d2)
+    return _matmul(pairs.reshape(-1, weights.shape[1]), weights).reshape(len(d), len(d2), -1)
+
+
+def _inflow(a: Any, product: Product) -> Any:
+    """(N, S, T, I), or (N, T) row numbers."""
+    return a if product.lookup else a.reshape(len(a), product.shared, product.positions, product.inputs)
+
+
+def _cotangent(g: Any, product: Product) -> Any:
+    """(N, O, S, T, J)."""
+    return g.reshape(*g.shape[:2], product.shared, product.positions, product.outputs)
+
+
+def _inner(d: Any, d2: Any, outputs: Outputs) -> Any:
+    """Inner products of (N, O, P) and (M, O, P)."""
+    if outputs == "full":
+        return _matmul(d.reshape(-1, d.shape[-1]), d2.reshape(-1, d2.shape[-1])).reshape(*d.shape[:2], *d2.shape[:2])
+    if outputs == "diagonal":
+        return jnp.einsum("nok,mok->nmo", d, d2)
+    return _matmul(d.reshape(len(d), -1), d2.reshape(len(d2), -1))
+
+
+def _matmul(a: Any, b: Any) -> Any:
+    """a bᵀ, as the one call that every backend has: `einsum` would bring transposed copies along."""
+    return jax.lax.dot_general(a, b, (((1,), (1,)), ((), ())))
+
+
+def _input_grams(term: Term, a: Any, a2: Any, dtype: Any, *, apart: bool) -> list[tuple[int, Any]]:
+    """(S, N, T, M, T): a·a' at each pair of positions, with the carried biases or for each of them apart."""
+    product = term.product
+    if product.lookup:
+        gram = _equal(a[:, :, None, None], a2[None, None], dtype)[None]
+    elif product.shared == product.positions == 1:
+        gram = _matmul(a[:, 0, 0], a2[:, 0, 0])[None, :, None, :, None]
+    else:
+        gram = jnp.einsum("nsti,msui->sntmu", a, a2)
+    return _with_carried(term, gram, lambda values: (values.T @ values)[:, None, :], apart=apart)
+
+
+def _same_position_grams(term: Term, a: Any, a2: Any, dtype: Any, *, apart: bool) -> list[tuple[int, Any]]:
+    """(N, M, S, T), likewise."""
+    if term.product.lookup:
+        return _with_carried(term, _equal(a[:, None, None], a2[None, :, None], dtype), lambda _: 0.0, apart=apart)
+    gram = jnp.einsum("nsti,msti->nmst", a, a2)
+    return _with_carried(term, gram, lambda values: (values**2).sum(0), apart=apart)
+
+
+def _with_carried(term: Term, gram: Any, of_values: Callable[[np.ndarray], Any], *,
+                  apart: bool) -> list[tuple[int, Any]]:
+    """The Gram of the inputs, and that of the inputs that stand for the carried biases, which are the same for all."""
+    assert term.group is not None
+    assert term.owner is not None
+    if not term.group.carried:
+        return [(term.owner, gram)]
+    values = carried_inputs(term.group)
+    if not apart:
+        return [(term.owner, gram + jnp.asarray(of_values(values), gram.dtype))]
+    biases = [jnp.broadcast_to(jnp.asarray(of_values(row[None]), gram.dtype), gram.shape) for row in values]
+    return [(term.owner, gram), *((bias, its) for (bias, _), its in zip(term.group.carried, biases, strict=True))]
+
+
+def _equal(rows: Any, rows2: Any, dtype: Any) -> Any:
+    """1 where two lookups take the same row; a row of −1 is none."""
+    return ((rows == rows2) & (rows >= 0)).astype(dtype)
+
+
+def _gram(gram: Any, g: Any, g2: Any, outputs: Outputs) -> Any:
+    if outputs == "full":
+        if g.shape[2] == g.shape[3] == 1:
+            return gram[0, :, 0, :, 0][:, None, :, None] * _inner(g[:, :, 0, 0], g2[:, :, 0, 0], outputs)
+        return jnp.sum(gram[:, :, None, :, :, None] * jnp.einsum("nostj,mpsuj->snotmpu", g, g2), (0, 3, 6))
+    if outputs == "diagonal":
+        summed = jnp.sum(gram[:, None] * jnp.einsum("nostj,mosuj->sontmu", g, g2), (0, 3, 5))
+        return summed.transpose(1, 2, 0)
+    if g.shape[2] == g.shape[3] == 1:
+        return gram[0, :, 0, :, 0] * _inner(g, g2, outputs)
+    return jnp.sum(gram * jnp.einsum("nostj,mosuj->sntmu", g, g2), (0, 2, 4))
+
+
+def _half(gram: Any, g: Any, g2: Any) -> Any:
+    """(N, O, M, O). Everything stays in the order in which it comes, or is moved in runs of T·J numbers.
+
+    `einsum` would transpose the cotangents of both sides, and what lies between: twice the time of the products (seen:
+    XLA's CPU backend, jaxlib 0.10.2). So the grams, which are smaller, are repeated for each output instead.
+    """
+    (N, O, S, T, J), M = g.shape, len(g2)
+    rows = gram.transpose(3, 0, 4, 1, 2).reshape(M, 1, S, T, N * T)
+    rows = jnp.broadcast_to(rows, (M, O, S, T, N * T))
+    pushed = jax.lax.dot_general(rows, g2, (((3,), (3,)), ((0, 1, 2), (0, 1, 2))))
+    pushed = pushed.reshape(M, O, S, N, T, J).transpose(3, 0, 1, 2, 4, 5).reshape(N, M * O, S * T * J)
+    kernel = jax.lax.dot_general(g.reshape(N, O, S * T * J), pushed, (((2,), (2,)), ((0,), (0,))))
+    return kernel.reshape(N, O, M, O)
+
+
+def _top(term: Term, gram: Any, outputs: Outputs, dtype: Any) -> Any:
+    """With the identity for g, pairs of outputs (s, t, j), (s', u, k) meet only where s = s' and j = k."""
+    product, group = term.product, term.group
+    assert group is not None
+    assert group.top is not None
+    (use,) = group.uses
+    S, T, J = product.shared, product.positions, product.outputs
+    scale = group.top**2 * (use.view.scale**2 if product.lookup else 1.0)
+    place = np.argsort(use.arrange(np.arange(S * T * J).reshape(use.y.shape)).ravel())  # of each output in (s, t, j)
+    if outputs == "full":
+        N, M = gram.shape[1], gram.shape[3]
+        same = (jnp.eye(S, dtype=dtype)[:, None, None, None, :, None, None]
+                * jnp.eye(J, dtype=dtype)[:, None, None, None, :])
+        wide = (scale * gram.transpose(1, 0, 2, 3, 4))[:, :, :, None, :, None, :, None] * same
+        wide = wide.reshape(N, S * T * J, M, S * T * J)
+        return wide if (place == np.arange(len(place))).all() else wide[:, place][..., place]
+    if outputs == "trace":
+        return scale * J * gram.sum((2, 3))
+    return scale * jnp.repeat(gram.reshape(*gram.shape[:2], S * T), J, 2)[..., place]
+
+
+def _cross(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: Any) -> Any:
+    """Between the first use on the left and the transposed one on the right: Σ_{t,u} (g_t·a'_u) (a_t·g'_u)."""
+    assert term.group is not None
+    assert term.other is not None
+    a, a2 = (_dense(side[f"{term.name}.{k}.a"], group.product, dtype)
+             for k, (side, group) in enumerate(((left, term.group), (right, term.other))))
+    g, g2 = (_cotangent(side[f"{term.name}.{k}.g"], group.product)[:, :, 0]
+             for k, (side, group) in enumerate(((left, term.group), (right, term.other))))
+    outer, inner = jnp.einsum("notj,muj->notmu", g, a2), jnp.einsum("nti,mpui->ntmpu", a, g2)
+    if outputs == "full":
+        return jnp.einsum("notmu,ntmpu->nomp", outer, inner)
+    return jnp.einsum("notmu,ntmou->nmo" if outputs == "diagonal" else "notmu,ntmou->nm", outer, inner)
+
+
+def _dense(a: Any, product: Product, dtype: Any) -> Any:
+    """(N, T, I), row numbers written out as one-hot."""
+    return jax.nn.one_hot(a, product.inputs, dtype=dtype) if product.lookup else _inflow(a, product)[:, 0]

@@ -1,0 +1,2 @@
+"""PyTorch's half of `impls.structured`: the rules, the passes and the contraction, by the names that JAX's half has.
+"""

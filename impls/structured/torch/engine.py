@@ -1,0 +1,254 @@
+"""The engine: trace, analyse, plan; then passes through the network and contractions, as the plan says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from impls.frameworks.torch.blocks import summed
+from impls.frameworks.torch.support import Forward, Params, one_example, precision
+from impls.structured import planner
+from impls.structured.torch.analysis import Analysis, analyse
+from impls.structured.torch.batches import Examples
+from impls.structured.torch.contract import Contraction, mirrored
+from impls.structured.torch.direct import looped_gradients
+from impls.structured.torch.factors import Factors, of_examples
+from impls.structured.torch.forward import Tangents
+from impls.structured.torch.graphs import Graphed, worth_a_graph
+from impls.structured.torch.program import Program, Untraceable, Value
+from impls.structured.torch.replay import Replayed
+from impls.structured.torch.rows import slices
+from impls.structured.torch.separable import pairs_of
+from impls.structured.torch.sizes import SIZES
+from impls.structured.torch.terms import Arrays, Term
+from impls.structured.torch.trace import trace
+from reference import InputError
+
+
+class Engine:
+    """The kernel of the batched ``f(params, x)`` for examples of given shapes. Raises `InputError` where
+    ``torch.inference_mode`` is on, in which PyTorch takes every derivative for 0.
+
+    `memory_limit`: bytes beyond the kernel itself, None for no limit. A function that cannot be written down as a
+    list of operations is differentiated example by example; the plan then says why. `components`: the kernels of the
+    parameters are kept apart. `once`: it is made for one call. `planned_for`: another device than the parameters'.
+    """
+
+    def __init__(
+        self,
+        f: Forward,
+        params: Params,
+        x1: Examples,
+        x2: Examples | None,
+        *,
+        outputs: planner.Outputs,
+        batch_size: int | None = None,
+        memory_limit: int | None = None,
+        components: bool = False,
+        once: bool = False,
+        planned_for: planner.Device | None = None,
+    ) -> None:
+        _check_mode()
+        params, x1 = {name: p.resolve_neg() for name, p in params.items()}, _signed(x1)
+        self.f, self.names, self.once = f, tuple(params), once
+        self.device = next(iter(params.values())).device
+        self.dtype = reduce(torch.promote_types, (p.dtype for p in params.values()))
+        with precision(self.dtype):
+            parameters, analysis, n_outputs, example_bytes = _known(f, params, x1[0], components=components)
+        task = planner.Task(
+            n1=len(x1),
+            n2=None if x2 is None else len(x2),
+            n_outputs=n_outputs,
+            outputs=outputs,
+            itemsize=self.dtype.itemsize,
+            example_bytes=example_bytes,
+            batch_size=batch_size,
+            memory_limit=memory_limit,
+            device=planned_for or ("cpu" if self.device.type == "cpu" else "cuda"),
+        )
+        self.parameters, self.analysis = parameters, analysis
+        self._prepare(planner.plan(task, parameters, forward=analysis is not None), analysis, components=components)
+        self.tried = analysis is None
+
+    def _prepare(self, plan: planner.Plan, analysis: Analysis | None, *, components: bool) -> None:
+        self.plan, self.panel = plan, _panel(plan)
+        self.factors: Factors | Tangents | None = None
+        if analysis is not None and plan.forward:
+            self.factors = Tangents(analysis.program, plan, self.dtype, joined=not components)
+        elif analysis is not None:
+            self.factors = Factors(analysis, plan, self.dtype, self.device, joined=not components)
+        terms = self.factors.terms if self.factors else [Term(n, "gradient", i) for i, n in enumerate(self.names)]
+        summands = _by_parameter(terms, self.names) if components else {"": terms}
+        self.passes = None if self.factors is None else Replayed(self.factors, self.factors.constants, once=self.once)
+        task, pairs = plan.task, None
+        if task.outputs == "full" and any("separable" in step.ways for step in plan.steps):
+            pairs = pairs_of(task.n_outputs, self.device)
+        self.contractions = {
+            name: Contraction(some, task.outputs, task.n_outputs, plan.block1, plan.block2, SIZES[task.device], pairs)
+            for name, some in summands.items()
+        }
+        self.contract = {
+            name: Replayed(each, each.constants, once=self.once) for name, each in self.contractions.items()
+        }
+        self.graphed = None
+        if self.passes is not None and not self.once and worth_a_graph(plan, len(self.contract)):
+            self.graphed = Graphed([self.passes, *self.contract.values()])
+
+    def __call__(self, params: Params, x1: Examples, x2: Examples | None) -> Float[Tensor, "N1 N2 ..."]:
+        """The kernel, of the shape that the outputs asked for say; a view of memory in which an output's examples lie
+        together."""
+        return summed(self.components(params, x1, x2).values())
+
+    def try_out(self, params: Params, x: Examples) -> None:
+        """Give the plan up where the written-down program does not run on a batch, or not in forward mode: PyTorch does
+        not have such rules for everything. `__call__` does so after a failure."""
+        components = tuple(self.contractions) != ("",)
+        try:
+            with torch.no_grad(), precision(self.dtype):
+                self._panel(params, x[0:1])
+        except RuntimeError as error:
+            if self.plan.forward:
+                backward = planner.plan(self.plan.task, self.parameters)
+                self._prepare(backward, self.analysis, components=components)
+                self.try_out(params, x)
+                return
+            reason = f"it cannot be batched ({type(error).__name__}: {str(error).splitlines()[0]})"
+            plan = planner.plan(self.plan.task, _fallbacks(params, reason))
+            self._prepare(plan, None, components=components)
+        self.tried = True
+
+    def components(self, params: Params, x1: Examples, x2: Examples | None) -> dict[str, Tensor]:
+        """The kernel of each parameter by its name, of an engine made with `components`; else the sum, under ""."""
+        _check_mode()
+        params, x1, x2 = {name: p.resolve_neg() for name, p in params.items()}, _signed(x1), _signed(x2)
+        with torch.no_grad(), precision(self.dtype):
+            try:
+                kernels = self._graphed_kernels(params, x1, x2)
+            except RuntimeError:
+                if self.tried:
+                    raise
+                self.try_out(params, x1)
+                kernels = self._kernels(params, x1, x2)
+        axes = {"full": (1, 3, 0, 2), "diagonal": (1, 2, 0), "trace": (0, 1)}[self.plan.task.outputs]
+        return {name: kernel.permute(axes) for name, kernel in kernels.items()}
+
+    def _graphed_kernels(self, params: Params, x1: Examples, x2: Examples | None) -> dict[str, Tensor]:
+        """`_kernels`, replayed as a graph where there is one."""
+        if self.graphed is None or not isinstance(x1, Tensor) or not isinstance(x2, Tensor | None):
+            return self._kernels(params, x1, x2)
+        return self.graphed(self._kernels, params, x1, x2)
+
+    def _kernels(self, params: Params, x1: Examples, x2: Examples | None) -> dict[str, Tensor]:
+        other, symmetric = (x1, True) if x2 is None else (x2, False)
+        kernels = {
+            name: torch.empty(contraction.shape(len(x1), len(other)), dtype=self.dtype, device=self.device)
+            for name, contraction in self.contractions.items()
+        }
+        if self.factors is not None and self.plan.together and self.panel >= max(len(x1), len(other)):
+            both = self._panel(params, torch.cat([x1[0 : len(x1)], other[0 : len(other)]]))
+            left, right = of_examples(both, slice(0, len(x1))), of_examples(both, slice(len(x1), None))
+            for name, contract in self.contract.items():
+                contract(left, right, kernels[name], symmetric=False)
+            return kernels
+        columns = tuple(slices(len(other), self.panel))
+        kept = {} if self.plan.recompute else {j.start: self._panel(params, other[j]) for j in columns}
+        for i in slices(len(x1), self.panel):
+            left = kept[i.start] if symmetric and kept else self._panel(params, x1[i])
+            for j in columns:
+                if symmetric and j.start < i.start:
+                    continue
+                same = symmetric and i == j
+                right = left if same else kept[j.start] if kept else self._panel(params, other[j])
+                for name, kernel in kernels.items():
+                    self._write(name, kernel, left, right, (i, j), same=same, both=symmetric and not same)
+        return kernels
+
+    def _write(
+        self,
+        name: str,
+        kernel: Tensor,
+        left: Arrays,
+        right: Arrays,
+        place: tuple[slice, slice],
+        *,
+        same: bool,
+        both: bool,
+    ) -> None:
+        """The block of two panels, made in the kernel's own memory where it is all of it."""
+        (i, j), outputs = place, self.plan.task.outputs
+        shape = self.contractions[name].shape(i.stop - i.start, j.stop - j.start)
+        whole = shape == tuple(kernel.shape)
+        block = kernel if whole else kernel.new_empty(shape)
+        self.contract[name](left, right, block, symmetric=same)
+        if not whole:
+            _place(kernel, i, j, outputs).copy_(block)
+        if both:
+            _place(kernel, j, i, outputs).copy_(mirrored(block, outputs))
+
+    def _panel(self, params: Params, x: Tensor) -> Arrays:
+        if self.passes is None:
+            return looped_gradients(self.f, params, x)
+        return self.passes([params[name].detach() for name in self.names], x)
+
+
+def _check_mode() -> None:
+    if torch.is_inference_mode_enabled():
+        raise InputError("torch.inference_mode() is on, in which PyTorch takes no derivatives; use torch.no_grad()")
+
+
+AnyExamples = TypeVar("AnyExamples", Examples, Examples | None)
+
+
+def _signed(x: AnyExamples) -> AnyExamples:
+    """With the sign in the numbers: operations on a tensor that is to be read with the other one, as a view of an
+    imaginary part is, are no operations on its memory."""
+    return x.resolve_neg() if isinstance(x, Tensor) else x
+
+
+def _by_parameter(terms: Sequence[Term], names: Sequence[str]) -> dict[str, list[Term]]:
+    return {name: [term for term in terms if term.parameter == i] for i, name in enumerate(names)}
+
+
+def _panel(plan: planner.Plan) -> int:
+    """Examples of a panel, so that the block of two panels fits as well: itself, its input Grams, its products."""
+    task, panel = plan.task, max(plan.panel1, plan.panel2)
+    if task.memory_limit is None:
+        return panel
+    numbers = task.memory_limit / 4 / task.itemsize
+    held = task.entries + 2 * task.n_outputs + (task.weights if any("separable" in s.ways for s in plan.steps) else 0)
+    return max(1, min(panel, int((numbers / held) ** 0.5)))
+
+
+def _place(kernel: Tensor, i: slice, j: slice, outputs: planner.Outputs) -> Tensor:
+    return kernel[:, i, :, j] if outputs == "full" else kernel[..., i, j]
+
+
+def _known(
+    f: Forward, params: Params, example: Tensor, *, components: bool
+) -> tuple[Sequence[planner.Parameter], Analysis | None, int, int]:
+    """The parameters, the analysis behind them (None where f cannot be written down), O, and bytes for one example's
+    passes."""
+    try:
+        program = trace(f, params, example)
+    except Untraceable as error:
+        leaves = {name: p.detach().requires_grad_() for name, p in params.items()}  # for f that differentiates itself
+        n_outputs = one_example(f)(leaves, example).numel()
+        return _fallbacks(params, str(error)), None, n_outputs, 0
+    analysis = analyse(program, tuple(params), carry=not components)
+    return analysis.parameters, analysis, program.n_outputs, _example_bytes(program)
+
+
+def _fallbacks(params: Params, reason: str) -> list[planner.Parameter]:
+    return [planner.Parameter(name, p.numel(), rule=f"fallback: {reason}") for name, p in params.items()]
+
+
+def _example_bytes(program: Program) -> int:
+    """Roughly what one example needs: its activations, and as many cotangents for each output."""
+    values: Iterator[Value] = (value for step in program.steps for value in step.outputs if value.on_example)
+    return (1 + program.n_outputs) * sum(math.prod(value.shape) * value.dtype.itemsize for value in values)

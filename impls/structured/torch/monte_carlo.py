@@ -1,0 +1,106 @@
+"""Directions pushed through a network in blocks, by forward-mode derivatives, for PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import jvp, vmap
+
+from impls.frameworks.torch.forward_mode import as_in_training
+from impls.frameworks.torch.support import Forward, Params
+from impls.structured.projections import Layout, layout, matrix
+from reference.case import Outputs
+
+INPUTS_AT_ONCE = 1 << 17
+"""Numbers in the inputs, times directions that go through the network together: more leaves the caches (seen: three
+times as slow for a ConvNet on 16 images)."""
+
+FEWEST_AT_ONCE = 8
+"""Directions: the forward pass is made once for as many, and should be a small part of the time."""
+
+
+class Estimator:
+    """The kernel of ``f(params, x)`` from `proj_dim` random directions, for parameters of given shapes."""
+
+    def __init__(self, f: Forward, params: Params, *, outputs: Outputs, proj_dim: int, distribution: str,
+                 batch_size: int | None) -> None:
+        self.f, self.batch_size = as_in_training(f), batch_size
+        self.outputs: Outputs = outputs
+        self.draw: Callable[..., Tensor] = torch.randn if distribution == "gaussian" else _signs
+        self.layout: Layout = layout(proj_dim, [tuple(p.shape) for p in params.values()])
+
+    def __call__(self, params: Params, x1: Tensor, x2: Tensor | None, seed: int) -> Float[Tensor, "N1 N2 ..."]:
+        """The same seed means the same directions, for any examples."""
+        x = x1 if x2 is None else torch.cat([x1, x2])  # one block, where it may be: one set of draws
+        with torch.no_grad():
+            projected = self._project(params, x, seed)
+        n1 = len(x1)
+        return _contract(projected[:, :n1], projected[:, 0 if x2 is None else n1:], self.outputs) / self.layout.proj_dim
+
+    def _project(self, params: Params, x: Tensor, seed: int) -> Float[Tensor, "S N O"]:
+        """J(x) v_s for every s."""
+        blocks = x.split(self.batch_size or len(x))
+        # The directions of a group are the same, however many of them are pushed at once.
+        chunk = min(self.layout.chunk, max(FEWEST_AT_ONCE, INPUTS_AT_ONCE // blocks[0].numel()))
+        rows: list[Tensor] = []
+        for directions in self._directions(params, seed, chunk):
+            rows.append(torch.cat([self._push(params, block, directions) for block in blocks], 1))
+        return torch.cat(rows)[:self.layout.proj_dim]
+
+    def _push(self, params: Params, x: Tensor, directions: Params) -> Float[Tensor, "chunk n O"]:
+        """The forward pass is made once for all directions of a chunk: it does not depend on them."""
+        def run(some: Params) -> Tensor:
+            return self.f(some, x).reshape(len(x), -1)
+
+        return vmap(lambda direction: jvp(run, (params,), (direction,))[1])(directions)
+
+    def _directions(self, params: Params, seed: int, chunk: int) -> Iterator[Params]:
+        """Chunk by chunk, each parameter (chunk, …)."""
+        for group in range(self.layout.n_groups):
+            first = next(iter(params.values()))
+            generator = torch.Generator(first.device).manual_seed(_mixed(seed, group))
+            drawn = [self._drawn(i, p, generator) for i, p in enumerate(params.values())]
+            for places in torch.arange(self.layout.group, device=first.device).split(chunk):
+                yield {name: self._chunk(i, p, drawn[i], places) for i, (name, p) in enumerate(params.items())}
+
+    def _drawn(self, i: int, p: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """A group's draws of a parameter and, where they are reused, the signs of rows and columns."""
+        how = {"generator": generator, "device": p.device, "dtype": p.dtype}
+        draws = self.draw((self.layout.draws(i), *p.shape), **how)
+        if self.layout.reuses[i] == 1:
+            return (draws,)
+        return (draws, *(_signs((self.layout.group, size), **how) for size in matrix(tuple(p.shape))))
+
+    def _chunk(self, i: int, p: Tensor, drawn: tuple[Tensor, ...], places: Tensor) -> Tensor:
+        draws = drawn[0][places // self.layout.reuses[i]]
+        if len(drawn) == 1:
+            return draws
+        flat = draws.view(len(places), *matrix(tuple(p.shape)))
+        flat.mul_(drawn[1][places][:, :, None]).mul_(drawn[2][places][:, None])
+        return draws
+
+
+def _signs(shape: tuple[int, ...], *, generator: torch.Generator, device: torch.device, dtype: torch.dtype) -> Tensor:
+    bits = torch.randint(0, 2, shape, generator=generator, device=device, dtype=torch.int8)
+    return bits.to(dtype).mul_(2).sub_(1)
+
+
+def _mixed(seed: int, group: int) -> int:
+    """A seed for each group: no other seed may share it. The generator of the CPU takes the last 32 bits alone, which
+    depend on all of both here."""
+    return int(np.random.SeedSequence((seed % 2**64, group)).generate_state(1, np.uint64)[0]) % 2**63
+
+
+def _contract(left: Tensor, right: Tensor, outputs: Outputs) -> Tensor:
+    """Σ_s of the products of (S, N1, O) and (S, N2, O), summed over the outputs for "trace"."""
+    S, n1, n_outputs = left.shape
+    if outputs == "full":
+        product = left.reshape(S, -1).T @ right.reshape(S, -1)
+        return product.view(n1, n_outputs, -1, n_outputs).transpose(1, 2)
+    if outputs == "diagonal":
+        return torch.bmm(left.permute(2, 1, 0), right.permute(2, 0, 1)).permute(1, 2, 0)
+    return left.transpose(0, 1).reshape(n1, -1) @ right.transpose(0, 1).reshape(right.shape[1], -1).T
