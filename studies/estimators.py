@@ -15,7 +15,7 @@ from jaxtyping import Float64
 from sklearn.gaussian_process.kernels import Kernel
 
 from impls import ntk
-from impls.arrays import to_numpy
+from impls.frameworks.arrays import to_numpy
 from reference import InputError
 from studies.matrix import as_array, as_matrix
 

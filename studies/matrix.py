@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float64
 
-from impls.arrays import to_numpy
+from impls.frameworks.arrays import to_numpy
 from reference import InputError, tolerance
 from reference.case import DType
 

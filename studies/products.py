@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from impls.own.user_network import UserNetwork
-from impls.runtime import as_network
+from impls.frameworks.runtime import as_network
+from impls.given.user_network import UserNetwork
 from reference import InputError
 
 Multiply = Callable[[np.ndarray], np.ndarray]
@@ -38,8 +38,9 @@ def _of_jax(network: UserNetwork, x: Any) -> LinearOperator:
     import jax
     import jax.numpy as jnp
 
-    from impls import equinox_networks, jax_support
-    from impls.xla import compiled
+    from impls.frameworks.jax import support as jax_support
+    from impls.frameworks.jax.xla import compiled
+    from impls.networks import equinox as equinox_networks
 
     batched = equinox_networks.batched if network.framework == "equinox" else jax_support.trainable
     f, leaves = batched(network.model, network.params)
@@ -61,7 +62,7 @@ def _of_jax(network: UserNetwork, x: Any) -> LinearOperator:
 def _of_torch(module: Any, x: Any) -> LinearOperator:
     import torch
 
-    from impls.own import ntk_fn_torch
+    from impls.own.torch import ntk_fn as ntk_fn_torch
 
     f, params = ntk_fn_torch.of_module(module)
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}

@@ -18,7 +18,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from impls.arrays import to_numpy
+from impls.frameworks.arrays import to_numpy
 from reference import InputError, tolerance
 from reference.case import DType
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from impls import load, ntk
-from impls.arrays import to_numpy
+from impls.frameworks.arrays import to_numpy
 from reference import InputError
 
 KernelOutputs = Literal["full", "independent"]

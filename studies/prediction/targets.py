@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from impls.arrays import to_numpy
+from impls.frameworks.arrays import to_numpy
 from reference import InputError
 
 

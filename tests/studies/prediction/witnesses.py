@@ -24,7 +24,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 def neural_tangents_predict() -> Any:
     """Its module `predict`."""
-    from impls.neural_tangents_compat import load
+    from impls.frameworks.jax.neural_tangents import load
 
     load()
     from neural_tangents import predict
