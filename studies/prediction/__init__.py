@@ -12,11 +12,11 @@
 wide networks. `loss` names what is minimised, and so the unit of time (`clock`). The arithmetic is float64 throughout.
 """
 
-from studies.prediction.blocks import Kernels, kernels
 from studies.prediction.clock import convert_time, heavy_ball, steps_of_time, time_of_steps
 from studies.prediction.ensemble import Ensemble, Gaussian
 from studies.prediction.forms import shared
 from studies.prediction.integration import Integration, State
+from studies.prediction.kernels import Kernels, kernels
 from studies.prediction.linearised import Linearised, Outputs
 from studies.prediction.losses import CrossEntropy, Squared
 from studies.prediction.solving import Ridge

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from studies.sinks.record import Record
 
@@ -16,23 +17,23 @@ class CsvFiles:
 
     def __init__(self, folder: Path, past: Iterable[Record]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._files = [(folder / name).open("w", newline="", encoding="utf-8") for name in (SCALARS, SPECTRA)]
-        self._scalars, self._spectra = (csv.writer(file) for file in self._files)
-        self._scalars.writerow(("step", "name", "value"))
-        self._spectra.writerow(("step", "name", "index", "value"))
+        self._folder = folder
+        self._add(SCALARS, [("step", "name", "value")], "w")
+        self._add(SPECTRA, [("step", "name", "index", "value")], "w")
         for record in past:
             self.write(record)
 
     def write(self, record: Record) -> None:
-        self._scalars.writerows((record.step, name, repr(float(value))) for name, value in record.scalars.items())
-        self._spectra.writerows((record.step, name, index, repr(float(value)))
-                                for name, values in record.spectra.items() for index, value in enumerate(values))
-        for file in self._files:
-            file.flush()
+        self._add(SCALARS, ((record.step, name, repr(float(value))) for name, value in record.scalars.items()))
+        self._add(SPECTRA, ((record.step, name, index, repr(float(value)))
+                            for name, values in record.spectra.items() for index, value in enumerate(values)))
 
     def close(self) -> None:
-        for file in self._files:
-            file.close()
+        """Nothing is kept open."""
+
+    def _add(self, name: str, rows: Iterable[tuple[object, ...]], mode: Literal["a", "w"] = "a") -> None:
+        with (self._folder / name).open(mode, newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
 
 
 def open_sink(folder: Path, run: str, past: Iterable[Record]) -> CsvFiles:

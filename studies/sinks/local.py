@@ -89,15 +89,15 @@ class LocalStore:
         return _from_row(*rows[0])
 
     def records(self) -> Iterator[Record]:
-        """All of them, in the order of their steps."""
+        """All of them, in the order of their steps, and what is in them in the order in which it was given."""
         for step in self.steps():
             arrays: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = {}, {}
             for name, kind, *row in self._all("SELECT name, is_spectrum, dtype, shape, data FROM arrays "
-                                              "WHERE step = ?", step):
+                                              "WHERE step = ? ORDER BY rowid", step):
                 arrays[kind][name] = _from_row(*row)
             scalars = {name: math.nan if value is None else value for name, value in self._all(
-                "SELECT name, value FROM scalars WHERE step = ?", step)}
-            notes = dict(self._all("SELECT name, text FROM notes WHERE step = ?", step))
+                "SELECT name, value FROM scalars WHERE step = ? ORDER BY rowid", step)}
+            notes = dict(self._all("SELECT name, text FROM notes WHERE step = ? ORDER BY rowid", step))
             yield Record(step, scalars, arrays[1], arrays[0], notes)
 
     def forget_after(self, step: int) -> None:

@@ -58,15 +58,6 @@ def test_gradient_flow_is_the_flow_of_the_parameters(loss: SquaredError, ridge: 
     assert apart(ours, due) <= AGREEMENT
 
 
-def test_a_relative_ridge_is_the_absolute_one() -> None:
-    assert mean_trace() != pytest.approx(1, rel=0.1)
-    relative, absolute = (linearised(ridge=ridge).gradient_flow(np.inf)
-                          for ridge in (Ridge(0.05, "mean_trace"), Ridge(0.05 * mean_trace(), "absolute")))
-    due = by_parameters(problem(), np.array([1e4]), Squared("half_sum"), ridge=0.05 * mean_trace())
-    assert apart(absolute, [each[0] for each in due]) <= AGREEMENT
-    assert apart(relative, absolute) <= AGREEMENT
-
-
 LOSSES_OF_TORCH = {"mean": {"reduction": "mean"}, "sum": {"reduction": "sum"}}
 
 
@@ -149,15 +140,6 @@ def test_a_kernel_of_outputs_that_do_not_mix() -> None:
     for t in (0.7, np.inf):
         assert apart(linearised(kernels=diagonal).gradient_flow(t),
                      linearised(kernels=masked).gradient_flow(t)) <= AGREEMENT
-
-
-def test_a_shared_kernel_is_that_of_each_output() -> None:
-    """Of a network with the same kernel for each output: a linear one, f = x A. The flow of A needs no kernel."""
-    A, x, x_test = problem().f0[:4], problem().x_train, problem().x_test
-    J, J_test = (np.einsum("ni,ab->naib", each, np.eye(O)).reshape(len(each), O, -1) for each in (x, x_test))
-    tensored = problem()._replace(f0=x @ A, f0_test=x_test @ A, J=J, J_test=J_test)
-    ours = Linearised(Kernels(x @ x.T, x_test @ x.T), problem().y, loss="sum", **tensored.start)
-    assert apart(ours.gradient_flow(T[:4]), by_parameters(tensored, T[:4], Squared("sum"))) <= AGREEMENT
 
 
 @pytest.mark.parametrize("products", [False, True])
