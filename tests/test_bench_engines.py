@@ -17,6 +17,7 @@ from bench.report import markdown
 from bench.report.engine_section import comparisons, ratio, turns
 from bench.report.report import render
 from bench.report.summary import rankings
+from bench.running import order
 from impls.frameworks.arrays import to_numpy
 from impls.structured.planner import Outputs, Parameter, Plan, Product, Task, plan
 from reference import MLP, Request
@@ -123,7 +124,7 @@ def test_turns_come_one_after_the_other() -> None:
 
     first, second = (source.name for source in engines.CASES[:2])
     laid_out = [place(case, method, turn) for case in (second, first) for method in "ab" for turn in (0, 1)]
-    found = [(p.cell.case, p.replicate, p.cell.method) for p in engines.in_turn(laid_out)]
+    found = [(p.cell.case, p.replicate, p.cell.method) for p in order.in_turn(laid_out)]
     assert found == [(case, turn, method) for case in (first, second) for turn in (0, 1) for method in "ab"]
 
 
@@ -132,7 +133,7 @@ def test_turns_come_one_after_the_other() -> None:
     ("torch_func.jacobian_contraction", False)])
 def test_who_is_measured_again(method: str, again: bool) -> None:
     kept = [each for each in RUN if each.replicate == 0]
-    assert engines.contends(Cell(method, "cell"), kept) == again
+    assert order.contends(Cell(method, "cell"), kept) == again
 
 
 def test_ratios_are_taken_within_a_turn() -> None:

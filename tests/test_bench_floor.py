@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.machine import memory
 from bench.records.record import Cell
-from bench.running import measure, memory
+from bench.running import measure
 from bench.running.floor import FLOPS_PER_SECOND, least_seconds
 from impls.protocol import Kind
 from reference import MLP, Case, case
@@ -86,8 +87,8 @@ def test_a_function_of_tensors_is_a_model() -> None:
     torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
     from impls import load
     from impls.frameworks.arrays import to_numpy
-    from impls.frameworks.runtime import as_network
     from impls.given.user_network import UserNetwork
+    from impls.own.recognise import as_network
     from reference import InputError, Request
 
     weight, shift = torch.arange(6.0, dtype=torch.float64).reshape(3, 2), torch.tensor([0, 1])

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.running import memory
+from bench.machine import memory
 from bench.running.measure import Peak
 
 SIZE = 2**26

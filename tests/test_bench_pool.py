@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bench.running.threads import check_threads, cores
+from bench.machine.threads import check_threads, cores
 from reference import InputError
 
 ROOT = Path(__file__).parents[1]

@@ -16,8 +16,7 @@ pytest.importorskip("torch", reason="the PyTorch half is not installed")
 import impls
 from impls import MethodNotInstalled
 from impls.frameworks.arrays import to_numpy
-from impls.frameworks.jax import support as jax_support
-from impls.frameworks.torch import support as torch_support
+from impls.networks import jax_case, torch_case
 from reference import Case, InputError, Request, case, normalised
 from reference.arithmetic import FLOAT64
 from reference.case import Outputs
@@ -68,10 +67,10 @@ def of_method(name: str, problem: Case, request: Request) -> dict[str, np.ndarra
     """By the case's own names. PyTorch's modules have others, in the same order."""
     method: Any = planted.METHODS[name] if name in planted.METHODS else impls.load(name)
     if method.framework == "torch":
-        f, params, x1, x2 = torch_support.functional(problem, request)
+        f, params, x1, x2 = torch_case.functional(problem, request)
         own = dict(zip(params, problem.params, strict=True))
     else:
-        f, params, x1, x2 = jax_support.functional(problem, request)
+        f, params, x1, x2 = jax_case.functional(problem, request)
         own = {p: p for p in problem.params}
     found = method.components(f, params, x1, x2, request)
     assert set(found) == set(own)

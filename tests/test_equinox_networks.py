@@ -15,9 +15,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from impls.frameworks.jax import equinox
 from impls.frameworks.jax import support as jax_support
 from impls.given.user_network import UserNetwork
 from impls.networks import equinox as equinox_networks
+from impls.networks import jax_case
 from reference import Case, InputError, Request, case, cases, expected, tolerance
 from reference.case import DType
 from tests.naive_kernels import assert_right, jax_expected
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
 
 @pytest.mark.parametrize("of_case", cases(), ids=lambda case: case.name)
 def test_plain_jax_has_the_proved_kernel(of_case: Case) -> None:
-    f, params, x1, x2 = jax_support.functional(of_case, Request(dtype="float64"))
+    f, params, x1, x2 = jax_case.functional(of_case, Request(dtype="float64"))
     kernel = jax_expected(f, params, np.asarray(x1), np.asarray(x2)).full
     assert_right(kernel, expected(of_case), "float64")
 
@@ -37,7 +39,7 @@ def test_plain_jax_has_the_proved_kernel(of_case: Case) -> None:
 def test_equinox_layers_compute_what_plain_jax_computes(of_case: Case, dtype: DType) -> None:
     request = Request(dtype=dtype)
     with jax_support.precision(dtype):
-        plain = jax_support.functional(of_case, request)
+        plain = jax_case.functional(of_case, request)
         layers = equinox_networks.functional(of_case, request)
         y, z = jax.jit(plain.f)(plain.params, plain.x1), jax.jit(layers.f)(layers.params, layers.x1)
     assert y.dtype == z.dtype == dtype
@@ -61,14 +63,14 @@ def test_precision_leaves_no_trace(x64: bool) -> None:
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="there is a CUDA device here")
 def test_cuda_where_there_is_none() -> None:
     with pytest.raises(InputError, match=r"device='cuda'.*use device=\"cpu\""):
-        jax_support.functional(case("mlp_relu"), Request(device="cuda"))
+        jax_case.functional(case("mlp_relu"), Request(device="cuda"))
 
 
 def test_user_function_keeps_its_integers_and_flags() -> None:
     params = {"w": jnp.ones((3, 2)), "n": jnp.arange(2), "flag": True, "steps": np.int32(3)}
     of_case = Case("own", UserNetwork("jax", lambda p, x: x @ p["w"] * p["n"] if p["flag"] else None, params), {},
                    np.ones((4, 3)))
-    f, trainable, x1, _ = jax_support.functional(of_case, Request(dtype="float64"))
+    f, trainable, x1, _ = jax_case.functional(of_case, Request(dtype="float64"))
     assert [leaf.shape for leaf in jax.tree.leaves(trainable)] == [(3, 2)]
     with jax_support.precision("float64"):
         np.testing.assert_array_equal(f(trainable, x1), np.tile([0.0, 3.0], (4, 1)))
@@ -92,7 +94,7 @@ def rescaled() -> Rescaled:
 
 
 def test_parameters_of_a_module_are_its_floating_point_arrays() -> None:
-    f, params = equinox_networks.batched(rescaled())
+    f, params = equinox.batched(rescaled())
     assert sorted(leaf.shape for leaf in jax.tree.leaves(params)) == [(2,), (2, 3)]
     x = jnp.ones((4, 3))
     np.testing.assert_array_equal(f(params, x), jax.vmap(rescaled())(x))
@@ -101,7 +103,7 @@ def test_parameters_of_a_module_are_its_floating_point_arrays() -> None:
 def test_trainable_part_alone() -> None:
     model = rescaled()
     spec = eqx.tree_at(lambda m: m.linear.bias, jax.tree.map(lambda _: False, model), True)
-    f, params = equinox_networks.batched(model, eqx.partition(model, spec)[0])
+    f, params = equinox.batched(model, eqx.partition(model, spec)[0])
     assert [leaf.shape for leaf in jax.tree.leaves(params)] == [(2,)]
     np.testing.assert_array_equal(f(params, jnp.ones((4, 3))), jax.vmap(model)(jnp.ones((4, 3))))
 
@@ -109,14 +111,14 @@ def test_trainable_part_alone() -> None:
 def test_trainable_part_of_another_structure() -> None:
     model = rescaled()
     with pytest.raises(InputError, match="no floating-point array"):
-        equinox_networks.batched(model, jax.tree.map(lambda _: True, model))
+        equinox.batched(model, jax.tree.map(lambda _: True, model))
     with pytest.raises(InputError, match="structure of the model"):
-        equinox_networks.batched(model, [model.linear])
+        equinox.batched(model, [model.linear])
 
 
 def test_dropout_is_off() -> None:
     model = eqx.nn.Sequential([eqx.nn.Linear(3, 8, key=jax.random.key(0)), eqx.nn.Dropout(0.5)])
-    f, params = equinox_networks.batched(model)
+    f, params = equinox.batched(model)
     x = jnp.ones((4, 3))
     np.testing.assert_array_equal(f(params, x), jax.vmap(model.layers[0])(x))
     assert not model.layers[1].inference

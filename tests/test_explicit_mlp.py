@@ -14,10 +14,10 @@ from torch import Tensor  # noqa: E402
 import impls  # noqa: E402
 from impls.frameworks.arrays import to_numpy  # noqa: E402
 from impls.frameworks.torch.blocks import contract  # noqa: E402
-from impls.frameworks.torch.support import functional  # noqa: E402
 from impls.given.user_network import UserNetwork  # noqa: E402
 from impls.methods import explicit_mlp  # noqa: E402
 from impls.methods.explicit_mlp import components  # noqa: E402
+from impls.networks.torch_case import functional  # noqa: E402
 from reference import MLP, Case, Request, case, cases, compare, expected, random_case  # noqa: E402
 from reference.case import DType, Outputs  # noqa: E402
 from tests.naive_kernels import from_jacobians  # noqa: E402

@@ -66,8 +66,8 @@ def test_a_kernel_needs_no_forward_mode_of_weight_normalisation() -> None:
     """The reason that `unsupported` gives; where PyTorch has learned it, this fails, and the reason can go."""
     torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
     from impls import load, unsupported
-    from impls.frameworks.torch.support import functional
     from impls.methods.torch_func import ntk_vector_products
+    from impls.networks.torch_case import functional
 
     shared = case("weight_norm")
     reason = unsupported(load("torch_func.ntk_vector_products"), shared, FLOAT64_REQUEST)
@@ -89,7 +89,7 @@ def test_ntk_of_a_torch_module_that_takes_tokens() -> None:
 
 def test_ntk_of_a_jax_function_that_takes_tokens() -> None:
     pytest.importorskip("jax", reason="the JAX half is not installed")
-    from impls.frameworks.jax.support import functional
+    from impls.networks.jax_case import functional
 
     shared = case("transformer")
     f, params, x1, _ = functional(shared, FLOAT64_REQUEST)

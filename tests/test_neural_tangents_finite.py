@@ -17,9 +17,9 @@ if importlib.util.find_spec("neural_tangents") is None:
 import jax.numpy as jnp  # noqa: E402
 
 from impls import load, unsupported  # noqa: E402
-from impls.frameworks.jax import support as jax_support  # noqa: E402
 from impls.frameworks.jax.support import precision  # noqa: E402
 from impls.given.user_network import UserNetwork  # noqa: E402
+from impls.networks import jax_case  # noqa: E402
 from impls.networks import stax as stax_networks  # noqa: E402
 from reference import Case, Conv, Expected, InputError, Request, case, compare, expected, round_to_float32  # noqa: E402
 from reference.case import Outputs  # noqa: E402
@@ -56,7 +56,7 @@ def check(method: str, of: Case, truth: Expected, request: Request) -> None:
 
 def _own_truth(shared: Case) -> Expected:
     with precision("float64"):
-        f, params, x1, x2 = jax_support.functional(shared, Request(dtype="float64"))
+        f, params, x1, x2 = jax_case.functional(shared, Request(dtype="float64"))
         x2 = x1 if x2 is None else x2
         return from_jacobians(*(_jacobian(f, params, x) for x in (x1, x2)))
 

@@ -12,7 +12,8 @@ jax = pytest.importorskip("jax", reason="the JAX half is not installed")
 import jax.numpy as jnp  # noqa: E402
 
 from impls import ntk_fn  # noqa: E402
-from impls.frameworks.jax.support import functional, precision  # noqa: E402
+from impls.frameworks.jax.support import precision  # noqa: E402
+from impls.networks.jax_case import functional  # noqa: E402
 from impls.own.ntk_fn import METHODS  # noqa: E402
 from reference import InputError, Request, case, compare, expected, tolerance  # noqa: E402
 from reference.case import Outputs  # noqa: E402

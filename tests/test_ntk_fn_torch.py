@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
 from torch import nn  # noqa: E402
 
 from impls import ntk, ntk_fn  # noqa: E402
-from impls.frameworks.torch.support import functional  # noqa: E402
+from impls.networks.torch_case import functional  # noqa: E402
 from impls.own.ntk_fn import METHODS  # noqa: E402
 from reference import InputError, Request, case, compare, expected, tolerance  # noqa: E402
 from reference.case import Outputs  # noqa: E402

@@ -20,7 +20,7 @@ import torch
 
 from impls import MethodNotInstalled, RegistryError, ntk, registry
 from impls.choice import costs
-from impls.networks import equinox as equinox_networks
+from impls.frameworks.jax import equinox
 from impls.own import ntk as public
 from reference import Expected, InputError
 from reference.case import DType, Outputs
@@ -340,7 +340,7 @@ def test_auto_where_a_method_lacks_a_rule(monkeypatch: pytest.MonkeyPatch, capsy
     lacking = "neural_tangents.structured_derivatives"
     monkeypatch.setattr(costs, "seconds", lambda name, *_: {lacking: 1.0, "equinox.exact": 2.0}.get(name, 3.0))
     model = Recurrent(eqx.nn.GRUCell(4, 3, key=jax.random.key(0)))
-    batched, params = equinox_networks.batched(model)
+    batched, params = equinox.batched(model)
     assert_right(ntk(model, X1, X2, verbose=True), jax_expected(batched, params, X1, X2), "float32")
     assert f"ntk: not {lacking}: " in capsys.readouterr().out
 

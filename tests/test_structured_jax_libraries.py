@@ -84,7 +84,7 @@ def test_flax_nnx() -> None:
 
 def test_equinox() -> None:
     eqx = pytest.importorskip("equinox", reason="Equinox is not installed")
-    from impls.networks.equinox import batched
+    from impls.frameworks.jax.equinox import batched
 
     class Net(eqx.Module):
         conv: Any

@@ -16,8 +16,9 @@ torch = pytest.importorskip("torch", reason="the structured PyTorch engine needs
 
 from torch import Tensor, nn  # noqa: E402
 
-from impls.frameworks.torch.support import functional, module_function  # noqa: E402
+from impls.frameworks.torch.support import module_function  # noqa: E402
 from impls.methods.structured_torch import METHODS  # noqa: E402
+from impls.networks.torch_case import functional  # noqa: E402
 from impls.structured.explain import explain  # noqa: E402
 from impls.structured.torch.engine import Engine  # noqa: E402
 from tests.structured_tails import NOT_SEPARABLE, SEPARABLE  # noqa: E402

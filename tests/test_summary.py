@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 import impls
+from bench import units
 from bench.records.record import CaseInfo, Cell, Record
-from bench.report import units
 from bench.report.labels import Labels
 from bench.report.palette import styles
 from bench.report.scaling import facets, fit

@@ -15,8 +15,8 @@ from torch import Tensor, nn  # noqa: E402
 import impls  # noqa: E402
 from impls.choice import costs  # noqa: E402
 from impls.frameworks.arrays import to_numpy  # noqa: E402
-from impls.frameworks.torch.support import functional  # noqa: E402
 from impls.given.user_network import UserNetwork  # noqa: E402
+from impls.networks.torch_case import functional  # noqa: E402
 from reference import Case, InputError, Request, compare  # noqa: E402
 from reference.case import DType, Outputs  # noqa: E402
 from tests.test_torch_methods import GENERAL  # noqa: E402

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 
 from bench.cells.bounds import ENGINES, KIND
 from bench.cells.products import products
-from impls.frameworks.jax.support import device, functional, precision
+from impls.frameworks.jax.support import device, precision
 from impls.methods.structured_jax import METHODS
+from impls.networks.jax_case import functional
 from reference import Case, Request
 
 

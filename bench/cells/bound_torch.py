@@ -9,8 +9,9 @@ from torch import Tensor
 
 from bench.cells.bounds import ENGINES, KIND
 from bench.cells.products import products
-from impls.frameworks.torch.support import DTYPES, functional, precision
+from impls.frameworks.torch.support import DTYPES, precision
 from impls.methods.structured_torch import METHODS
+from impls.networks.torch_case import functional
 from reference import Case, Request
 
 

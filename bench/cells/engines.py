@@ -1,20 +1,8 @@
-"""The profile `engines`: its cases, and the order in which they are measured.
-
-Ratios are to be honest on a machine that others disturb. So the methods of a case take turns: one process of each, then
-again from the first, and a ratio is taken between two processes of one turn; its median over the turns is what is
-reported. (Calls in turn within one process would be finer, but JAX and PyTorch would share threads and caches, and a
-process has one peak of memory.) A method that is far behind after the first turn, or has failed, is not called again.
-"""
+"""The cases of the profile `engines`."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
-
-from bench.cells.bounds import ENGINES, KIND
 from bench.cells.cases import CaseSource, NetworkOnNoise
-from bench.records.record import Cell, Record
 from reference import MLP, Conv, ConvNet, Layered
 from reference.cases import transformer_block
 from reference.layers import (
@@ -28,12 +16,6 @@ from reference.layers import (
     Positions,
     Residual,
 )
-
-if TYPE_CHECKING:
-    from bench.running.runner import Place
-
-FAR_BEHIND = 3.0
-"""Times slower than the fastest exact method of the first turn."""
 
 
 def _mlp(depth: int, width: int, n_outputs: int, n_inputs: int = 784) -> MLP:
@@ -93,27 +75,3 @@ CASES: tuple[CaseSource, ...] = (
 
 OUTPUTS: dict[str, tuple[str, ...]] = {MANY: ("trace",)}
 """Of the cases that are not asked for the full kernel."""
-
-
-def in_turn(places: Iterable[Place]) -> list[Place]:
-    """Each case by itself, in it one replicate of every method after the other."""
-    order = {source.name: at for at, source in enumerate(CASES)}
-    return sorted(places, key=lambda place: (order.get(place.cell.case, len(order)), place.replicate))
-
-
-def contends(cell: Cell, records: Sequence[Record]) -> bool:
-    """Whether a method is measured again after its first turn."""
-    def first_turn(record: Record) -> bool:
-        other = record.cell
-        return record.replicate == 0 and (other.case, other.outputs, other.dtype, other.device, other.threads) == (
-            cell.case, cell.outputs, cell.dtype, cell.device, cell.threads)
-
-    first = [record for record in records if first_turn(record)]
-    own = [record for record in first if record.cell == cell]
-    if not own or own[-1].status != "ok" or not own[-1].samples_s:
-        return False
-    if cell.method in ENGINES or own[-1].kind == KIND:
-        return True
-    peers = [record for record in first if record.cell.method not in ENGINES and record.kind == "exact"]
-    fastest = min(statistics.median(record.samples_s) for record in peers if record.status == "ok" and record.samples_s)
-    return statistics.median(own[-1].samples_s) <= FAR_BEHIND * fastest

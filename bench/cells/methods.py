@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import impls
-from bench.running.measure import load_method
-from bench.running.worker import Send
-from impls import MethodNotInstalled, RegistryError
+from bench.cells import bounds
+from bench.records.record import Send
+from impls import Method, MethodNotInstalled, RegistryError
 from impls.frameworks.runtime import missing_device
 from impls.protocol import Framework
 
@@ -44,6 +44,13 @@ def find_methods(send: Send, names: Sequence[str], specs: Sequence[str], device:
     if len(set(taken)) < len(taken):
         raise RegistryError(f"--impl: two methods share a name among {', '.join(taken)}; give one of them another name")
     return registered + own
+
+
+def load_method(name: str, impl: str | None) -> Method:
+    """From the registry, from the file that ``--impl`` named, or a bound of the harness's own."""
+    if name in bounds.NAMES:
+        return bounds.load(name)
+    return impls.load(name) if impl is None else impls.load_object(impl)
 
 
 def _load_own(spec: str, device: str) -> Listed:

@@ -17,7 +17,7 @@ from bench.cells.data import Inputs, digits, load_inputs
 from bench.cells.methods import Listed
 from bench.cells.profiles import PROFILES, Profile, batches, cases_of, default_cases, find_profile, select
 from bench.cells.user_model import UserModel, parse_model
-from bench.running import memory
+from bench.machine import memory
 from reference import InputError
 from reference.case import Device, DType, Outputs
 

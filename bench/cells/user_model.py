@@ -15,8 +15,8 @@ import numpy as np
 from bench.cells.cases import NetworkOnInputs, contents_of, digest_of
 from bench.cells.data import Inputs, digits
 from impls import RegistryError
-from impls.frameworks.runtime import as_network
 from impls.given.user_network import UserNetwork
+from impls.own.recognise import as_network
 from impls.registry import did_you_mean, import_file
 from reference import MLP, Case, ConvNet, InputError
 

@@ -26,8 +26,8 @@ from typing import Any
 
 import impls
 from bench.commands import auto_cases
+from bench.machine import threads
 from bench.records import environment
-from bench.running import threads
 from impls import Array
 from impls.choice import auto, calibration, costs
 from impls.choice.calibration import Rates

@@ -12,9 +12,9 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from bench.machine import memory
+from bench.machine.threads import cores
 from bench.records.record import Environment
-from bench.running import memory
-from bench.running.threads import cores
 
 # Of scikit-learn only the digits are taken, and a case's digest tells its inputs apart.
 PACKAGES = ("ntk-bench", "numpy", "scipy", "jax", "jaxlib", "opt-einsum", "equinox", "flax", "neural-tangents", "torch",
@@ -33,8 +33,8 @@ XLA what peak memory on a GPU means.)"""
 _ROOT = Path(__file__).resolve().parents[2]
 # What measures, and what is measured; not the report.
 _MEASURED_WITH = ("reference/**/*.py", "impls/**/*.py", "bench/truth/*.py", *(f"bench/{name}.py" for name in (
-    "cells/bound*", "cells/products", "running/floor", "running/measure", "running/memory", "running/pool",
-    "running/threads", "running/worker")))
+    "cells/bound*", "cells/products", "machine/*", "running/floor", "running/measure", "running/pool",
+    "running/worker")))
 _NO_FIGURE_MOVES = {"commit"}
 _GIB = 2**30
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Status = Literal["ok", "unsupported", "not_installed", "wrong", "undecided", "nonfinite", "timeout", "oom", "crash"]
+
+Send = Callable[[str, dict[str, Any]], None]
+"""``send(phase, measured)``: what begins now, and what is known by now; it survives whatever happens next."""
 
 
 @dataclass(frozen=True)

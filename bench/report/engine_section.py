@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from bench import units
 from bench.cells.bounds import ENGINES, KIND
 from bench.records.record import Record
-from bench.report import markup, units
+from bench.report import markup
 from bench.report.labels import Labels
 from bench.report.markup import element
 from bench.report.page import Section

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.report import units
+from bench import units
 from bench.report.palette import Style
 from bench.report.scaling import Facet, Series
 from bench.report.summary import Entry, Line, Ranking

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.report import units
+from bench import units
 from bench.report.summary import Group
 
 _HEADINGS = ("network", "data", "N", "O", "width", "kernel", "dtype", "device", "threads", "machine")

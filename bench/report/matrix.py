@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from bench import units
 from bench.records.record import Status
-from bench.report import markup, units
+from bench.report import markup
 from bench.report.labels import Labels
 from bench.report.markup import Markup, element
 from bench.report.page import Section, swatch

@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import units
 from bench.records.export import load_json
 from bench.records.record import Environment, Record
 from bench.records.store import Store, StoreError, latest
-from bench.report import units
 from bench.report.labels import Labels
 from bench.report.page import points
 from bench.report.palette import Style, styles

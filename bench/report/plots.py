@@ -6,7 +6,8 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 
-from bench.report import figures, markup, units
+from bench import units
+from bench.report import figures, markup
 from bench.report.figures import Figure
 from bench.report.labels import Labels
 from bench.report.markup import Markup, element

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from bench import units
 from bench.records.record import Environment, Record
-from bench.report import markup, units
+from bench.report import markup
 from bench.report.markup import Markup, element
 from bench.report.page import Section
 from bench.report.summary import group_of, line_of

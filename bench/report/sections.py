@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.report import markup, units
+from bench import units
+from bench.report import markup
 from bench.report.labels import Labels
 from bench.report.markup import Markup, element
 from bench.report.page import Section, swatch

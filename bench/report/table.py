@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench import units
 from bench.records.record import Record, Status
-from bench.report import units
 from bench.report.labels import Labels
 from bench.report.summary import BAD, WORST_FIRST, Ranking, Total, rankings, totals
 

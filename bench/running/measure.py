@@ -12,13 +12,14 @@ from typing import Any
 import impls
 from bench.cells import bounds
 from bench.cells.cases import CaseSource
-from bench.records.record import Cell
-from bench.running import memory
+from bench.cells.methods import load_method
+from bench.machine import memory
+from bench.records.record import Cell, Send
 from bench.running.floor import least_seconds
-from bench.running.worker import Send, describe
+from bench.running.worker import describe
 from bench.truth.check import check
 from bench.truth.truth import Truth
-from impls import Array, Method, MethodNotInstalled
+from impls import Array, MethodNotInstalled
 from impls.frameworks.arrays import block_until_ready, to_numpy
 from impls.frameworks.runtime import device_memory, set_threads, wake
 from impls.given.user_network import UserNetwork
@@ -112,13 +113,6 @@ def measure(send: Send, job: Job) -> dict[str, Any]:
     send("check", {"peak_bytes": peak.bytes(), "kernel_bytes": kernel.nbytes})
     verdict = check(to_numpy(kernel), job.truth, job.cell, method.kind, job.n_checks)
     return verdict | ({"status": "wrong", "reason": fault} if fault else {})
-
-
-def load_method(name: str, impl: str | None) -> Method:
-    """From the registry, from the file that ``--impl`` named, or a bound of the harness's own."""
-    if name in bounds.NAMES:
-        return bounds.load(name)
-    return impls.load(name) if impl is None else impls.load_object(impl)
 
 
 def request_of(cell: Cell) -> Request:

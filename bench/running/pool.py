@@ -20,8 +20,9 @@ from typing import Any, Literal
 
 import psutil
 
-from bench.running import memory, preload
-from bench.running.threads import variables
+from bench.machine import memory
+from bench.machine.threads import variables
+from bench.running import preload
 from bench.running.worker import Answer, Failure, Progress, printable, serve
 
 POLL_S = 0.02

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from bench import units
 from bench.records.record import Cell, Record
-from bench.report import units
 
 
 class Progress:

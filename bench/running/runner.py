@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import product
 from typing import Any
@@ -16,14 +14,16 @@ from bench.cells.cases import CaseSource
 from bench.cells.methods import Listed, find_methods
 from bench.cells.options import Options, method_names, sources_of
 from bench.cells.user_model import UserModel
+from bench.machine import memory
+from bench.machine.threads import check_threads
 from bench.records.environment import describe_environment
 from bench.records.record import CaseInfo, Cell, Record
 from bench.records.store import Store
-from bench.running import memory
+from bench.running import order
 from bench.running.measure import Job, measure
+from bench.running.order import Place, key_of
 from bench.running.pool import Limits, Outcome, Pool
 from bench.running.progress import Progress
-from bench.running.threads import check_threads
 from bench.truth.check import build
 from bench.truth.truth import Truth, find_truth
 from impls.frameworks.runtime import LAZY_IMPORTS
@@ -34,19 +34,7 @@ PREPARATION = Limits(time_s=600, memory_bytes=memory.total())
 """Of what is done before the cells: importing the methods, the truth of a case."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """One row to be: a cell, where its case comes from, whose method it is, and which replicate."""
 
-    cell: Cell
-    source: CaseSource
-    method: Listed
-    replicate: int
-
-    @property
-    def key(self) -> str:
-        """What makes two rows the same measurement, but for the environment."""
-        return _key(self.cell, self.source.digest, self.method.digest, self.replicate)
 
 
 class Run:
@@ -66,13 +54,13 @@ class Run:
         self.places = list(_lay_out(options, self.profile.outputs, self.profile.dtypes, self.profile.replicates,
                                     sources, methods))
         if self.profile.engines:
-            self.places = engines.in_turn(self.places)
+            self.places = order.in_turn(self.places)
         self._n_checks = max(1, sum(place.method.kind == "stochastic" for place in self.places))
         self._limits = Limits(self.profile.time_limit_s, options.memory_bytes())
 
     def measure(self) -> None:
         """Measure and write every row that is not there yet; what was written stays, whatever happens."""
-        done = set() if self.options.rerun else {_record_key(record) for record in self._rows()}
+        done = set() if self.options.rerun else {key_of(record) for record in self._rows()}
         left = [place for place in self.places if place.key not in done]
         if len(left) < len(self.places):
             self.console.print(f"{len(self.places) - len(left)} of {len(self.places)} rows are there already "
@@ -87,7 +75,7 @@ class Run:
     def records(self) -> list[Record]:
         """The rows of this run's cells, whenever they were measured."""
         wanted = {place.key for place in self.places}
-        return [record for record in self._rows() if _record_key(record) in wanted]
+        return [record for record in self._rows() if key_of(record) in wanted]
 
     def _rows(self) -> list[Record]:
         return [record for record in self.store.records() if record.environment == self.environment.key]
@@ -119,7 +107,7 @@ class Run:
             raise InputError(f"{source.name} cannot be built: {found.status}: {found.reason}")
         for place in places:
             progress.begin(place.cell)
-            if self.profile.engines and place.replicate and not engines.contends(place.cell, self._rows()):
+            if self.profile.engines and place.replicate and not order.contends(place.cell, self._rows()):
                 progress.skip(place.cell)
                 continue
             record = self._row(place, found)
@@ -182,14 +170,6 @@ def _modules(names: Sequence[str]) -> list[str]:
     """What the fork server imports: the modules of the chosen methods, and what their frameworks put off."""
     chosen = [(framework, module) for name, framework, module in (*METHODS, *bounds.METHODS) if name in names]
     return list(dict.fromkeys(each for framework, module in chosen for each in (module, *LAZY_IMPORTS[framework])))
-
-
-def _record_key(record: Record) -> str:
-    return _key(record.cell, record.info.digest, record.method_digest, record.replicate)
-
-
-def _key(cell: Cell, digest: str, method_digest: str, replicate: int) -> str:
-    return json.dumps([asdict(cell), digest, method_digest, replicate], sort_keys=True)
 
 
 def _now() -> str:

@@ -14,12 +14,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.running.threads import pin
+from bench.machine.threads import pin
 from impls import RegistryError
 from reference import InputError
-
-Send = Callable[[str, dict[str, Any]], None]
-"""``send(phase, measured)``: what begins now, and what is known by now; it survives whatever happens next."""
 
 # What PyTorch (CPU and CUDA) and XLA say when memory is not to be had; neither raises MemoryError.
 _OUT_OF_MEMORY = re.compile(r"out of memory|RESOURCE_EXHAUSTED|can(no|')t allocate memory", re.IGNORECASE)

@@ -14,9 +14,9 @@ from bench.cells.cases import CaseSource
 from bench.cells.data import digits
 from bench.cells.options import Options
 from bench.cells.profiles import PROFILES, cases_of
+from bench.machine.threads import pin
 from bench.records.record import Cell
 from bench.running.measure import request_of
-from bench.running.threads import pin
 from bench.truth.truth import Truth, find_truth
 from impls.frameworks.arrays import block_until_ready, to_numpy
 from impls.frameworks.runtime import set_threads, wake

@@ -9,8 +9,7 @@ import numpy as np
 
 import reference
 from bench.cells.cases import CaseSource
-from bench.records.record import Cell
-from bench.running.worker import Send
+from bench.records.record import Cell, Send
 from bench.truth.conditioning import LARGEST_TOLERANCE
 from bench.truth.truth import PARTLY_FLOAT32, Truth
 from reference import Comparison

@@ -12,7 +12,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from bench.truth.rounding_jax import keeps_fewer_bits, moved, rounded
-from impls.frameworks.jax.support import flat_outputs, functional, precision
+from impls.frameworks.jax.support import flat_outputs, precision
+from impls.networks.jax_case import functional
 from reference import Case, Request
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from impls.frameworks.torch.support import Forward, Params, functional, one_example, precision
+from impls.frameworks.torch.support import Forward, Params, one_example, precision
+from impls.networks.torch_case import functional
 from reference import Case, Request
 
 # What moves numbers and rounds none.

@@ -10,14 +10,13 @@ import numpy as np
 import reference
 from bench.cells.cases import CaseSource, Fixture
 from bench.cells.user_model import users_code
-from bench.records.record import CaseInfo
-from bench.running.worker import Send
+from bench.records.record import CaseInfo, Send
 from bench.truth.conditioning import Conditioning, conditioning
 from bench.truth.probe import Probe, probe
 from bench.truth.projections import Projection, draw, pull
 from bench.truth.witnesses import Finding, consistent, forward_kernel, hear, rows_of
-from impls.frameworks.runtime import count_params
 from impls.given.user_network import UserNetwork
+from impls.networks.size import count_params
 from reference import MLP, Case, ConvNet, Expected
 from reference.case import DType, Outputs
 from reference.tolerances import tolerance

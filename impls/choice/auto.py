@@ -98,13 +98,13 @@ def table(found: Sequence[Candidate]) -> str:
 def own_of_case(framework: Framework, case: Case, request: Request) -> OwnNetwork:
     """The case as a method of that framework would meet it."""
     if framework == "torch":
-        from impls.frameworks.torch import support as torch_support
+        from impls.networks import torch_case
 
-        functional = torch_support.functional(case, request)
+        functional = torch_case.functional(case, request)
     else:
-        from impls.frameworks.jax import support as jax_support
+        from impls.networks import jax_case
 
-        functional = jax_support.functional(case, request)
+        functional = jax_case.functional(case, request)
     return OwnNetwork(framework, *functional, request.dtype, request.device, 0, 0)  # the plan counts outputs, params
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -37,3 +38,12 @@ def _is(framework: str, kind: str, array: Array) -> bool:
     """Whether `array` is a ``framework.kind``; an array of a framework that is not imported cannot exist."""
     module = sys.modules.get(framework)
     return module is not None and hasattr(module, kind) and isinstance(array, getattr(module, kind))
+
+
+def first_bad(named: Any) -> str | None:
+    """The name of the first array that is not finite."""
+    for name, array in named:
+        values = to_numpy(array)
+        if not (abs(values) < float("inf")).all():
+            return name
+    return None

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from impls.frameworks.torch.support import differentiating, precision, unsupported_forward_mode
+from impls.frameworks.torch.support import differentiating, precision
 from impls.methods.torch_peers import ModuleMethod, empty_targets, parameter_owners
+from impls.networks.torch_native import unsupported_forward_mode
 from reference import Case, Request
 
 with warnings.catch_warnings():

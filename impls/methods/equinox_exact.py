@@ -20,10 +20,11 @@ import jax
 from impls.frameworks.jax.blocks import blocked
 from impls.frameworks.jax.contraction import Jacobian, contract, contract_each
 from impls.frameworks.jax.loops import jacobian
-from impls.frameworks.jax.support import Batched, flat_outputs, precision, unsupported_network
+from impls.frameworks.jax.support import Batched, flat_outputs, precision
 from impls.frameworks.jax.xla import compiled
 from impls.methods.options import check_options
 from impls.networks import equinox as equinox_networks
+from impls.networks.jax_case import unsupported_network
 from impls.protocol import Framework, Kind
 from reference import Case, Request
 

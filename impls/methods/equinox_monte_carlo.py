@@ -20,10 +20,11 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from impls.frameworks.jax.contraction import contract
-from impls.frameworks.jax.support import Batched, flat_outputs, precision, random_key, unsupported_network
+from impls.frameworks.jax.support import Batched, flat_outputs, precision, random_key
 from impls.frameworks.jax.xla import compiled
 from impls.methods.options import projection_options
 from impls.networks import equinox as equinox_networks
+from impls.networks.jax_case import unsupported_network
 from impls.protocol import Framework, Kind
 from reference import Case, Request
 from reference.case import Outputs

@@ -18,21 +18,15 @@ from typing import Any
 
 import jax
 
-from impls.frameworks.jax import support as jax_support
 from impls.frameworks.jax.blocks import blocked
 from impls.frameworks.jax.loops import reverse_mode
 from impls.frameworks.jax.neural_tangents import load
-from impls.frameworks.jax.support import (
-    Batched,
-    flat_outputs,
-    leaf_names,
-    precision,
-    unsupported_network,
-    with_others_frozen,
-)
+from impls.frameworks.jax.support import Batched, flat_outputs, leaf_names, precision, with_others_frozen
 from impls.frameworks.jax.xla import compiled
 from impls.methods.options import check_options
+from impls.networks import jax_case
 from impls.networks import stax as stax_networks
+from impls.networks.jax_case import unsupported_network
 from impls.protocol import Framework, Kind
 from reference import MLP, Case, ConvNet, Request
 from reference.case import Outputs
@@ -61,7 +55,7 @@ class Finite:
     def prepare(self, case: Case, request: Request) -> Callable[[], jax.Array]:
         check_options(self.name, request, {})
         # stax has no batch normalisation, no learned scale in LayerNorm, no embedding, no tied or frozen parameters.
-        build = stax_networks if isinstance(case.network, MLP | ConvNet) else jax_support
+        build = stax_networks if isinstance(case.network, MLP | ConvNet) else jax_case
         return partial(self.kernel, *build.functional(case, request), request)
 
     def kernel(self, f: Batched, params: Any, x1: jax.Array, x2: jax.Array | None, request: Request) -> jax.Array:

@@ -15,8 +15,9 @@ from typing import Any
 import jax
 
 from impls.frameworks.jax.kept import kept
-from impls.frameworks.jax.support import Batched, functional, precision, unsupported_network
+from impls.frameworks.jax.support import Batched, precision
 from impls.methods.options import projection_options
+from impls.networks.jax_case import functional, unsupported_network
 from impls.protocol import Framework, Kind
 from impls.structured.jax.monte_carlo import Estimator
 from reference import Case, Request

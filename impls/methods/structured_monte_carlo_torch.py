@@ -14,16 +14,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from impls.frameworks.torch.support import (
-    Forward,
-    Params,
-    differentiating,
-    functional,
-    precision,
-    unsupported_forward_mode,
-    unsupported_function,
-)
+from impls.frameworks.torch.support import Forward, Params, differentiating, precision
 from impls.methods.options import projection_options
+from impls.networks.torch_case import functional, unsupported_function
+from impls.networks.torch_native import unsupported_forward_mode
 from impls.protocol import Framework, Kind
 from impls.structured.torch.monte_carlo import Estimator
 from reference import Case, Request

@@ -12,8 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
-from impls.frameworks.torch.support import Forward, Params, functional, unsupported_function
+from impls.frameworks.torch.support import Forward, Params
 from impls.methods.options import check_options
+from impls.networks.torch_case import functional, unsupported_function
 from impls.protocol import Framework, Kind
 from impls.structured.explain import explain
 from impls.structured.torch.batches import Batches, Examples

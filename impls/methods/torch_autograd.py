@@ -13,7 +13,8 @@ from torch import Tensor
 
 from impls.frameworks.torch.blocks import assemble, assemble_parts, contract
 from impls.frameworks.torch.gradients import rows_of_one
-from impls.frameworks.torch.support import Forward, FunctionalMethod, Params, dtype_of, precision
+from impls.frameworks.torch.support import Forward, Params, dtype_of, precision
+from impls.methods.torch_functional import FunctionalMethod
 from reference import Request
 
 

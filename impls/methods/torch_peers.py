@@ -14,10 +14,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from impls.frameworks.torch.support import built, unsupported
 from impls.given.user_network import UserNetwork
 from impls.methods.options import check_options
 from impls.networks.torch import NTKConv2d, NTKLinear
+from impls.networks.torch_native import built, unsupported
 from reference import MLP, Case, ConvNet, Layered, Request, layers
 from reference.layers import Layer
 

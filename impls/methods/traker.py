@@ -20,8 +20,9 @@ from torch.func import functional_call
 
 from impls.frameworks.imports import invalid_escapes
 from impls.frameworks.torch.blocks import assemble, contract
-from impls.frameworks.torch.support import built, precision, unsupported
+from impls.frameworks.torch.support import precision
 from impls.methods.options import projection_options
+from impls.networks.torch_native import built, unsupported
 from reference import Case, Request
 
 with invalid_escapes():

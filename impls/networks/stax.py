@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.frameworks.jax.neural_tangents import load
-from impls.frameworks.jax.support import Functional, place, precision
+from impls.frameworks.jax.support import place, precision
+from impls.networks.jax_native import Functional
 from reference import MLP, Case, Conv, ConvNet, Request
 
 load()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from impls.frameworks.arrays import to_numpy
 from impls.given.batches import OwnBatches
 from impls.given.network import OwnNetwork
 from reference import InputError
@@ -61,13 +60,4 @@ def _first(own: OwnNetwork) -> str | None:
                     return f"the forward pass, in {found} (example {number} of {what})"
                 if (found := backward(own, example)) is not None:
                     return f"the backward pass: the gradient of {found} (example {number} of {what})"
-    return None
-
-
-def first_bad(named: Any) -> str | None:
-    """The name of the first array that is not finite."""
-    for name, array in named:
-        values = to_numpy(array)
-        if not (abs(values) < float("inf")).all():
-            return name
     return None

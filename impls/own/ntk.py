@@ -17,13 +17,13 @@ from impls.choice import auto
 from impls.choice.auto import JACOBIAN_BYTES, Candidate
 from impls.choice.costs import FACTORS, STRUCTURED
 from impls.frameworks.crossing import ways as crossing
-from impls.frameworks.runtime import as_network, is_linen
 from impls.given.asked import Asked
 from impls.given.batches import OwnBatches, in_batches
 from impls.given.network import OwnNetwork
 from impls.given.selection import Where
 from impls.given.user_network import UserNetwork
 from impls.own import finite, selfcheck, sides
+from impls.own.recognise import as_network, is_linen
 from impls.protocol import Array, Framework, Method, MethodNotInstalled
 from impls.structured.explain import explain as table_of_plan
 from impls.structured.planner import check_limit

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from impls.frameworks.runtime import as_network
+from impls.own.recognise import as_network
 from reference import InputError
 from reference.case import Outputs
 
@@ -50,10 +50,10 @@ def ntk_fn(model: Any, *, params: Any = None, outputs: Outputs = "full", method:
         compute = ntk_fn_torch.kernel_function(f, outputs, _method(method, "torch"), of_module=True)
         return KernelFunction(compute, params)
     if network is not None and network.framework == "equinox":
-        from impls.networks import equinox as equinox_networks
+        from impls.frameworks.jax import equinox
         from impls.own.jax import ntk_fn as ntk_fn_jax
 
-        f, params = equinox_networks.of_part(network.model, params)
+        f, params = equinox.of_part(network.model, params)
         return KernelFunction(ntk_fn_jax.kernel_function(f, outputs, _method(method, "jax")), params)
     if isinstance(model, type) or not callable(model):
         raise InputError(f"model must be a torch.nn.Module, an Equinox module or a function f(params, x), got "

@@ -97,7 +97,7 @@ class Subject:
         method: Any = self.method
         if not hasattr(method, "kernel"):  # the method knows no functions, only cases
             return _arrays(method.components(self.case, self.request)), list(self.case.params)
-        support = importlib.import_module(f"impls.frameworks.{method.framework}.support")
+        support = importlib.import_module(f"impls.networks.{method.framework}_case")
         f, params, x1, x2 = support.functional(self.case, self.request)
         return _arrays(method.components(f, params, x1, x2, self.request)), list(params)
 

@@ -13,6 +13,7 @@ from impls.frameworks.jax import blocks as jax_blocks
 from impls.frameworks.jax import contraction as jax_contraction
 from impls.frameworks.jax import support as jax_support
 from impls.methods import equinox_exact
+from impls.networks import jax_case
 from impls.protocol import Array
 from reference import Case, Layered, Request
 from reference.case import Outputs
@@ -68,7 +69,7 @@ def _symmetrised(jacobian1: Any, jacobian2: Any, outputs: Outputs) -> jax.Array:
 
 def _constants_counted(base: Method, case: Case, request: Request) -> Callable[[], Array]:
     """Every floating-point array is a parameter: frozen ones and running statistics too."""
-    f, params, x1, x2 = jax_support.functional(case, request)
+    f, params, x1, x2 = jax_case.functional(case, request)
     if not isinstance(case.network, Layered):
         return base.prepare(case, request)
     with jax_support.precision(request.dtype):
@@ -94,7 +95,7 @@ def _of_function(change: Callable[[Any], Any], outputs: tuple[str, ...] = ("full
     def preparing(base: Method, case: Case, request: Request) -> Callable[[], Array]:
         if request.outputs not in outputs:
             return base.prepare(case, request)
-        f, params, x1, x2 = jax_support.functional(case, request)
+        f, params, x1, x2 = jax_case.functional(case, request)
         return lambda: base.kernel(change(f), params, x1, x2, request)  # type: ignore[attr-defined]
 
     return wrapped(preparing)

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from impls.frameworks.torch.support import DTYPES
-from impls.frameworks.torch.support import unsupported as not_of_torch
 from impls.networks.torch import NTKConv2d, NTKLinear, build
+from impls.networks.torch_native import unsupported as not_of_torch
 from impls.protocol import Framework, Kind
 from reference import MLP, Case, ConvNet, Layered, Request
 from reference.layers import Activate, Convolution, Dense, GlobalPool, Layer

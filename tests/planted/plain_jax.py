@@ -9,7 +9,8 @@ from typing import Any
 import jax
 
 from impls.frameworks.jax.contraction import contract
-from impls.frameworks.jax.support import functional, precision
+from impls.frameworks.jax.support import precision
+from impls.networks.jax_case import functional
 from impls.protocol import Framework, Kind
 from reference import Case, Request
 

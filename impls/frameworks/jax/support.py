@@ -1,35 +1,21 @@
-"""What every JAX adapter needs: precision, device, and a case as one function of its parameters."""
+"""What every JAX adapter needs: precision, device, and a network as one function of its parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Primitive
 
-from impls.frameworks.crossing import ways as crossing
 from impls.frameworks.jax import params as jax_params
-from impls.given.user_network import UserNetwork
-from reference import Case, InputError, Request
+from reference import InputError, Request
 
 Batched = Callable[[Any, jax.Array], jax.Array]
 """``f(params, x)`` for x of shape (N, …), with an answer of shape (N, …)."""
-
-
-class Functional(NamedTuple):
-    """A network as a batched function: ``f(params, x)`` has shape (N, …); `x2` None means x2 = x1.
-
-    `params` is a pytree that holds the trainable parameters and nothing else.
-    """
-
-    f: Batched
-    params: Any
-    x1: jax.Array
-    x2: jax.Array | None
 
 
 @contextmanager
@@ -53,23 +39,6 @@ def device(name: str) -> jax.Device:  # pyright: ignore[reportInvalidTypeForm]  
     except RuntimeError as error:
         raise InputError(f"device={name!r}: JAX has no such device here (it has {jax.default_backend()!r}); "
                          'use device="cpu", or install JAX for it, e.g. pip install "jax[cuda12]"') from error
-
-
-def unsupported_network(case: Case) -> str | None:
-    """Why JAX cannot build the case's network, or run one of PyTorch, or None."""
-    return crossing.obstacle("jax") if crossing.foreign(case, "jax") else None
-
-
-def functional(case: Case, request: Request) -> Functional:
-    """The case's network in plain JAX, or the user's own, in the request's dtype and on its device.
-
-    Raises `InputError` where the device is missing.
-    """
-    with precision(request.dtype):
-        if crossing.foreign(case, "jax"):
-            return Functional(*place(crossing.cross_case(case, request, "jax"), request))
-        f, params = _function(case, request)
-        return Functional(*place((f, params, case.x1, case.x2), request))
 
 
 def place(tree: Any, request: Request) -> Any:
@@ -123,19 +92,6 @@ def flat_outputs(y: Any, n_examples: int) -> jax.Array:
     if jnp.issubdtype(y.dtype, np.complexfloating):
         y = jnp.stack([y.real, y.imag], axis=-1)
     return y.reshape(n_examples, -1)
-
-
-def _function(case: Case, request: Request) -> tuple[Batched, Any]:
-    network = case.network
-    if not isinstance(network, UserNetwork):
-        from impls.networks import jax as jax_networks
-
-        return jax_networks.forward(network, place(dict(case.constants), request)), dict(case.params)
-    if network.framework == "equinox":
-        from impls.networks import equinox as equinox_networks
-
-        return equinox_networks.batched(network.model, network.params)
-    return trainable(network.model, network.params)
 
 
 def trainable(f: Callable[[Any, Any], Any], params: Any) -> tuple[Batched, Any]:

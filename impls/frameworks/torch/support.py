@@ -1,4 +1,4 @@
-"""What the PyTorch methods share: device and precision, a case as a function of its parameters, and their common shape.
+"""What the PyTorch methods share: device and precision, and a module as a function of its parameters, checked.
 
 Everything here leaves PyTorch's global state (grad mode, random generator, default dtype, precision flags) and the
 user's module (training flags, `requires_grad`, dtype, device) as it was.
@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -20,114 +18,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import UninitializedParameter
 
-from impls.frameworks.crossing import ways as crossing
 from impls.frameworks.torch.checks import believed, check_batched, check_output
-from impls.frameworks.torch.module import ModuleFunction, copied, on_copies, unwrapped, with_gradients
-from impls.given.user_network import UserNetwork
-from impls.methods.known_wrong import has_entries, known_wrong
-from impls.methods.options import check_options
-from impls.networks.torch import build
-from reference import Case, Described, InputError, Layered, Request
-from reference.layers import WeightNormDense
+from impls.frameworks.torch.module import ModuleFunction, on_copies, with_gradients
+from reference import InputError
 
 Params = dict[str, Tensor]
 Forward = Callable[..., Tensor]
 """Batched: (params, x of shape (N, …)) to outputs of shape (N, …). That of a module takes all its other inputs too."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-class Functional(NamedTuple):
-    """A case, ready to be differentiated: `params` holds exactly the trainable parameters, each tied one once."""
-
-    f: Forward
-    params: Params
-    x1: Tensor
-    x2: Tensor | None
-
-
-KernelFunction = Callable[[Forward, Params, Tensor, Tensor | None, Request], Tensor]
-ComponentsFunction = Callable[[Forward, Params, Tensor, Tensor | None, Request], dict[str, Tensor]]
-
-
-@dataclass(frozen=True)
-class FunctionalMethod:
-    """A method that works on any batched function of its parameters: `compute` does."""
-
-    name: str
-    compute: KernelFunction
-    compute_components: ComponentsFunction | None = None
-    """Where the kernel of each parameter comes with that of all of them; else they are computed one after the other."""
-    forward_mode: bool = False
-    """Whether it needs forward-mode derivatives, which PyTorch does not have of every operation."""
-    framework: Literal["torch"] = "torch"
-    kind: Literal["exact"] = "exact"
-
-    def unsupported(self, case: Case, request: Request) -> str | None:
-        return unsupported_function(case) or (unsupported_forward_mode(case) if self.forward_mode else None)
-
-    def prepare(self, case: Case, request: Request) -> Callable[[], Tensor]:
-        check_options(self.name, request, {})
-        f, params, x1, x2 = functional(case, request)
-        self._refuse_known_wrong(f, params, x1)
-        return lambda: self.compute(f, params, x1, x2, request)
-
-    def kernel(self, f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request) -> Tensor:
-        """The kernel of f, in the dtype of `params` and on their device; x2=None means x2 = x1."""
-        check_options(self.name, request, {})
-        self._refuse_known_wrong(f, params, x1)
-        return self.compute(f, params, x1, x2, request)
-
-    def components(
-        self, f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request
-    ) -> dict[str, Tensor]:
-        """The kernel of each parameter by its name; they sum to `kernel`."""
-        check_options(self.name, request, {})
-        self._refuse_known_wrong(f, params, x1)
-        if self.compute_components is not None:
-            return self.compute_components(f, params, x1, x2, request)
-        return {name: self.compute(_with_others_frozen(f, params, name), {name: p}, x1, x2, request)
-                for name, p in params.items()}  # fmt: skip
-
-    def _refuse_known_wrong(self, f: Forward, params: Params, x: Tensor) -> None:
-        """Raise `NotImplementedError` where it would compute a wrong kernel of f without a word."""
-        if not has_entries(self.name):
-            return
-        from impls.frameworks.torch.operations import operations
-
-        if (reason := known_wrong(self.name, operations(f, params, x).names)) is not None:
-            raise NotImplementedError(f"{self.name} is known to be wrong for this network: {reason}")
-
-
-def _with_others_frozen(f: Forward, params: Params, name: str) -> Forward:
-    """f as a function of the parameter of that name alone."""
-    others = {other: p.detach() for other, p in params.items() if other != name}
-    return lambda some, x: f({**others, **some}, x)
-
-
-def unsupported(case: Case) -> str | None:
-    """Why PyTorch cannot build this case's network, or None."""
-    network = case.network
-    if isinstance(network, UserNetwork):
-        return None if network.framework == "torch" else (
-            f"it reads the layers of a PyTorch module, and the network is of {network.framework}")
-    if isinstance(network, Described):
-        return None
-    return f"PyTorch has no build of a {type(network).__name__}"
-
-
-def unsupported_function(case: Case) -> str | None:
-    """The same for methods that take any function, which one of JAX can be made into."""
-    return crossing.obstacle("torch") if crossing.foreign(case, "torch") else unsupported(case)
-
-
-def unsupported_forward_mode(case: Case) -> str | None:
-    """Why PyTorch has no forward-mode derivative of this network, or None."""
-    network = case.network
-    if isinstance(network, Layered) and any(isinstance(layer, WeightNormDense) for layer in network.all_layers()):
-        return ("PyTorch has no forward-mode derivative of weight normalisation (NotImplementedError: "
-                "_weight_norm_interface)")
-    return None
 
 
 def device(name: str) -> torch.device:
@@ -221,48 +120,6 @@ def differentiating(by: str, run: Callable[[], Any]) -> Iterator[None]:
 _OF_THE_PROCESS = _WhileAnyoneIsInside(_ieee_float32, _no_attention_fastpath, lambda: sdpa_kernel(SDPBackend.MATH))
 
 
-class Built(NamedTuple):
-    """A case as a module in evaluation mode, as a function of its parameters, and its inputs."""
-
-    module: nn.Module
-    f: Forward
-    params: Params
-    x1: Tensor
-    x2: Tensor | None
-
-
-def built(case: Case, request: Request) -> Built:
-    """`case` in the request's dtype and on its device; of a user's own module, a copy.
-
-    Raises `InputError` for a module whose kernel is not defined: one that is not batched, whose outputs do not depend
-    on a trainable parameter, or whose examples depend on each other.
-    """
-    dtype, where = DTYPES[request.dtype], device(request.device)
-    if isinstance(case.network, UserNetwork):
-        module = _converted(case.network.model, dtype, where)
-    else:
-        module = build(case, dtype, where)
-    f, params = module_function(module)
-    x1 = _examples(case.x1, dtype, where)
-    x2 = None if case.x2 is None else _examples(case.x2, dtype, where)
-    return Built(module, checked(f, params, x1, f)[0], params, x1, x2)
-
-
-def functional(case: Case, request: Request) -> Functional:
-    """`case` as a function of its trainable parameters; raises as `built` does."""
-    if crossing.foreign(case, "torch"):
-        f, params, x1, x2 = crossing.cross_case(case, request, "torch")
-        where = device(request.device)
-        return Functional(f, {name: p.to(where) for name, p in params.items()}, x1.to(where),
-                          None if x2 is None else x2.to(where))
-    _, f, params, x1, x2 = built(case, request)
-    return Functional(f, params, x1, x2)
-
-
-def _examples(x: np.ndarray, dtype: torch.dtype, where: torch.device) -> Tensor:
-    return torch.tensor(x, dtype=dtype if x.dtype.kind == "f" else torch.int64, device=where)
-
-
 def dtype_of(params: Params) -> torch.dtype:
     """That of the parameters, and so of the kernel; inputs may be integers."""
     return next(iter(params.values())).dtype
@@ -312,13 +169,3 @@ def one_example(f: Forward) -> Forward:
         return y.reshape(-1)
 
     return single
-
-
-def _converted(model: Any, dtype: torch.dtype, where: torch.device) -> nn.Module:
-    """A copy of the user's module in evaluation mode; the module itself stays as it is."""
-    if not isinstance(model, nn.Module):
-        raise InputError(f"a PyTorch model must be a torch.nn.Module, got {type(model).__name__}")
-    for name, value in (*model.named_parameters(), *model.named_buffers()):
-        if value.is_complex():
-            raise InputError(f"{name!r} is {value.dtype}, which cannot be converted to {dtype}; use real parameters")
-    return copied(unwrapped(model)).to(device=where, dtype=dtype)

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 from jax.extend.core import ClosedJaxpr, Literal
 
+from impls.frameworks.arrays import first_bad
 from impls.frameworks.jax.support import bind, flat_outputs, leaf_names, precision
 from impls.given.network import OwnNetwork
-from impls.own.finite import first_bad
 
 
 def forward(own: OwnNetwork, example: jax.Array) -> str | None:

@@ -61,9 +61,9 @@ def whole(own: OwnNetwork) -> OwnNetwork:
 
 def _split(network: UserNetwork) -> Split:
     if network.framework == "equinox":
-        from impls.networks import equinox as equinox_networks
+        from impls.frameworks.jax import equinox
 
-        return equinox_networks.split(network.model, network.params)
+        return equinox.split(network.model, network.params)
     found = jax_params.split(network.model, network.params, _trained(network))
     if numbers := jax_params.python_floats(found.leaves):
         warnings.warn(f"params has numbers of Python ({', '.join(numbers)}): they are parameters, as for jax.grad; "

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from impls.frameworks.arrays import first_bad
 from impls.frameworks.torch.internals import OpOverload, Watching
 from impls.frameworks.torch.support import precision
 from impls.given.network import OwnNetwork
-from impls.own.finite import first_bad
 
 
 class _Finite(Watching):

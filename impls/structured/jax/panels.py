@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 
 from impls.frameworks.jax.xla import compiled
-
-if TYPE_CHECKING:
-    from impls.structured.jax.engine import Engine
+from impls.structured.planner import Plan
 
 Kernels = dict[int, Any]
 """By the number of the parameter; their sum by `jax_contract.SUM`."""
@@ -51,7 +49,21 @@ class Pieces:
             begun += len(batch)
 
 
-def fill(engine: Engine, leaves: list[Any], rows: Panels, columns: Panels | None) -> Kernels:
+class Passes(Protocol):
+    """What of an engine fills panels."""
+
+    @property
+    def plan(self) -> Plan: ...
+
+    def empty(self) -> Kernels: ...
+
+    def passes(self, leaves: list[Any], *some: Any) -> Any: ...
+
+    @property
+    def contraction(self) -> Callable[[Any, Any], Kernels]: ...
+
+
+def fill(engine: Passes, leaves: list[Any], rows: Panels, columns: Panels | None) -> Kernels:
     """The kernels between all examples of `rows` and of `columns` (None: the same ones, and only half is computed).
 
     Both are iterated over anew for each group of rows whose factors are in memory at once. The loop is Python's: inside
