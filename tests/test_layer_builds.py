@@ -6,8 +6,9 @@ The gate holds whole kernels against their proofs; this says which layer of whic
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -23,11 +24,11 @@ from tests.test_reference_layers import LAYERS
 FLOAT64_REQUEST = Request(dtype="float64")
 
 FUNCTIONALS = {
-    "jax": "impls.frameworks.jax.support",
+    "jax": "impls.networks.jax_native",
     "equinox": "impls.networks.equinox",
-    "torch": "impls.frameworks.torch.support",
+    "torch": "impls.networks.torch_native",
 }
-"""Modules with ``functional(case, request)``, which gives f, params, x1, x2, and ``precision(dtype)``."""
+"""Modules that give a case as f, params, x1, x2."""
 
 SHARED = [shared for shared in cases() if isinstance(shared.network, Layered)]
 
@@ -41,14 +42,23 @@ RESHAPED = [random_case(name, network, 2, None) for name, network in {
 }.items()]
 
 
+class Build(NamedTuple):
+    """Of a framework: a case as f, params, x1, x2, and the context in which it has a dtype."""
+
+    functional: Callable[[Case, Request], Any]
+    precision: Callable[[str], AbstractContextManager[None]]
+
+
 @pytest.fixture(params=FUNCTIONALS)
-def build(request: pytest.FixtureRequest) -> ModuleType:
+def build(request: pytest.FixtureRequest) -> Build:
     pytest.importorskip(request.param, reason=f"{request.param} is not installed")
-    return importlib.import_module(FUNCTIONALS[request.param])
+    module = importlib.import_module(FUNCTIONALS[request.param])
+    support = importlib.import_module(f"impls.frameworks.{'torch' if request.param == 'torch' else 'jax'}.support")
+    return Build(getattr(module, "native", None) or module.functional, support.precision)
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_outputs_are_the_references(build: ModuleType, layer: str) -> None:
+def test_outputs_are_the_references(build: Build, layer: str) -> None:
     drawn = random_case(f"build of {layer}", LAYERS[layer], 3, None)
     f, params, x1, _ = build.functional(drawn, FLOAT64_REQUEST)
     with build.precision("float64"):
@@ -57,7 +67,7 @@ def test_outputs_are_the_references(build: ModuleType, layer: str) -> None:
 
 
 @pytest.mark.parametrize("shared", [*SHARED, *RESHAPED], ids=lambda shared: shared.name)
-def test_parameters_are_the_trained_ones_each_once(build: ModuleType, shared: Case) -> None:
+def test_parameters_are_the_trained_ones_each_once(build: Build, shared: Case) -> None:
     params = build.functional(shared, FLOAT64_REQUEST).params
     assert count(params) == sum(value.size for value in shared.params.values())
 
