@@ -8,20 +8,21 @@
     p.gradient_descent(steps, learning_rate=0.1, momentum=0.9).train
     p.max_learning_rate(momentum=0.9)
 
-`Linearised` is the squared error in closed form, `Integration` any loss, `Ensemble` the Gaussian process of infinitely
-wide networks. `loss` names what is minimised, and so the unit of time (`clock`). The arithmetic is float64 throughout.
+`kernel_products` in place of `kernels` needs no matrix of (N·O)² numbers. `Linearised` is the squared error in closed
+form, `Integration` any loss, `Ensemble` the Gaussian process of infinitely wide networks. `loss` names what is
+minimised, and so the unit of time (`clock`). The arithmetic is float64 throughout.
 """
 
+from studies.prediction.blocks import Kernels, kernel_products, kernels
 from studies.prediction.clock import convert_time, heavy_ball, steps_of_time, time_of_steps
 from studies.prediction.ensemble import Ensemble, Gaussian
 from studies.prediction.forms import shared
 from studies.prediction.integration import Integration, State
-from studies.prediction.kernels import Kernels, kernels
 from studies.prediction.linearised import Linearised, Outputs
 from studies.prediction.losses import CrossEntropy, Squared
 from studies.prediction.solving import Ridge
 
 __all__ = [
     "CrossEntropy", "Ensemble", "Gaussian", "Integration", "Kernels", "Linearised", "Outputs", "Ridge", "Squared",
-    "State", "convert_time", "heavy_ball", "kernels", "shared", "steps_of_time", "time_of_steps",
+    "State", "convert_time", "heavy_ball", "kernel_products", "kernels", "shared", "steps_of_time", "time_of_steps",
 ]

@@ -23,9 +23,9 @@ import numpy as np
 
 from reference import InputError
 from reference.case import DType
+from studies.prediction.blocks import Kernels
 from studies.prediction.clock import SquaredError, speed, times
 from studies.prediction.forms import form_of, rectangular, square
-from studies.prediction.kernels import Kernels
 from studies.prediction.modes import Flow
 from studies.prediction.resolution import Singular
 from studies.prediction.solving import NO_RIDGE, Ridge, Solver, TrainKernel

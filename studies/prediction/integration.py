@@ -16,9 +16,9 @@ from scipy.integrate import solve_ivp
 from scipy.sparse.linalg import LinearOperator
 
 from reference import InputError, tolerance
+from studies.prediction.blocks import Kernels
 from studies.prediction.clock import times
 from studies.prediction.forms import Form, apply, form_of, n_examples, rectangular, square
-from studies.prediction.kernels import Kernels
 from studies.prediction.linearised import Outputs
 from studies.prediction.losses import Gradient
 from studies.prediction.targets import Targets, as_outputs, targets

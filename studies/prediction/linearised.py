@@ -19,9 +19,9 @@ import numpy as np
 
 from reference import InputError
 from reference.case import DType
+from studies.prediction.blocks import Kernels
 from studies.prediction.clock import SquaredError, check_descent, speed, times
 from studies.prediction.forms import apply, form_of, n_examples, rectangular
-from studies.prediction.kernels import Kernels
 from studies.prediction.modes import Descent, Flow, Modes
 from studies.prediction.resolution import Singular
 from studies.prediction.solving import NO_RIDGE, Ridge, Solver, TrainKernel

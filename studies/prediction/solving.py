@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, aslinearoperator, eigsh
@@ -24,7 +24,8 @@ MOST_ROWS = 15_000
 """Of a matrix: 1.8 GB for the kernel, and as much for its eigenvectors. Beyond, "auto" takes products with vectors."""
 
 
-class Ridge(NamedTuple):
+@dataclass(frozen=True)
+class Ridge:
     """ρ, added to the diagonal of K: "absolute", or relative to the "mean_trace", tr K/(N·O), the mean of the diagonal.
 
     Neural-tangents' `diag_reg` is the latter, and with `diag_reg_absolute_scale` the former.
@@ -32,6 +33,11 @@ class Ridge(NamedTuple):
 
     value: float
     scale: Literal["absolute", "mean_trace"]
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.value) and self.value >= 0) or self.scale not in ("absolute", "mean_trace"):
+            raise InputError("a ridge is a number of at least 0 that is \"absolute\" or relative to the "
+                             f"\"mean_trace\", got {self!r}")
 
 
 NO_RIDGE = Ridge(0.0, "absolute")
@@ -54,7 +60,7 @@ class TrainKernel:
         check_singular(self.singular)
         if self.is_operator and self.solver in ("eigendecomposition", "cholesky"):
             raise InputError(f"solver={self.solver!r} needs the kernel as an array, and it is an operator")
-        _ = self.rho if self.is_operator else self.matrices
+        _ = self.rho, self.is_operator or self.matrices  # what cannot be used is told now
 
     def for_paths(self, paths: Sequence[Modes]) -> InEigenbasis | Factorised | Products:
         """What answers for these functions of the eigenvalues."""
@@ -82,15 +88,14 @@ class TrainKernel:
     @cached_property
     def rho(self) -> float:
         """The ridge, absolute."""
-        value, scale = self.ridge
-        if not (np.isfinite(value) and value >= 0) or scale not in ("absolute", "mean_trace"):
-            raise InputError(f"a ridge is Ridge(value, scale) of a number ≥ 0 and \"absolute\" or \"mean_trace\", got "
-                             f"{self.ridge!r}")
-        if scale == "absolute" or value == 0:
-            return value
+        if not isinstance(self.ridge, Ridge):
+            raise InputError(f"ridge={self.ridge!r} does not say its scale; give Ridge({self.ridge!r}, \"absolute\") "
+                             f"or Ridge({self.ridge!r}, \"mean_trace\")")
+        if self.ridge.scale == "absolute" or not self.ridge.value:
+            return self.ridge.value
         if self.is_operator:
             raise InputError("the trace of an operator is not known; give the ridge as absolute")
-        return value * float(np.trace(self.matrices, axis1=-2, axis2=-1).mean()) / self.matrices.shape[-1]
+        return self.ridge.value * float(np.trace(self.matrices, axis1=-2, axis2=-1).mean()) / self.matrices.shape[-1]
 
     @cached_property
     def largest(self) -> float:

@@ -44,7 +44,7 @@ def as_outputs(f0: Any, like: Targets, n_examples: int, what: str) -> np.ndarray
                          f"have {due}")
     if not np.isfinite(array).all():
         raise InputError(f"{what} holds NaN or infinite values")
-    return np.broadcast_to(array, due).reshape(n_examples, -1)
+    return np.broadcast_to(array, due).reshape(n_examples, like.y.shape[1])
 
 
 def _array(values: Any) -> np.ndarray:

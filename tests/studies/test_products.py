@@ -20,6 +20,14 @@ X = np.random.default_rng(0).standard_normal((5, 4))
 V = np.random.default_rng(1).standard_normal((10, 3))
 
 
+OTHER = np.random.default_rng(3).standard_normal((3, 4))
+
+
+def holds_between(operator: Any, kernel: Any) -> None:
+    """K(other, x) in the same order of rows and columns."""
+    agree(operator @ V, np.asarray(kernel).transpose(0, 2, 1, 3).reshape(operator.shape) @ V)
+
+
 def holds(operator: Any, kernel: Any) -> None:
     """For vectors and for several at once; and Lanczos on it gives the spectrum."""
     matrix = as_matrix(kernel)
@@ -42,6 +50,7 @@ def test_jax(complex_parameters: bool) -> None:
             return (jax.numpy.tanh(x @ p["w"]) @ p["v"]).real ** 2
 
         holds(kernel_operator(f, X, params=params), ntk(f, X, params=params))
+        holds_between(kernel_operator(f, OTHER, X, params=params), ntk(f, OTHER, X, params=params))
 
 
 def test_equinox() -> None:
@@ -60,6 +69,7 @@ def test_pytorch() -> None:
     module = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Dropout(), nn.Linear(6, 2)).double()
     module.register_parameter("unused", torch.nn.Parameter(torch.ones(2).double()))
     holds(kernel_operator(module, X), ntk(module, torch.tensor(X)))
+    holds_between(kernel_operator(module, OTHER, X), ntk(module, torch.tensor(OTHER), torch.tensor(X)))
     assert module.training
     assert all(p.grad is None for p in module.parameters())
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -15,11 +18,13 @@ AGREEMENT = 1e-9
 """Of float64 predictions, relative to the targets' size. Integrations are good to 1e-12 a step, and take hundreds; a
 closed form loses what K(test, train) K(train, train)⁻¹ amplifies, about 1e3 here."""
 
-SIZES = (4, 8, 3)
+SIZES = (4, 7, 6, 3)
+DEPTH = len(SIZES) - 1
 N, M, O = 6, 4, SIZES[-1]
 
 
-class Problem(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Problem:
     """Parameters of the network, examples, targets, and its outputs and Jacobians (examples, O, P) before training."""
 
     params: Mapping[str, np.ndarray]
@@ -39,6 +44,9 @@ class Problem(NamedTuple):
 
         return Kernels(between(self.J, self.J), between(self.J_test, self.J), between(self.J_test, self.J_test))
 
+    def changed(self, **fields: np.ndarray) -> Problem:
+        return replace(self, **fields)
+
     @property
     def start(self) -> dict[str, Any]:
         return {"f0": self.f0, "f0_test": self.f0_test}
@@ -47,40 +55,38 @@ class Problem(NamedTuple):
 @cache
 def problem() -> Problem:
     rng = np.random.default_rng(seed_of("a network to predict"))
-    I, H, O = SIZES
-    params = {"W": rng.normal(size=(I, H)) / I**0.5, "b": 0.3 * rng.normal(size=H),
-              "V": rng.normal(size=(H, O)) / H**0.5, "c": 0.3 * rng.normal(size=O)}
-    x = rng.normal(size=(N + M, I))
+    params: dict[str, np.ndarray] = {}
+    for layer, (inputs, outputs) in enumerate(pairwise(SIZES)):
+        params[f"W{layer}"] = rng.normal(size=(inputs, outputs)) / inputs**0.5
+        params[f"b{layer}"] = 0.3 * rng.normal(size=outputs)
+    x = rng.normal(size=(N + M, SIZES[0]))
     f, J = outputs_and_jacobian(params, x)
     return Problem(params, x[:N], x[N:], rng.normal(size=(N, O)), f[:N], f[N:], J[:N], J[N:])
 
 
 def network(params: Any, x: Any) -> Any:
-    """tanh(x W + b) V + c, of arrays of any framework."""
-    hidden = x @ params["W"] + params["b"]
-    tanh = np.tanh if isinstance(hidden, np.ndarray) else _tanh(hidden)
-    return tanh(hidden) @ params["V"] + params["c"]
+    """Three layers with tanh between them, of arrays of any framework. With fewer the kernel's outputs commute."""
+    for layer in range(DEPTH - 1):
+        x = x @ params[f"W{layer}"] + params[f"b{layer}"]
+        x = 1 - 2 / (_exp(2 * x) + 1)  # tanh, which has another name in each framework
+    return x @ params[f"W{DEPTH - 1}"] + params[f"b{DEPTH - 1}"]
 
 
-def _tanh(of: Any) -> Any:
-    if type(of).__module__.startswith("torch"):
-        import torch
-
-        return torch.tanh
-    import jax.numpy as jnp
-
-    return jnp.tanh
+def _exp(x: Any) -> Any:
+    return x.exp() if hasattr(x, "exp") else math.e**x
 
 
 def outputs_and_jacobian(params: Mapping[str, np.ndarray], x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The network's outputs and derivatives by hand, (examples, O) and (examples, O, P); parameters in order of names
-    W, b, V, c."""
-    hidden = np.tanh(x @ params["W"] + params["b"])
-    pre = (1 - hidden**2)[:, None] * params["V"].T  # of output a by unit h
-    n, O = len(x), params["V"].shape[1]
-    by_V = np.einsum("nh,ab->nahb", hidden, np.eye(O)).reshape(n, O, -1)
-    J = [np.einsum("ni,nah->naih", x, pre).reshape(n, O, -1), pre, by_V, np.broadcast_to(np.eye(O), (n, O, O))]
-    return hidden @ params["V"] + params["c"], np.concatenate(J, -1)
+    """The network's outputs (examples, O) and their derivatives (examples, O, P), by hand."""
+    inputs = [x]
+    for layer in range(DEPTH - 1):
+        inputs.append(np.tanh(inputs[-1] @ params[f"W{layer}"] + params[f"b{layer}"]))
+    back = np.broadcast_to(np.eye(O), (len(x), O, O))  # of output a by what a layer puts out
+    J: list[np.ndarray] = []
+    for layer in reversed(range(DEPTH)):
+        J += [back, np.einsum("ni,nah->naih", inputs[layer], back).reshape(len(x), O, -1)]
+        back = back @ params[f"W{layer}"].T * (1 - inputs[layer] ** 2)[:, None]
+    return inputs[-1] @ params[f"W{DEPTH - 1}"] + params[f"b{DEPTH - 1}"], np.concatenate(J, -1)
 
 
 def apart(found: Any, due: Any) -> float:

@@ -6,18 +6,15 @@ Each returns train and test outputs of `problem()`. All but the first know the n
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
+from functools import cache
 from typing import Any
 
 import numpy as np
-import pytest
 from scipy.integrate import solve_ivp
 
 from reference import tolerance
 from studies.prediction import Kernels
 from tests.studies.prediction.problems import Problem, network
-
-NEURAL_TANGENTS = pytest.mark.skipif(find_spec("neural_tangents") is None, reason="neural-tangents is not installed")
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -54,6 +51,50 @@ def by_neural_tangents(problem: Problem, t: Any, *, loss: Callable[..., Any] | N
         if ridge:
             found = fn(t, problem.f0, problem.f0, train)[1], found[1]
         return _arrays(found)
+
+
+@cache
+def stax_kernels(problem: Problem) -> tuple[Any, Kernels, Kernels]:
+    """A kernel function of neural-tangents', and its kernels "ntk" and "nngp" of the problem's examples."""
+    import jax
+
+    neural_tangents_predict()
+    from neural_tangents import stax
+
+    O = problem.y.shape[1]
+    with jax.enable_x64(True):
+        kernel_fn: Any = stax.serial(stax.Dense(16, 1.5, 0.1), stax.Erf(), stax.Dense(O, 1.5, 0.1))[2]
+        pairs = _pairs(problem, kernel_fn)
+        return (kernel_fn, Kernels(*(np.asarray(pair.ntk) for pair in pairs)),
+                Kernels(*(np.asarray(pair.nngp) for pair in pairs)))
+
+
+def _pairs(problem: Problem, kernel_fn: Any) -> list[Any]:
+    x, x_test = problem.x_train, problem.x_test
+    return [kernel_fn(*each, ("nngp", "ntk")) for each in ((x, None), (x_test, x), (x_test, None))]
+
+
+def neural_tangents_ensemble(problem: Problem, kind: str, *, t: Any, ridge: float, absolute: bool,
+                             on_train: bool = False) -> Any:
+    """Mean and covariance by `predict.gradient_descent_mse_ensemble`."""
+    import jax
+
+    with jax.enable_x64(True):
+        fn = neural_tangents_predict().gradient_descent_mse_ensemble(
+            stax_kernels(problem)[0], jax.numpy.asarray(problem.x_train), jax.numpy.asarray(problem.y), diag_reg=ridge,
+            diag_reg_absolute_scale=absolute)
+        return fn(t, None if on_train else jax.numpy.asarray(problem.x_test), kind, compute_cov=True)
+
+
+def neural_tangents_posterior(problem: Problem, kind: str, *, ridge: float, absolute: bool) -> Any:
+    """Mean and covariance by `predict.gp_inference`."""
+    import jax
+
+    with jax.enable_x64(True):
+        train, test_train, test = _pairs(problem, stax_kernels(problem)[0])
+        fn = neural_tangents_predict().gp_inference(train, jax.numpy.asarray(problem.y), diag_reg=ridge,
+                                                    diag_reg_absolute_scale=absolute)
+        return fn(kind, test_train, test)
 
 
 def by_parameters(problem: Problem, t: np.ndarray, gradient: Callable[[np.ndarray, np.ndarray], np.ndarray], *,

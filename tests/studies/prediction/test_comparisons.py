@@ -1,0 +1,17 @@
+"""Every way of predicting against every other way to the same outputs; the table of docs/prediction.md is of these."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import pytest
+
+from tests.studies.prediction.comparisons import COMPARISONS, NEEDS, Comparison
+
+
+@pytest.mark.parametrize("comparison", COMPARISONS, ids=[f"{each.way}-{each.witness}" for each in COMPARISONS])
+def test_they_agree(comparison: Comparison) -> None:
+    needed = NEEDS.get(comparison.witness)
+    if needed is not None and find_spec(needed) is None:
+        pytest.skip(f"{needed} is not installed")
+    assert comparison.error() <= comparison.allowed
