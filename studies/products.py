@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from impls.frameworks.runtime import as_network
 from impls.given.user_network import UserNetwork
+from impls.own.recognise import as_network
 from reference import InputError
 
 Multiply = Callable[[np.ndarray], np.ndarray]
@@ -39,11 +39,11 @@ def _of_jax(network: UserNetwork, x1: Any, x2: Any) -> LinearOperator:
     import jax
     import jax.numpy as jnp
 
+    from impls.frameworks.jax import equinox
     from impls.frameworks.jax import support as jax_support
     from impls.frameworks.jax.xla import compiled
-    from impls.networks import equinox as equinox_networks
 
-    batched = equinox_networks.batched if network.framework == "equinox" else jax_support.trainable
+    batched = equinox.batched if network.framework == "equinox" else jax_support.trainable
     f, leaves = batched(network.model, network.params)
     left = jnp.asarray(x1)
     right = left if x2 is None else jnp.asarray(x2)
