@@ -20,7 +20,7 @@ from tests.shapes import check_shapes
 
 check_shapes()  # before anything imports the modules that it is about
 
-from tests.bench_command import write_files  # noqa: E402
+from tests.bench.command import write_files  # noqa: E402
 from tests.gate import supervision  # noqa: E402
 from tests.gate.compilation import few_optimizations, set_xla_flags  # noqa: E402
 from tests.gate.selection import SELECTION, Selection  # noqa: E402

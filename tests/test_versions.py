@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests import ROOT
 
 
 def table(name: str) -> dict[str, Any]:

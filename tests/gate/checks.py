@@ -23,8 +23,8 @@ from tests.gate.limit import limit_cases
 GATE_PROJ_DIM = 8192
 """Random projections asked of a stochastic method. A kernel 1.1 times too large is then on average 0.1/√(2/8192) = 6.4
 standard errors off on its diagonal, where about 6 are allowed, and further in its trace. As a symmetric check has
-several such entries, it fails with probability above 0.9 (tests/test_statistics.py); the gate has 96 of them. Smaller
-biases are found by `test_unbiased`, which takes as many projections as that needs (reference/pooled.py)."""
+several such entries, it fails with probability above 0.9 (tests/reference/test_statistics.py); the gate has 96 of them.
+Smaller biases are found by `test_unbiased`, which takes as many projections as that needs (reference/pooled.py)."""
 
 
 @dataclass(frozen=True)

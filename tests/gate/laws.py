@@ -199,7 +199,7 @@ def sum_over_parameters(on: Subject) -> str:
 def sum_of_components(on: Subject) -> str:
     """What a method says each parameter adds is what it adds, where it says so (`components`)."""
     if on.method.name.startswith("neural_tangents") and not on.thorough:
-        raise NotHeld("it compiles a kernel for each parameter; tests/test_components.py asks it of one case")
+        raise NotHeld("it compiles a kernel for each parameter; tests/impls/own/test_components.py asks it of one case")
     shares, names = on.components()
     if set(shares) != set(names):
         return f"shares of {', '.join(shares)}, where the parameters are {', '.join(names)}"

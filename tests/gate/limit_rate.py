@@ -9,7 +9,7 @@ each of four widths say two things of a claimed limit K:
   falls as n to the power −p, with 1 in the confidence band of p and neither ½ nor 2.
 
 The draws are computed here for all cases together, from the same random weights, by the layers' own formula and not by
-the reference's tape, which tests/test_gate_limit.py holds it to. They are seeded, so the verdict does not vary.
+the reference's tape, which tests/planted/test_gate_limit.py holds it to. They are seeded, so the verdict does not vary.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def test_components_by_name(exact_method: Method, selection: Selection) -> None:
     method = _with(exact_method, "components")
     draw = Draws(selection.gate_seed, f"components of {method.name}")
     if method.name.startswith("neural_tangents") and not selection.alone:
-        pytest.skip("it compiles a kernel for each parameter; tests/test_components.py asks it of one case")
+        pytest.skip("it compiles a kernel for each parameter; tests/impls/own/test_components.py asks it of one case")
     for n2, size, outputs in _component_forms(draw, method, selection):
         request = replace(plain_request(method, selection), batch_size=size, outputs=outputs)
         if hasattr(method, "kernel"):

@@ -36,13 +36,14 @@ class Group:
 GROUPS = (
     Group("comparison",
           ("reference/compare.py", "reference/structure.py", "reference/statistics.py", "reference/mistakes.py"),
-          ("tests/test_reference_compare.py", "tests/test_statistics.py", "tests/test_comparison_corners.py")),
+          tuple(f"tests/reference/{name}.py" for name in (
+              "test_compare", "test_statistics", "test_comparison_corners"))),
     Group("closed form", ("impls/methods/explicit_mlp.py",),
-          ("tests/test_explicit_mlp.py", "tests/mutation/gate_on_mutants.py::test_the_closed_form")),
+          ("tests/impls/methods/test_explicit_mlp.py", "tests/mutation/gate_on_mutants.py::test_the_closed_form")),
     Group("gate",
           tuple(f"tests/gate/{name}.py" for name in (
               "checks", "test_values", "test_independence", "test_requests", "test_spread")),
-          ("tests/test_gate_asks.py", "tests/mutation/gate_on_mutants.py::test_it_dies_where_expected",
+          ("tests/planted/test_gate_asks.py", "tests/mutation/gate_on_mutants.py::test_it_dies_where_expected",
            "tests/mutation/gate_on_mutants.py::test_the_right_pass")),
 )
 

@@ -1,4 +1,4 @@
-"""Wrong kernels of the parameters: what `tests/test_components.py` has to find."""
+"""Wrong kernels of the parameters: what `tests/impls/own/test_components.py` has to find."""
 
 from __future__ import annotations
 

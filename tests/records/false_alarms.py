@@ -2,8 +2,8 @@
 
 `nox -s false_alarms` writes `false_alarms.json`. A run is simulated by estimates drawn from the true kernels, which go
 through the judging functions of tests/gate/stochastic.py; the methods that are installed are put through them as well,
-with fewer seeds and on the cases that need no compilation for each seed. tests/test_records.py holds the record to the
-code and to the cases that it was made for.
+with fewer seeds and on the cases that need no compilation for each seed. tests/records/test_records.py holds the record
+to the code and to the cases that it was made for.
 """
 
 from __future__ import annotations

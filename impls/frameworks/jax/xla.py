@@ -2,9 +2,10 @@
 
 XLA of jaxlib 0.8.3 and later hands matrix products, and sums with what is summed, to the library YNN on the CPU. With
 jaxlib 0.10.2 the float32 Jacobian of a transformer (one layer, width 128, 64 positions, as many outputs) is then off by
-6 %, whatever method computes it; without the sums, or with `jax.disable_jit`, it is right to 4e-7 (tests/test_xla.py).
-The products stay with YNN: where rows lie a multiple of the page size apart, XLA's own read a transposed right side
-from few sets of the cache (seen: (64, 1024) by (1024, 1024)ᵀ at 29 GFLOP/s, and at 93 by YNN).
+6 %, whatever method computes it; without the sums, or with `jax.disable_jit`, it is right to 4e-7
+(tests/impls/frameworks/test_xla.py). The products stay with YNN: where rows lie a multiple of the page size apart,
+XLA's own read a transposed right side from few sets of the cache (seen: (64, 1024) by (1024, 1024)ᵀ at 29 GFLOP/s, and
+at 93 by YNN).
 """
 
 from __future__ import annotations

@@ -11,11 +11,12 @@ from torch.overrides import TorchFunctionMode
 
 from impls.frameworks.torch.internals import is_mapped
 
-# PyTorch 2.13, CPU: the backward pass of batch normalisation takes a cotangent that lies channels last for one that
-# is contiguous where the batch is of one, for their strides cannot be told apart: gradients off by 30 to 270 %
-# (Conv2d, BatchNorm2d, flatten(2).transpose(1, 2)). Instance normalisation calls it with N·C channels and a batch of
-# one, so that it is wrong for batches of any size. Found by comparing transposed with contiguous cotangents over 60
-# operations (`tests.test_torch_gradients` repeats it for the normalisations, and tells when PyTorch has mended it).
+# PyTorch 2.13, CPU: the backward pass of batch normalisation takes a cotangent that lies channels last for one that is
+# contiguous where the batch is of one, for their strides cannot be told apart: gradients off by 30 to 270 % (Conv2d,
+# BatchNorm2d, flatten(2).transpose(1, 2)). Instance normalisation calls it with N·C channels and a batch of one, so
+# that it is wrong for batches of any size. Found by comparing transposed with contiguous cotangents over 60 operations
+# (`tests.impls.frameworks.test_torch_gradients` repeats it for the normalisations, and tells when PyTorch has mended
+# it).
 MENDED = frozenset(
     getattr(where, name)
     for name in ("batch_norm", "instance_norm") for where in (torch, torch.nn.functional)

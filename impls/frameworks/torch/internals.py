@@ -1,4 +1,4 @@
-"""What the engine needs of PyTorch's inner modules, in one place; `tests.test_structured_torch` guards each use.
+"""What the engine needs of PyTorch's inner modules, in one place; `tests.impls.structured.test_torch` guards each use.
 
 There is no public way to see the operations of a function as they are executed, with the tensors that share memory.
 `torch.export` is public, but takes neither functions that differentiate themselves nor tensors that need gradients.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from impls.frameworks.runtime import as_network
+from impls.own.recognise import as_network
 from reference import InputError
 from studies.config import nearest
 from studies.tracking.units import Activation

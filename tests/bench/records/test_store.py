@@ -1,0 +1,133 @@
+"""The results file: rows survive unchanged, each measurement has one, and foreign files are told apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sqlite3
+from contextlib import closing, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+
+from bench.records.environment import PACKAGES, describe_environment
+from bench.records.record import CaseInfo, Cell, Environment, Record
+from bench.records.store import FILE_NAME, SCHEMA_VERSION, Store, StoreError, latest
+from tests import ROOT
+
+ENVIRONMENT = Environment("key", "a machine", "", "Linux", {"python": "3"})
+INFO = CaseInfo("a", "MLP", 8, 2, None, 3, 99, "random", digest="d1")
+
+
+def record(method: str = "m", replicate: int = 0, digest: str = "d1", **changes: object) -> Record:
+    cell, info = Cell(method, "a", options={"b": 1, "a": [2]}), dataclasses.replace(INFO, digest=digest)
+    made = Record(cell, info, replicate, "ok", kind="stochastic", error=1e-7, tolerance=1e-5,
+                  checked_against="proof", setup_s=0.1, first_call_s=0.2, samples_s=(0.01, 0.02),
+                  peak_bytes=3, kernel_bytes=4, started_at="2030-01-01T00:00:00+00:00",
+                  environment="key", method_digest="f", stderr="line\n<b>")
+    return dataclasses.replace(made, **changes)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "new" / "folder")
+    store.add_run(ENVIRONMENT, {"profile": "quick"}, "now")
+    rows = [record(), record("bare", error=float("inf"), tolerance=None, samples_s=(), peak_bytes=None)]
+    for row in rows:
+        store.add(row)
+    for reopened in (Store(tmp_path / "new" / "folder"), Store(tmp_path / "new" / "folder" / FILE_NAME)):
+        assert reopened.records() == rows
+        assert [row.info.digest for row in reopened.records()] == ["d1", "d1"]
+        assert reopened.environments() == {"key": ENVIRONMENT}
+
+
+def test_one_row_for_a_measurement(tmp_path: Path) -> None:
+    store = Store.create(tmp_path)
+    store.add(record(reason="old"))
+    for row in (record(reason="new"), record(replicate=1), record(digest="d2"), record(environment="other"),
+                record(method_digest="edited")):
+        store.add(row)
+    assert sorted(row.reason for row in store.records()) == ["", "", "", "", "new"]
+
+
+def test_latest_leaves_out_what_was_superseded(tmp_path: Path) -> None:
+    rows = [record("m", digest="old"), record("m", environment="elsewhere"), record("m", method_digest="old"),
+            record("m"), record("other")]
+    assert latest(rows) == [rows[3], rows[4]]
+    assert latest(rows, "elsewhere") == [rows[1]]
+    assert latest([]) == []
+
+
+def test_missing_results_are_said(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="bench run"):
+        Store(tmp_path)
+
+
+def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="--out"):
+        Store.create(tmp_path / "file" / "folder")
+
+
+def test_read_only_file(tmp_path: Path) -> None:
+    Store.create(tmp_path)
+    (tmp_path / FILE_NAME).chmod(0o444)
+    tmp_path.chmod(0o555)
+    try:
+        if os.access(tmp_path / FILE_NAME, os.W_OK):
+            pytest.skip("this user may write anywhere")
+        with pytest.raises(StoreError, match="cannot write"):
+            Store.create(tmp_path)
+    finally:
+        tmp_path.chmod(0o755)
+
+
+def test_another_version(tmp_path: Path) -> None:
+    Store.create(tmp_path)
+    _execute(tmp_path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(StoreError, match="another version"):
+        Store.create(tmp_path)
+
+
+def test_foreign_files(tmp_path: Path) -> None:
+    _execute(tmp_path, "CREATE TABLE t (a)")
+    with pytest.raises(StoreError, match="no results file"):
+        Store.create(tmp_path)
+    (tmp_path / FILE_NAME).write_text("this is a text, and long enough to be taken for a database header" * 20)
+    with pytest.raises(StoreError, match="cannot be read"):
+        Store.create(tmp_path)
+
+
+def _execute(folder: Path, statement: str) -> None:
+    with closing(sqlite3.connect(folder / FILE_NAME)) as connection, connection:
+        connection.execute(statement)
+
+
+def test_environment_names_no_place_and_no_person() -> None:
+    environment = describe_environment()
+    assert environment == describe_environment()
+    text = repr(environment)
+    assert str(Path.home()) not in text
+    assert str(ROOT) not in text
+    assert {"python", "numpy", "source"} <= set(environment.versions)
+
+
+def test_another_allocator_is_another_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = describe_environment()
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "67108864")
+    monkeypatch.setenv("LD_PRELOAD", "/home/someone/lib/libjemalloc.so.2:/opt/other.so")
+    after = describe_environment()
+    assert after.key != before.key
+    assert after.versions["MALLOC_TRIM_THRESHOLD_"] == "67108864"
+    assert after.versions["LD_PRELOAD"] == "libjemalloc.so.2:other.so", "no folders"
+
+
+def test_environment_has_every_library_that_computes_a_kernel() -> None:
+    versions = describe_environment().versions
+    assert "nvidia-cudnn-cu13" in PACKAGES
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            assert version(package) == versions[package]
+    peers = {line.partition("==")[0] for line in (ROOT / "requirements-nodeps.txt").read_text().splitlines()
+             if not line.startswith("#")}
+    assert peers | {"traker"} <= set(PACKAGES)

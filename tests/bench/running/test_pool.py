@@ -1,0 +1,245 @@
+"""Processes from the fork server: fresh, pinned, limited, and every way to die is told apart.
+
+One program runs all tasks in a pool of its own, as the server is one for a process; the tests read what it printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.machine.threads import check_threads, cores
+from reference import InputError
+from tests import ROOT
+
+PROGRAM = """
+import dataclasses, json, os, signal, sys, time
+from multiprocessing import forkserver
+
+import numpy as np, psutil
+
+from bench.running.pool import Limits, Pool
+
+MIB = 2**20
+held = []
+
+def answer(send, value): return value + 1
+def say(send, text): print(text, flush=True); os.write(2, b"native\\n"); raise ValueError(text)
+def hang(send): send("steady state", {"first_call_s": 1.5}); time.sleep(60)
+def grow(send):
+    send("set-up", {})
+    while True: held.append(np.ones(MIB)); time.sleep(0.002)
+def no_memory(send): raise MemoryError("no room")
+def like_torch(send): raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+def like_xla(send): raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+def segfault(send): send("first call", {}); os.kill(os.getpid(), signal.SIGSEGV)
+def leave(send): os._exit(3)
+def exit_quietly(send): sys.exit(0)
+def speak_oddly(send): raise ValueError("lone \\udcff, \\x1b[31mred, \u2603")
+class Mute(Exception):
+    def __str__(self): raise RuntimeError("no words")
+def be_mute(send): raise Mute()
+def leave_a_child(send):
+    child = os.fork()
+    if child == 0: time.sleep(60); os._exit(0)
+    return child
+def die_and_leave_a_child(send):
+    if os.fork() == 0: time.sleep(60)
+    os._exit(4)
+def flood(send):
+    for _ in range(20): os.write(2, b"\\xff" * MIB)
+    raise ValueError("that was all \u2603")
+def is_alive(send, pid):
+    for _ in range(100):
+        try: state = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0]
+        except FileNotFoundError: return False
+        if state == "Z": return False
+        time.sleep(0.02)
+    return True
+def refuse(send):
+    from reference import InputError
+    raise InputError("mend your input")
+def pinned(send): return len(os.sched_getaffinity(0)), os.environ["OMP_NUM_THREADS"]
+def torch_threads(send):
+    import torch
+    return torch.get_num_threads()
+def xla_threads(send):
+    from jax._src import xla_bridge
+    before = list(xla_bridge._backends)
+    import jax
+    jax.numpy.ones((300, 300)).dot(jax.numpy.ones((300, 300))).block_until_ready()
+    names = [open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")]
+    return before, names.count("tf_XLAEigen"), "torch" in sys.modules
+def sigint_blocked(send): return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+def interrupted_at_the_start(pool, limits):
+    # Ctrl-C when the process runs and its number is not known yet: whether it is raised, and what is left running.
+    connect = forkserver.connect_to_new_process
+    def interrupted(*arguments):
+        connected = connect(*arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+        return connected
+    forkserver.connect_to_new_process = interrupted
+    try: pool.run(limits, hang)
+    except KeyboardInterrupt: raised = True
+    else: raised = False
+    finally: forkserver.connect_to_new_process = connect
+    server = psutil.Process(forkserver._forkserver._forkserver_pid)
+    return raised, len(server.children()), signal.getsignal(signal.SIGINT) is signal.default_int_handler
+def preloaded(send): return sorted({"torch", "jax"} & set(sys.modules)), os.getpid()
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background without it
+    frameworks = sys.argv[1:]
+    modules = {"torch": "impls.methods.torch_autograd", "jax": "impls.methods.equinox_exact"}
+    pool = Pool(["no.such.module", *(modules[name] for name in frameworks)], 1, "cpu")
+    limits = Limits(time_s=60, memory_bytes=2**33)
+    runs = {
+        "answer": (limits, answer, 41), "say": (limits, say, "text"), "hang": (Limits(0.4, 2**33), hang),
+        "grow": (Limits(60, 1500 * MIB), grow), "no_memory": (limits, no_memory), "like_torch": (limits, like_torch),
+        "like_xla": (limits, like_xla), "segfault": (limits, segfault), "leave": (limits, leave),
+        "exit_quietly": (limits, exit_quietly), "refuse": (limits, refuse), "pinned": (limits, pinned),
+        "preloaded": (limits, preloaded), "preloaded_again": (limits, preloaded),
+    }
+    if "torch" in frameworks: runs["torch_threads"] = (limits, torch_threads)
+    if "jax" in frameworks: runs["xla_threads"] = (limits, xla_threads)
+    runs |= {task.__name__: (limits, task) for task in (speak_oddly, be_mute, leave_a_child, die_and_leave_a_child,
+                                                            flood)}
+    runs["sigint_blocked"] = (limits, sigint_blocked)
+    before = dict(os.environ)
+    interrupted = interrupted_at_the_start(pool, limits)
+    outcomes = {name: dataclasses.asdict(pool.run(*run)) for name, run in runs.items()}
+    outcomes["child"] = dataclasses.asdict(pool.run(limits, is_alive, outcomes["leave_a_child"]["answer"]))
+    outcomes["interrupted"] = {"answer": interrupted}
+    assert dict(os.environ) == before
+    print(json.dumps(outcomes))
+"""
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What became of each task."""
+    program = tmp_path_factory.mktemp("pool") / "program.py"
+    program.write_text(PROGRAM)
+    frameworks = [name for name in ("torch", "jax") if _installed(name)]
+    done = subprocess.run([sys.executable, str(program), *frameworks], cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "fork" not in done.stderr, "a framework warns of the fork: one of its backends ran before it"
+    return json.loads(done.stdout)
+
+
+def _installed(framework: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(framework) is not None
+
+
+def test_answer(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert (outcomes["answer"]["status"], outcomes["answer"]["answer"]) == ("ok", 42)
+
+
+def test_exception_is_a_crash_with_type_message_place_and_output(outcomes: dict[str, dict[str, Any]]) -> None:
+    said = outcomes["say"]
+    assert said["status"] == "crash"
+    assert said["reason"].startswith("ValueError: text (at ")
+    assert "program.py:" in said["reason"]
+    assert "native" in said["stderr"]
+    assert "Traceback" in said["stderr"]
+
+
+def test_timeout_names_the_phase_and_keeps_what_was_measured(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert outcomes["hang"]["status"] == "timeout"
+    assert outcomes["hang"]["reason"] == "killed after 0.4 s, in phase: steady state"
+    assert outcomes["hang"]["measured"] == {"first_call_s": 1.5}
+
+
+@pytest.mark.parametrize("task", ["grow", "no_memory", "like_torch", "like_xla"])
+def test_out_of_memory(outcomes: dict[str, dict[str, Any]], task: str) -> None:
+    assert outcomes[task]["status"] == "oom"
+    assert ("GiB" if task == "grow" else "Error") in outcomes[task]["reason"]
+
+
+def test_death_by_signal_is_a_crash_with_its_name(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert outcomes["segfault"]["status"] == "crash"
+    assert outcomes["segfault"]["reason"] == "the process was ended by SIGSEGV, in phase: first call"
+    assert "Segmentation fault" in outcomes["segfault"]["stderr"]
+
+
+def test_leaving_without_an_answer_is_a_crash(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert "exit code 3" in outcomes["leave"]["reason"]
+    assert "SystemExit" in outcomes["exit_quietly"]["reason"]
+    assert outcomes["leave"]["status"] == outcomes["exit_quietly"]["status"] == "crash"
+
+
+def test_a_message_that_cannot_be_written_or_had_is_reported_all_the_same(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert outcomes["speak_oddly"]["reason"].startswith(r"ValueError: lone \udcff, \x1b[31mred, ☃ (at ")
+    assert outcomes["speak_oddly"]["stderr"].encode()
+    assert outcomes["be_mute"]["reason"].startswith("Mute: (its message raised RuntimeError) (at ")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks a process up in /proc")
+def test_what_a_task_started_ends_with_it(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert outcomes["leave_a_child"]["status"] == "ok"
+    assert outcomes["child"]["answer"] is False
+
+
+def test_a_death_is_seen_though_a_child_holds_the_pipe(outcomes: dict[str, dict[str, Any]]) -> None:
+    dead = outcomes["die_and_leave_a_child"]
+    assert (dead["status"], dead["reason"]) == ("crash", "the process ended with exit code 4, in phase: start")
+
+
+def test_of_much_output_the_end_is_kept(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert len(outcomes["flood"]["stderr"]) <= 8000
+    assert "that was all ☃" in outcomes["flood"]["stderr"]
+
+
+def test_unusable_input_is_refused(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert (outcomes["refuse"]["status"], outcomes["refuse"]["reason"]) == ("refused", "mend your input")
+
+
+def test_ctrl_c_waits_until_a_process_that_starts_can_be_ended(outcomes: dict[str, dict[str, Any]]) -> None:
+    raised, left, handler_restored = outcomes["interrupted"]["answer"]
+    assert raised
+    assert left == 0
+    assert handler_restored
+
+
+def test_ctrl_c_does_not_reach_the_processes(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert outcomes["sigint_blocked"]["answer"] is True
+
+
+def test_processes_are_pinned(outcomes: dict[str, dict[str, Any]]) -> None:
+    assert outcomes["pinned"]["answer"] == [1, "1"]
+
+
+def test_frameworks_are_imported_before_the_fork_and_processes_are_fresh(outcomes: dict[str, dict[str, Any]]) -> None:
+    modules, pid = outcomes["preloaded"]["answer"]
+    assert modules == sorted(name for name in ("torch", "jax") if _installed(name))
+    assert outcomes["preloaded_again"]["answer"][1] != pid
+
+
+def test_torch_has_as_many_threads_as_it_is_given(outcomes: dict[str, dict[str, Any]]) -> None:
+    if "torch_threads" not in outcomes:
+        pytest.skip("PyTorch is not installed")
+    assert outcomes["torch_threads"]["answer"] == 1
+
+
+def test_xla_starts_after_the_fork_with_a_thread_for_each_core(outcomes: dict[str, dict[str, Any]]) -> None:
+    if "xla_threads" not in outcomes:
+        pytest.skip("JAX is not installed")
+    backends, threads, _ = outcomes["xla_threads"]["answer"]
+    assert backends == []
+    assert threads == 1
+
+
+def test_threads_beyond_the_cores_are_refused() -> None:
+    check_threads(1)
+    for threads in (0, len(cores()) + 1):
+        with pytest.raises(InputError, match="cores"):
+            check_threads(threads)
