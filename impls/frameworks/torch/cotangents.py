@@ -26,8 +26,8 @@ MENDED = frozenset(
 class ContiguousCotangents(TorchFunctionMode):
     """Inside, the cotangents of batch and instance normalisation are made contiguous, which does not change them.
 
-    A function that `torch_module` makes of a network has it in each call, whoever differentiates it; what takes any
-    function and goes back from single examples enters it itself.
+    A function that `module` makes of a network has it in each call, whoever differentiates it; what takes any function
+    and goes back from single examples enters it itself.
     """
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:

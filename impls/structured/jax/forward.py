@@ -16,7 +16,7 @@ from impls.structured.planner import TANGENTS, Plan
 
 
 class Tangents:
-    """As `jax_factors.Factors`, for a plan in forward mode. `join`: all parameters side by side."""
+    """As `factors.Factors`, for a plan in forward mode. `join`: all parameters side by side."""
 
     def __init__(self, program: Program, plan: Plan, dtype: Any, *, join: bool = True) -> None:
         self.program, self.dtype, self.join = program, dtype, join

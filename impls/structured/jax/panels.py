@@ -15,7 +15,7 @@ from impls.frameworks.jax.xla import compiled
 from impls.structured.planner import Plan
 
 Kernels = dict[int, Any]
-"""By the number of the parameter; their sum by `jax_contract.SUM`."""
+"""By the number of the parameter; their sum by `contract.SUM`."""
 
 
 Panels = Iterable[tuple[int, Any]]

@@ -14,7 +14,7 @@ from impls.structured.torch.terms import Arrays, Term
 
 
 class Tangents:
-    """As `torch_factors.Factors`, for a plan in forward mode. `joined`: of all parameters side by side."""
+    """As `factors.Factors`, for a plan in forward mode. `joined`: of all parameters side by side."""
 
     def __init__(self, program: Program, plan: Plan, dtype: torch.dtype, *, joined: bool = True) -> None:
         self.program, self.dtype, self.joined = program, dtype, joined

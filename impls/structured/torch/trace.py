@@ -121,7 +121,7 @@ class _Known:
 
 
 class Recorder(Watching):
-    """Writes down the operations that it sees, in the simpler form that `torch_rewrites` gives them."""
+    """Writes down the operations that it sees, in the simpler form that `rewrites` gives them."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 `observe` runs the user's own object in evaluation mode and leaves it as it was.
 """
 
-from studies.tracking.features.observe import Feature, Observation, observe, weights
+from studies.tracking.features.observation import Feature, Observation
+from studies.tracking.features.observe import observe, weights
 
 __all__ = ["Feature", "Observation", "observe", "weights"]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.frameworks.jax.params import leaf_names
-from studies.tracking.features.observe import Observation, Recording, as_features, known_activation, missing_layer
+from studies.tracking.features.observation import Observation, Recording, as_features, known_activation, missing_layer
 from studies.tracking.units import Activation
 
 

@@ -11,7 +11,7 @@ from flax import nnx
 
 from impls.frameworks.jax.params import leaf_names
 from studies.tracking.features.equinox import watched_function
-from studies.tracking.features.observe import Observation, Recording, as_features, known_activation, missing_layer
+from studies.tracking.features.observation import Observation, Recording, as_features, known_activation, missing_layer
 from studies.tracking.units import Activation
 
 

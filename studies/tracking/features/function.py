@@ -10,7 +10,7 @@ import numpy as np
 
 from impls.frameworks.jax.params import differentiable, leaf_names
 from reference import InputError
-from studies.tracking.features.observe import Observation
+from studies.tracking.features.observation import Observation
 
 
 def observe(f: Any, params: Any, x: Any, layers: tuple[str, ...]) -> Observation:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from impls.frameworks.torch.module import ModuleFunction, unwrapped
 from reference import InputError
-from studies.tracking.features.observe import Observation, Recording, as_features, known_activation, missing_layer
+from studies.tracking.features.observation import Observation, Recording, as_features, known_activation, missing_layer
 from studies.tracking.units import Activation
 
 

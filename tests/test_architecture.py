@@ -1,0 +1,72 @@
+"""The order of the packages (.importlinter), which a planted circle and a planted import break; and what pages name."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+
+PACKAGES = ("reference", "impls", "bench", "studies")
+
+LINT = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+
+PLANTED = {
+    "circle": ("impls/structured/planner.py", "from impls.structured import explain", "No circles BROKEN"),
+    "PyTorch in a JAX half": ("impls/structured/jax/trace.py", "import torch", "imports PyTorch BROKEN"),
+    "JAX in a PyTorch half": ("impls/own/torch/network.py", "import jax", "imports JAX BROKEN"),
+    "a method asked by a framework": ("impls/frameworks/arrays.py", "from impls.methods import options",
+                                      "Arrows inside impls BROKEN"),
+    "bench asked by studies": ("studies/config.py", "from bench import units", "Arrows between the packages BROKEN"),
+    "the page asked by a run's record": ("bench/records/store.py", "from bench.report import page",
+                                         "Arrows inside bench BROKEN"),
+}
+"""A file, a line that it may not hold, and what is said of it."""
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", LINT], cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def test_arrows_point_one_way_and_make_no_circle() -> None:
+    done = lint(ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_what_breaks_the_order_is_seen(planted: str, tmp_path: Path) -> None:
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=lambda folder, names: [
+            name for name in names if not (name.endswith(".py") or Path(folder, name).is_dir())])
+    shutil.copy(ROOT / ".importlinter", tmp_path)
+    file, line, said = PLANTED[planted]
+    with (tmp_path / file).open("a") as source:
+        source.write(f"\n{line}\n")
+    done = lint(tmp_path)
+    assert done.returncode == 1
+    assert said in done.stdout
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+def test_what_a_page_names_is_there(page: str) -> None:
+    text = (ROOT / page).read_text()
+    named = {name for name in re.findall(r"`([\w./]+)`", text)
+             if name.endswith("/") or re.fullmatch(r"(reference|impls|bench|studies|tests|docs)/[\w./]+", name)}
+    linked = set(re.findall(r"\]\(([\w./]+)\)", text))
+    missing = [name for name in sorted(named) if not (ROOT / name).exists()]
+    missing += [name for name in sorted(linked) if not (ROOT / page).parent.joinpath(name).exists()]
+    assert named
+    assert not missing
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_folder_says_its_question(package: str) -> None:
+    folders = {path.parent for path in (ROOT / package).rglob("*.py")}
+    silent = [str(folder.relative_to(ROOT)) for folder in folders
+              if not (folder / "__init__.py").exists() or not (folder / "__init__.py").read_text().startswith('"""')]
+    assert not silent
