@@ -13,7 +13,9 @@ from impls import RegistryError
 from reference import InputError
 from studies.config import command_line, nearest
 
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "sweep": ("studies.sweep.command", "kernels of coordinate networks over layer types, parameters, encodings, sizes"),
+}
 """Name to module and what it does. The module has `Options`, a dataclass with a default for all, and
 ``run(options) -> int``, which returns the exit code."""
 

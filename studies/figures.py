@@ -7,7 +7,7 @@ touched, and no window opens.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from matplotlib import rc_context
@@ -92,8 +92,16 @@ def overview(kernel: Any, y: Any = None, title: str = "", found: Spectrum | None
 
 def save(figure: Figure, path: Path) -> None:
     """As the name's ending says, SVG or PNG; the same figure gives the same bytes."""
+    if path.suffix == ".svg":
+        save_svg(figure, path)
+    else:
+        figure.savefig(path, dpi=110)
+
+
+def save_svg(figure: Figure, file: Path | TextIO) -> None:
+    """With text as text, drawn in the reader's fonts."""
     with rc_context({"svg.hashsalt": "ntk-bench", "svg.fonttype": "none"}):
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
+        figure.savefig(file, format="svg", metadata={"Date": None})
 
 
 def _bar(axes: Axes, image: Any) -> None:
