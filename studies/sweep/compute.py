@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls import ntk_fn
-from impls.jax_support import precision
-from impls.xla import compiled
+from impls.frameworks.jax.support import precision
+from impls.frameworks.jax.xla import compiled
 from studies.matrix import as_matrix, noise
 from studies.networks import coordinates
 from studies.networks.coordinates import Architecture, Params, grid

@@ -16,7 +16,7 @@ pytest.importorskip("equinox", reason="the JAX half is not installed")
 pytest.importorskip("scipy", reason="the extra studies is not installed")
 
 from impls import ntk  # noqa: E402
-from impls.arrays import to_numpy  # noqa: E402
+from impls.frameworks.arrays import to_numpy  # noqa: E402
 from reference import balls  # noqa: E402
 from reference.arithmetic import FLOAT64, Arithmetic  # noqa: E402
 from reference.balls import BALLS  # noqa: E402
