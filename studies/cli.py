@@ -15,6 +15,7 @@ from studies.config import command_line, nearest
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "sweep": ("studies.sweep.command", "kernels of coordinate networks over layer types, parameters, encodings, sizes"),
+    "track": ("studies.tracking.command", "train a network and record its kernel, features and weights"),
 }
 """Name to module and what it does. The module has `Options`, a dataclass with a default for all, and
 ``run(options) -> int``, which returns the exit code."""

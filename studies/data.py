@@ -74,7 +74,7 @@ def digits(test: int = 297) -> Data:
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz file, which must be x_train, y_train, x_test and y_test (as of Keras' mnist.npz)."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             missing = [name for name in ARRAYS if name not in file]
             if missing:
                 raise InputError(f"{path.name} lacks {', '.join(missing)}; it holds {', '.join(file) or 'nothing'}")

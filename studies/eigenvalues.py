@@ -100,8 +100,12 @@ def mean_spacing_ratio(found: Spectrum) -> float:
 
 
 def summary(kernel: Any, found: Spectrum | None = None) -> dict[str, float]:
-    """All of them by name, of a kernel (N, N) or (N, N, O, O); `found` is its complete spectrum, if it is there."""
+    """All of them by name, of a kernel (N, N) or (N, N, O, O); `found` is its complete spectrum, if it is there.
+
+    The entropy of the cosine kernel is NaN where a gradient is zero, as that of an example whose features are dead.
+    """
     whole = spectrum(kernel) if found is None else found
+    has_cosines = bool((np.diag(as_matrix(kernel)) > 0).all())
     return {
         "condition_number": condition_number(whole), "inverse_condition_number": inverse_condition_number(whole),
         "largest_eigenvalue": float(whole.values[0]), "smallest_eigenvalue": float(whole.values[-1]),
@@ -109,7 +113,7 @@ def summary(kernel: Any, found: Spectrum | None = None) -> dict[str, float]:
         "stable_rank": stable_rank(whole), "intrinsic_dimension": intrinsic_dimension(whole),
         "von_neumann_entropy": von_neumann_entropy(whole),
         "von_neumann_entropy_normalised": von_neumann_entropy(whole, normalised=True),
-        "cosine_von_neumann_entropy": von_neumann_entropy(spectrum(cosine(kernel))),
+        "cosine_von_neumann_entropy": von_neumann_entropy(spectrum(cosine(kernel))) if has_cosines else math.nan,
         "diagonal_entropy": diagonal_entropy(kernel), "mean_trace": mean_trace(whole),
     }
 

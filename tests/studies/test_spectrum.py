@@ -151,6 +151,8 @@ def test_the_summary_holds_every_number() -> None:
     assert found["condition_number"] == eigenvalues.condition_number(spectrum(KERNEL))
     assert found["numerical_rank"] == 18
     agree(found["largest_eigenvalue"] * found["intrinsic_dimension"], np.sum(JAC**2))
+    dead = eigenvalues.summary(np.diag([2.0, 0.0, 1.0]))
+    assert [name for name, value in dead.items() if math.isnan(value)] == ["cosine_von_neumann_entropy"]
 
 
 def test_spectra_by_parameter_and_their_shares() -> None:
