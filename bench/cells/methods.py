@@ -11,7 +11,7 @@ import impls
 from bench.cells import bounds
 from bench.records.record import Send
 from impls import Method, MethodNotInstalled, RegistryError
-from impls.frameworks.runtime import missing_device
+from impls.frameworks.faces import missing_device
 from impls.protocol import Framework
 
 

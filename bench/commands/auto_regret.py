@@ -33,7 +33,7 @@ from impls.choice import auto, calibration, costs
 from impls.choice.calibration import Rates
 from impls.choice.costs import Work
 from impls.frameworks.arrays import block_until_ready
-from impls.frameworks.runtime import set_threads
+from impls.frameworks.faces import face
 from impls.protocol import Framework
 from reference import Case, Request
 from reference.case import Outputs
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _row(group: str, case: Case, framework: Framework, outputs: Outputs) -> dict[str, Any]:
-    set_threads(framework, 1)
+    face(framework).set_threads(1)
     request = Request(outputs)
     facts = auto.facts_of_case(framework, case, request)
     run: dict[str, Callable[[], Array]] = {}

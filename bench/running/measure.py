@@ -21,7 +21,7 @@ from bench.truth.check import check
 from bench.truth.truth import Truth
 from impls import Array, MethodNotInstalled
 from impls.frameworks.arrays import block_until_ready, to_numpy
-from impls.frameworks.runtime import device_memory, set_threads, wake
+from impls.frameworks.faces import face
 from impls.given.user_network import UserNetwork
 from impls.protocol import Framework, Kind
 from reference import Case, Request
@@ -60,7 +60,7 @@ class Peak:
 
     def __post_init__(self) -> None:
         if self.device == "cuda":
-            held = device_memory(self.framework)
+            held = face(self.framework).device_memory()
             self._before = None if held is None else held.now
         else:
             self._before, self._files = (memory.resident() if memory.reset_peak() else None), memory.of_files()
@@ -78,7 +78,7 @@ class Peak:
         if self._before is None:
             return None
         if self.device == "cuda":
-            held = device_memory(self.framework)
+            held = face(self.framework).device_memory()
             return None if held is None else max(0, held.peak - self._before)
         self.note()
         return self._highest
@@ -96,8 +96,9 @@ def measure(send: Send, job: Job) -> dict[str, Any]:
     reason = impls.unsupported(method, case, request)
     if reason is not None:
         return {"status": "unsupported", "reason": reason}
-    wake(method.framework, job.cell.device)
-    set_threads(method.framework, job.cell.threads)
+    of_framework = face(method.framework)
+    of_framework.wake(job.cell.device)
+    of_framework.set_threads(job.cell.threads)
     gc.collect()
     gc.freeze()  # what is there now is kept for good: collecting between the calls stays quick
     peak = Peak(method.framework, job.cell.device)

@@ -26,7 +26,7 @@ from bench.running.pool import Limits, Outcome, Pool
 from bench.running.progress import Progress
 from bench.truth.check import build
 from bench.truth.truth import Truth, find_truth
-from impls.frameworks.runtime import LAZY_IMPORTS
+from impls.frameworks.faces import LAZY_IMPORTS
 from impls.registry import METHODS
 from reference import InputError
 

@@ -19,7 +19,7 @@ from bench.records.record import Cell
 from bench.running.measure import request_of
 from bench.truth.truth import Truth, find_truth
 from impls.frameworks.arrays import block_until_ready, to_numpy
-from impls.frameworks.runtime import set_threads, wake
+from impls.frameworks.faces import face
 
 THREADS = 1
 
@@ -76,8 +76,9 @@ def prepare(method_name: str, width: int) -> Prepared:
     case, request = source.build(), request_of(cell)
     if reason := impls.unsupported(method, case, request):
         raise Skip(reason)
-    wake(method.framework, cell.device)
-    set_threads(method.framework, THREADS)
+    of_framework = face(method.framework)
+    of_framework.wake(cell.device)
+    of_framework.set_threads(THREADS)
     prepared = Prepared(cell, source, method.kind, method.prepare(case, request))
     prepared.call()
     return prepared

@@ -13,7 +13,7 @@ from typing import Any
 from impls import registry
 from impls.choice import calibration, costs
 from impls.choice.costs import Facts
-from impls.frameworks.runtime import free_memory
+from impls.frameworks.faces import free_memory
 from impls.given.batches import OwnBatches, in_batches
 from impls.given.network import OwnNetwork
 from impls.protocol import Framework

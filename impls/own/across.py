@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
+from impls.frameworks.faces import face
 from impls.given.items import Takes, inputs_of
 from impls.given.network import OwnNetwork
 from impls.given.structure import is_structure, leaves
@@ -161,7 +162,7 @@ def _check(left: Side, right: Side, request: Request, method: str, pairs: Pairs)
 
 def _check_names(left: Side, right: Side) -> None:
     """Raise `InputError` for parameters of one name and unlike shapes, or none in common; tell of those of one side."""
-    ours, theirs = ({name: tuple(p.shape) for name, p in _named(side.parts[0])} for side in (left, right))
+    ours, theirs = ({name: tuple(p.shape) for name, p in _named(side)} for side in (left, right))
     shared = {name: left.names.get(name, name) for name in ours if left.names.get(name, name) in theirs}
     if not shared:
         raise InputError(f"the two networks share no parameter, so that their kernel is 0: {', '.join(list(ours)[:5])} "
@@ -176,14 +177,9 @@ def _check_names(left: Side, right: Side) -> None:
                       UserWarning, stacklevel=5)
 
 
-def _named(own: OwnNetwork) -> list[tuple[str, Array]]:
-    if own.framework == "torch":
-        return list(own.params.items())
-    import jax
-
-    from impls.frameworks.jax.support import leaf_names
-
-    return list(zip(leaf_names(own.params), jax.tree.leaves(own.params), strict=True))
+def _named(side: Side) -> list[tuple[str, Array]]:
+    own = side.parts[0]
+    return face(own.framework).named(own.params)
 
 
 def _framework(side: Side) -> Framework:

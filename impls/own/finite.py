@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
+from impls.frameworks.faces import face
 from impls.given.batches import OwnBatches
 from impls.given.network import OwnNetwork
 from reference import InputError
@@ -25,13 +26,7 @@ def check(kernel: Any, own: OwnNetwork, method: str) -> None:
 
 def precision(own: OwnNetwork) -> AbstractContextManager[None]:
     """In which the framework has the network's dtype."""
-    if own.framework == "torch":
-        from impls.frameworks.torch import support as torch_support
-
-        return torch_support.precision(own.dtype)
-    from impls.frameworks.jax import support as jax_support
-
-    return jax_support.precision(own.dtype)
+    return face(own.framework).precision(own.dtype)
 
 
 def _is_finite(kernel: Any) -> bool:

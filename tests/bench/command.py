@@ -139,11 +139,14 @@ def equinox_model():
 
 # Importing it makes this process one in which CUDA is there for one framework and missing for another.
 HALF_CUDA = METHODS + '''
+from types import SimpleNamespace
+
 import bench.running.measure, bench.cells.methods
 
 bench.cells.methods.missing_device = (
     lambda framework, name: "JAX has no such device here" if framework == "jax" else None)
-bench.running.measure.wake = lambda framework, name: None
+bench.running.measure.face = lambda framework: SimpleNamespace(
+    wake=lambda device: None, set_threads=lambda threads: None, device_memory=lambda: None)
 ELSEWHERE = Proved("elsewhere")
 ELSEWHERE.framework = "jax"
 '''

@@ -1,0 +1,41 @@
+"""NumPy's face (`impls.frameworks.face`): one device, and no threads of its own."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+from impls.frameworks.face import Memory, processors
+from impls.protocol import Array
+from reference import InputError
+
+
+def wake(device: str) -> None:
+    if device != "cpu":
+        raise InputError("NumPy runs on the CPU only; use --device cpu")
+
+
+def device_memory() -> Memory | None:
+    return None
+
+
+def free_device_memory() -> int | None:
+    return None
+
+
+def threads() -> int:
+    return processors()
+
+
+def set_threads(threads: int) -> None:
+    """BLAS has them, and who started the process has set them."""
+    del threads
+
+
+def precision(dtype: Any) -> nullcontext[None]:
+    del dtype
+    return nullcontext()
+
+
+def named(params: Any) -> list[tuple[str, Array]]:
+    return list(params.items())

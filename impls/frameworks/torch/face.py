@@ -1,0 +1,36 @@
+"""PyTorch's face (`impls.frameworks.face`)."""
+
+from __future__ import annotations
+
+import torch
+
+from impls.frameworks.face import Memory
+from impls.frameworks.torch import support
+from impls.frameworks.torch.support import Params, precision
+
+__all__ = ["device_memory", "free_device_memory", "named", "precision", "set_threads", "threads", "wake"]
+
+
+def wake(device: str) -> None:
+    torch.zeros(1, device=support.device(device))
+
+
+def device_memory() -> Memory | None:
+    return Memory(torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated())
+
+
+def free_device_memory() -> int | None:
+    reserved = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # its own allocator's, to be used again
+    return torch.cuda.mem_get_info()[0] + reserved
+
+
+def threads() -> int:
+    return torch.get_num_threads()
+
+
+def set_threads(threads: int) -> None:
+    torch.set_num_threads(threads)
+
+
+def named(params: Params) -> list[tuple[str, torch.Tensor]]:
+    return list(params.items())
