@@ -26,6 +26,7 @@ from impls.frameworks.torch.blocks import assemble_slices, contract, summed
 from impls.frameworks.torch.support import DTYPES, device, precision
 from impls.given.user_network import UserNetwork
 from impls.methods.options import check_options
+from impls.networks.torch import tensor_of
 from reference import MLP, Case, Request
 from reference.case import Outputs
 from reference.networks import bias_scale, weight_scale
@@ -102,7 +103,7 @@ def _problem(case: Case, request: Request) -> Problem:
     dtype, where = DTYPES[request.dtype], device(request.device)
 
     def tensor(array: np.ndarray) -> Tensor:
-        return torch.tensor(array, dtype=dtype, device=where)
+        return tensor_of(array, dtype, where)
 
     layers: list[Layer] = []
     for i in range(network.n_layers):

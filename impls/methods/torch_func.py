@@ -77,7 +77,7 @@ def _transforming(f: Forward, params: Params, x: Tensor) -> Iterator[None]:
 def _jacobians(f: Forward, params: Params, x: Tensor) -> Params:
     """For each parameter (N, O, P_i)."""
     jacobians = vmap(jacrev(one_example(f)), in_dims=(None, 0))(params, x)
-    return {name: jacobian.flatten(2) for name, jacobian in jacobians.items()}
+    return {name: jacobian[..., None].flatten(2) for name, jacobian in jacobians.items()}
 
 
 def _products(f: Forward, params: Params, x1: Tensor, x2: Tensor, outputs: Outputs) -> Tensor:

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -42,12 +43,17 @@ class NTKConv2d(nn.Conv2d):
         return y if self.bias is None else y + self.bias_scale * self.bias[:, None, None]
 
 
+def tensor_of(array: np.ndarray, dtype: torch.dtype, where: torch.device) -> Tensor:
+    """A copy; PyTorch takes no strides below 0, as `x[::-1]` has them."""
+    return torch.tensor(array.copy(), dtype=dtype, device=where)
+
+
 def build(case: Case, dtype: torch.dtype, where: torch.device) -> nn.Module:
     """The case's network in evaluation mode, on that device. Draws no random numbers."""
     network = case.network
-    params = {name: torch.tensor(array, dtype=dtype, device=where) for name, array in case.params.items()}
+    params = {name: tensor_of(array, dtype, where) for name, array in case.params.items()}
     if isinstance(network, Layered):
-        constants = {name: torch.tensor(array, dtype=dtype, device=where) for name, array in case.constants.items()}
+        constants = {name: tensor_of(array, dtype, where) for name, array in case.constants.items()}
         return _layered(network, params, constants).eval()
     if isinstance(network, MLP):
         layers = _dense_layers(network, network.widths)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from impls.frameworks.torch.module import copied, unwrapped
 from impls.frameworks.torch.support import DTYPES, Forward, Params, checked, device, module_function
 from impls.given.user_network import UserNetwork
-from impls.networks.torch import build
+from impls.networks.torch import build, tensor_of
 from reference import Case, Described, InputError, Layered, Request
 from reference.layers import WeightNormDense
 
@@ -79,7 +79,7 @@ def native(case: Case, request: Request) -> Functional:
 
 
 def _examples(x: np.ndarray, dtype: torch.dtype, where: torch.device) -> Tensor:
-    return torch.tensor(x, dtype=dtype if x.dtype.kind == "f" else torch.int64, device=where)
+    return tensor_of(x, dtype if x.dtype.kind == "f" else torch.int64, where)
 
 
 def _converted(model: Any, dtype: torch.dtype, where: torch.device) -> nn.Module:

@@ -67,13 +67,14 @@ class Draws:
     def forms(self, *batch_sizes: int | None) -> tuple[Request, ...]:
         """Each kind of outputs in each dtype, in an order that is drawn, each next one with the next batch size.
 
-        The first three have all outputs, and both dtypes.
+        The first three have all outputs, and both dtypes. Every third seed is 0, and every third has more than 32 bits.
         """
         outputs = self.rng.permutation(get_args(Outputs)).tolist()
         dtypes = self.rng.permutation(get_args(DType)).tolist()
         pairs = [(one, dtypes[(i + j) % 2]) for i, j in product(range(2), range(3)) for one in [outputs[j]]]
         sizes = [*batch_sizes] or [None]
-        return tuple(Request(one, dtype, seed=int(self.rng.integers(2**31)), batch_size=sizes[i % len(sizes)])
+        seeds = (lambda: 0, lambda: int(self.rng.integers(2**31)), lambda: int(self.rng.integers(2**40, 2**62)))
+        return tuple(Request(one, dtype, seed=seeds[i % 3](), batch_size=sizes[i % len(sizes)])
                      for i, (one, dtype) in enumerate(pairs))
 
 
@@ -97,7 +98,7 @@ class Asked:
 Dimension = Callable[[Draws], list[Asked]]
 
 DIMENSIONS: dict[str, Dimension] = {}
-"""By name: what the stored cases do not reach (tests/gate/drawn_networks.py fills it)."""
+"""By name: what the stored cases do not reach, in sizes (drawn_networks.py) and in numbers (drawn_values.py)."""
 
 
 def dimension(draw: Dimension) -> Dimension:

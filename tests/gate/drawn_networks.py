@@ -220,10 +220,10 @@ def batches_of_one(draw: Draws) -> list[Asked]:
 
 @dimension
 def many_blocks(draw: Draws) -> list[Asked]:
-    """Blocks of 1, 5 and other sizes: that of x1, one less, one more, a power of two."""
+    """Blocks of 1, 5 and other sizes: that of x1, one less, one more, that of x2, one that only x1 is larger than."""
     n1, n2 = draw.between(21, 31), draw.between(11, 19)
     network = draw.dense(4, draw.between(5, 9), 3)
-    sizes = (1, 5, draw.between(6, 10), draw.one_of(n1 - 1, n1 + 1), n1)
+    sizes = (1, 5, draw.between(6, 10), draw.one_of(n1 - 1, n1 + 1), n1, n2, draw.between(n2 + 1, n1 - 1))
     return [Asked(f"N1 = {n1}, N2 = {n2}", draw.case(network, n1, n2), _in_blocks(draw, sizes)),
             Asked(f"{n1} examples and x2 = x1", draw.case(network, n1, None), _in_blocks(draw, sizes[::-1]))]
 

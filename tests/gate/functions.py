@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from reference import MLP, Case, Conv, ConvNet, Expected, Request
+from reference import MLP, Case, Conv, ConvNet, Expected, Layered, Request
 from reference.arithmetic import FLOAT64
 from reference.jacobian import linearise
+from reference.layers import Activate, Dense, Embedding, Positions
+from tests.gate.checks import moved
 from tests.gate.drawn import Draws
 
 NAMES = {"zeta": "dense0.weight", "m.bias": "dense0.bias", "alpha": "dense1.weight", "k.bias": "dense1.bias"}
+ONE_NUMBER_NAMES = {"slope": "dense0.weight", "at.shift": "dense0.bias", "out": "dense1.weight", "b": "dense1.bias"}
+TOKEN_NAMES = {"wte": "tokens.weight", "wpe": "positions.weight", "out.w": "head.weight", "out.b": "head.bias"}
 CONV_NAMES = {"w": "conv0.weight", "a.shift": "conv0.bias", "head": "dense0.weight", "b": "dense0.bias"}
 
 PADDING = ((1, 2), (0, 3))
@@ -34,26 +38,35 @@ class Plain:
     functions: Mapping[str, Callable[[Any, Any], Any]]
     x1: np.ndarray
     x2: np.ndarray | None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Of those of its parameters that have another one than the case's."""
+
+    def moved(self) -> Plain:
+        """The same functions of other parameters and other examples."""
+        case = moved(self.case)
+        return replace(self, case=case, x1=case.x1, x2=case.x2)
 
     def in_framework(self, framework: str, request: Request) -> tuple[Any, Any, Any, Any]:
         """f, params, x1 and x2, as `kernel` takes them."""
-        params = {own: _turned(self.case.params[name]) for own, name in self.names.items()}
+        params = {own: self._own(own, self.case.params[name]) for own, name in self.names.items()}
         f = self.functions[framework]
         if framework == "torch":
             import torch
 
             dtype = getattr(torch, request.dtype)
             placed = {name: torch.tensor(array, dtype=dtype, device=request.device) for name, array in params.items()}
-            x1, x2 = (None if x is None else torch.tensor(x, dtype=dtype, device=request.device)
+            x1, x2 = (None if x is None else torch.tensor(
+                x, dtype=dtype if x.dtype.kind == "f" else torch.int64, device=request.device)
                       for x in (self.x1, self.x2))
             return f, placed, x1, x2
         support = importlib.import_module("impls.frameworks.jax.support")
         with support.precision(request.dtype):
             return f, *support.place((_nested(params), self.x1, self.x2), request)
 
-
-def _turned(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array.T) if array.ndim == 2 else array
+    def _own(self, name: str, array: np.ndarray) -> np.ndarray:
+        if name in self.shapes:
+            return array.reshape(self.shapes[name])
+        return np.ascontiguousarray(array.T) if array.ndim == 2 and name not in TOKEN_NAMES else array
 
 
 def _nested(params: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -81,6 +94,38 @@ def dense(draw: Draws, n_outputs: int, n2: int | None) -> Plain:
         return y[:, 0] if flat else y
 
     return Plain(case, NAMES, {"torch": in_torch, "jax": in_jax}, case.x1, case.x2)
+
+
+def of_one_number(draw: Draws, n2: int | None) -> Plain:
+    """Two of its parameters are numbers, of no axis; the examples have one entry."""
+    case = draw.case(MLP((1, 1, 3), "tanh"), 5, n2)
+
+    def in_torch(p: Any, x: Any) -> Any:
+        return (x * p["slope"] + p["at.shift"]).tanh() @ p["out"] + p["b"]
+
+    def in_jax(p: Any, x: Any) -> Any:
+        import jax.numpy as jnp
+
+        return jnp.tanh(x * p["slope"] + p["at"]["shift"]) @ p["out"] + p["b"]
+
+    return Plain(case, ONE_NUMBER_NAMES, {"torch": in_torch, "jax": in_jax}, case.x1, case.x2,
+                 {"slope": (), "at.shift": ()})
+
+
+def of_tokens(draw: Draws, n2: int | None) -> Plain:
+    """Integers in, three numbers at each position out."""
+    layers = (Embedding("tokens", draw.between(5, 9), 4), Positions("positions"), Activate("tanh"), Dense("head", 3))
+    case = draw.case(Layered((draw.between(3, 5),), layers), 3, n2)
+
+    def in_torch(p: Any, x: Any) -> Any:
+        return (p["wte"][x] + p["wpe"]).tanh() @ p["out.w"].T + p["out.b"]
+
+    def in_jax(p: Any, x: Any) -> Any:
+        import jax.numpy as jnp
+
+        return jnp.tanh(p["wte"][x] + p["wpe"]) @ p["out"]["w"].T + p["out"]["b"]
+
+    return Plain(case, TOKEN_NAMES, {"torch": in_torch, "jax": in_jax}, case.x1, case.x2)
 
 
 def padded_convolution(draw: Draws, n2: int | None) -> Plain:

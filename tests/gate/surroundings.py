@@ -18,6 +18,9 @@ CHANGED = {"OMP_NUM_THREADS": "3", "CUDA_VISIBLE_DEVICES": "", "HOME": "/", "LAN
            "JAX_ENABLE_X64": "1", "PYTHONHASHSEED": "7", "USER": "somebody", "DEBUG": "1", "NO_COLOR": "1"}
 TAKEN_AWAY = ("CI", "PYTEST_CURRENT_TEST", "PYTEST_VERSION", "PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS")
 
+MAY_REFUSE = ("torch.inference_mode",)
+"""Where PyTorch differentiates nothing: a method may raise there, and not give another kernel."""
+
 
 def surroundings(framework: str) -> dict[str, Around]:
     """By name, those that a method of this framework may find itself in."""
@@ -30,6 +33,7 @@ def _torch() -> dict[str, Around]:
 
     return {
         "torch.no_grad": torch.no_grad,
+        "torch.inference_mode": torch.inference_mode,
         "torch.autocast": lambda: torch.autocast("cpu", torch.bfloat16),
         "a default dtype of float64": _default_float64,
     }

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from typing import get_args
 
@@ -108,40 +108,54 @@ def test_many_calls(method: Method, selection: Selection) -> None:
 
 
 def test_changed_in_place(exact_method: Method, selection: Selection) -> None:
-    """A method prepared anew sees what the arrays hold now: parameters, x1, x2, each in turn."""
+    """A method prepared anew sees what the arrays hold now: parameters, x1, x2, each in turn; and all of them where
+    sums, entries and ends are what they were."""
     draw, request = Draws(selection.gate_seed, "in place"), plain_request(exact_method, selection)
     case, kept = copied(small_case(draw)), Kept(exact_method)
     skip_unsupported(exact_method, case, request)
-    names = ["nothing", *arrays_of(case)]
+    changes: list[tuple[str, Callable[[], None]]] = [
+        (f"{name} is changed", partial(_scaled_in_place, array)) for name, array in arrays_of(case).items()]
+    changes.append(("entries of all arrays change their places", partial(_turned_in_place, case)))
     if not selection.alone and exact_method.framework == "jax":
-        names = ["nothing", draw.one_of(*names[1:])]
+        changes = [draw.one_of(*changes)]
     with told("arrays changed in place", selection.gate_seed):
-        for name in names:
-            if name != "nothing":
-                array = arrays_of(case)[name]
-                array[...] = round_to_float32(array * -0.75)
+        for what, change in [("nothing is changed", lambda: None), *changes]:
+            change()
             now = copied(case)
-            kept.hold(f"{name} is changed", given(exact_method, case, request)(), now, request)
+            kept.hold(what, given(exact_method, case, request)(), now, request)
+
+
+def _scaled_in_place(array: np.ndarray) -> None:
+    array[...] = round_to_float32(array * -0.75)
+
+
+def _turned_in_place(case: Case) -> None:
+    """All but the first and the last entry of each array."""
+    for array in arrays_of(case).values():
+        array.flat[1:-1] = np.roll(array.flat[1:-1], 1)
 
 
 def test_shared_memory(exact_method: Method, selection: Selection) -> None:
-    """x2 that begins where x1 does, that is x1, and that is a part of it, is an x2 like any other."""
+    """x2 that begins where x1 does, that is x1, and that is a part of it, is an x2 like any other; so where x1 is a
+    part of x2."""
     draw, request = Draws(selection.gate_seed, "shared"), plain_request(exact_method, selection)
     case, kept = small_case(draw), Kept(exact_method)
     skip_unsupported(exact_method, case, request)
-    views = {"the first examples of x1": case.x1[:2], "x1 itself": case.x1,
-             "every second of x1": case.x1[::2], "all of x1 but the first": case.x1[1:]}
+    x = case.x1
+    views = {"x2 is the first examples of x1": (x, x[:2]), "x2 is x1 itself": (x, x),
+             "x2 is every second of x1": (x, x[::2]), "x2 is all of x1 but the first": (x, x[1:]),
+             "x1 is a part of x2": (x[1:], x), "x2 is x1 from its end": (x, x[::-1])}
     if not selection.alone:
         views = dict([draw.one_of(*views.items())])
-    for what, x2 in views.items():
-        shared = replace(case, x2=x2)
-        with told(f"x2 is a view: {what}", selection.gate_seed):
+    for what, (x1, x2) in views.items():
+        shared = replace(case, x1=x1, x2=x2)
+        with told(what, selection.gate_seed):
             kept.hold("in one memory", given(exact_method, shared, request)(), shared, request)
 
 
 def test_arrays_as_users_have_them(method: Method, selection: Selection) -> None:
-    """Read-only, every second row of a larger array, the first axis last in memory, one entry of two, and after an
-    offset: the same kernel."""
+    """Read-only, every second row of a larger array, the first axis last in memory, one entry of two, after an offset,
+    backwards, and all parameters in one vector: the same kernel."""
     draw, kept, request = Draws(selection.gate_seed, "memory"), Kept(method), plain_request(method, selection)
     case = small_case(draw)
     skip_unsupported(method, case, request)
@@ -150,7 +164,7 @@ def test_arrays_as_users_have_them(method: Method, selection: Selection) -> None
         ways = {what: MEMORY[what] for what in draw.rng.permutation(list(MEMORY))[:2].tolist()}
     due = kept.hold("as it is drawn", given(method, copied(case), request)(), case, request)
     for what, change in ways.items():
-        changed = with_arrays(case, change)
+        changed = change(case)
         with told(f"arrays {what}", selection.gate_seed), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # PyTorch's, of what it shares
             kept.hold(what, given(method, changed, request)(), case, request, due)
@@ -179,11 +193,28 @@ def _after_an_offset(array: np.ndarray) -> np.ndarray:
     return np.concatenate([np.full(3, 9.0), array.ravel()])[3:].reshape(array.shape)
 
 
-MEMORY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "that are read-only": _read_only, "that are every second row": _every_second, "in Fortran's order":
-        np.asfortranarray, "with other numbers between theirs": _last_axis_strided,
-    "after an offset": _after_an_offset}
-"""No strides below 0, which PyTorch refuses: what raises there misleads nobody."""
+def _backwards(array: np.ndarray) -> np.ndarray:
+    """Views of what lies in memory the other way round, as `x[::-1]` gives them: strides below 0."""
+    everywhere = (slice(None, None, -1),) * array.ndim
+    return array[everywhere].copy()[everywhere]
+
+
+def _in_one_vector(case: Case) -> Case:
+    """All parameters are views of one array, as optimisers hold them."""
+    flat = np.concatenate([array.ravel() for array in case.params.values()])
+    ends = np.cumsum([array.size for array in case.params.values()])
+    parts = zip(case.params.items(), np.split(flat, ends[:-1]), strict=True)
+    return replace(copied(case), params={name: part.reshape(array.shape) for (name, array), part in parts})
+
+
+def _each(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Case], Case]:
+    return lambda case: with_arrays(case, change)
+
+
+MEMORY: dict[str, Callable[[Case], Case]] = {
+    "that are read-only": _each(_read_only), "that are every second row": _each(_every_second),
+    "in Fortran's order": _each(np.asfortranarray), "with other numbers between theirs": _each(_last_axis_strided),
+    "after an offset": _each(_after_an_offset), "backwards": _each(_backwards), "in one vector": _in_one_vector}
 
 
 def test_another_thread(method: Method, selection: Selection) -> None:

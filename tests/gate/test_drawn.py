@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-import tests.gate.drawn_networks  # noqa: F401  (fills DIMENSIONS)
+import tests.gate.drawn_networks
+import tests.gate.drawn_values  # noqa: F401  (they fill DIMENSIONS)
 from impls import Method, unsupported
 from reference import Case, Request, compare
 from tests.gate.checks import prepare

@@ -15,7 +15,15 @@ from reference import Case, Request, compare
 from reference.case import Outputs
 from tests.gate.checks import copied, ends_no_test, skip_unsupported
 from tests.gate.drawn import Draws, told
-from tests.gate.functions import Plain, dense, padded_convolution, share, truth_by_parameter
+from tests.gate.functions import (
+    Plain,
+    dense,
+    of_one_number,
+    of_tokens,
+    padded_convolution,
+    share,
+    truth_by_parameter,
+)
 from tests.gate.selection import Selection
 from tests.gate.subject import tape
 from tests.gate.test_calls import small_case
@@ -33,24 +41,29 @@ class Batches:
 
 
 def test_kernel_of_a_function(exact_method: Method, selection: Selection) -> None:
-    """x2 given and not, each kind of outputs, in blocks, outputs of shapes (N, O), (N,) and (N, 2, 2)."""
+    """x2 given and not, each kind of outputs, in blocks, outputs of shapes (N, O), (N,), (N, 2, 2) and (N, T, 3),
+    parameters of no axis, tokens; and the same function again, of other parameters and examples."""
     method = _with(exact_method, "kernel")
     draw = Draws(selection.gate_seed, f"functions of {method.name}")
-    for plain, request in _asked(draw, method, selection):
-        with told(f"kernel(f, params, x1, x2, request), {plain.case.network}", selection.gate_seed):
-            f, params, x1, x2 = plain.in_framework(method.framework, request)
-            with ends_no_test():
-                kernel = method.kernel(f, params, x1, x2, request)
-            assert_right(to_numpy(kernel), plain.case, request)
+    asked = _asked(draw, method, selection)
+    for i, (plain, request) in enumerate(asked):
+        again = [plain.moved()] if plain.x1 is plain.case.x1 and i in (0, len(asked) - 1) else []
+        for function in (plain, *again):
+            with told(f"kernel(f, params, x1, x2, request), {plain.case.network}", selection.gate_seed):
+                f, params, x1, x2 = function.in_framework(method.framework, request)
+                with ends_no_test():
+                    kernel = method.kernel(f, params, x1, x2, request)
+                assert_right(to_numpy(kernel), function.case, request)
 
 
 def _asked(draw: Draws, method: Any, selection: Selection) -> list[tuple[Plain, Request]]:
     plain, n2 = plain_request(method, selection), draw.between(2, 4)
     forms = draw.forms(None, 2)
     asked = [(dense(draw, 3, n2), forms[0]), (dense(draw, 3, None), forms[1]), (padded_convolution(draw, 2), forms[2]),
-             (dense(draw, 1, n2), forms[3]), (padded_convolution(draw, None), forms[4]), (dense(draw, 3, n2), forms[5])]
+             (of_one_number(draw, n2), forms[3]), (of_tokens(draw, 2), forms[4]), (dense(draw, 1, n2), forms[3]),
+             (padded_convolution(draw, None), forms[4]), (dense(draw, 3, n2), forms[5])]
     if not selection.alone:
-        asked = [asked[i] for i in draw.rng.permutation(3)][: 1 if method.framework == "jax" else 3]
+        asked = [asked[i] for i in draw.rng.permutation(5)][: 1 if method.framework == "jax" else 3]
     return [(function, replace(plain, outputs=form.outputs, dtype=form.dtype, batch_size=form.batch_size))
             for function, form in asked]
 
@@ -65,6 +78,8 @@ def test_components_by_name(exact_method: Method, selection: Selection) -> None:
         request = replace(plain_request(method, selection), batch_size=size, outputs=outputs)
         if hasattr(method, "kernel"):
             plain = dense(draw, 3, n2)
+            if selection.alone:
+                _ask_before(method, plain, request)
             names, case = plain.names, plain.case
             with ends_no_test():
                 found = method.components(*plain.in_framework(method.framework, request), request)
@@ -76,6 +91,13 @@ def test_components_by_name(exact_method: Method, selection: Selection) -> None:
                 found = method.components(copied(case), request)
         with told(f"components, N2 = {n2}, batch_size={size}", selection.gate_seed):
             assert_components(found, names, case, request)
+
+
+def _ask_before(method: Any, plain: Plain, request: Request) -> None:
+    """For the kernel of the function, and for its components at other parameters."""
+    with ends_no_test():
+        method.kernel(*plain.in_framework(method.framework, request), request)
+        method.components(*plain.moved().in_framework(method.framework, request), request)
 
 
 def _component_forms(draw: Draws, method: Any, selection: Selection) -> list[tuple[int | None, int | None, Outputs]]:

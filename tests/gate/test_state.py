@@ -33,7 +33,10 @@ def test_no_global_state_is_changed(method: Method, dtype: DType, selection: Sel
 def test_unknown_option(method: Method, selection: Selection) -> None:
     """An option that a method does not know is refused (`reference.Request`): a misspelt one would be ignored.
 
-    Those of the registry have to; of another method it is told at the end.
+    Those of the registry have to; of another method it is told at the end, and no failure: its kernels are right for
+    every option that it does know. What these change is asked for where it can be told: seeds, numbers and
+    distributions of projections in their own tests; `batch_size` changes no value, and a method that cannot compute in
+    blocks may leave it (`reference.Request`).
     """
     request = Request(device=selection.device, options={"no_such_option": 1})
     case = next((case for case in cases_for(method.kind) if unsupported(method, case, Request()) is None), None)

@@ -67,6 +67,40 @@ def test_remainders(stochastic_method: Method, selection: Selection) -> None:
                 f"the square of the deviation is {spread:.3g} times what they give: some are lost")
 
 
+def test_options_count(stochastic_method: Method, selection: Selection) -> None:
+    """Each number of projections gives another estimate, fewer than outputs and more than parameters too; and an option
+    that is taken, by a method that refuses those it does not know, changes something."""
+    draw = Draws(selection.gate_seed, f"options of {stochastic_method.name}")
+    case, many = drawn_case(draw), draw.between(400, 500)
+    skip_unsupported(stochastic_method, case, full_request(selection.device))
+    with told("options", selection.gate_seed):
+        estimates = {n: estimate(stochastic_method, case, selection, proj_dim=n)
+                     for n in ((1, 2, 40, 65, many) if selection.alone else (2, many))}
+        for one, other in combinations(estimates, 2):
+            assert not np.array_equal(estimates[one], estimates[other]), (
+                f"{one} and {other} projections gave one estimate: proj_dim is ignored")
+        assert_unbiased(whitened(estimates[many], case), many)
+        if selection.alone:
+            assert_known_options_count(stochastic_method, case, selection)
+
+
+def assert_known_options_count(method: Method, case: Case, selection: Selection) -> None:
+    """Of methods that take any option nothing is asked: that is told at the end (`test_unknown_option`)."""
+    found = []
+    for options in ({"no_such_option": 1}, {"distribution": "gaussian"}, {"distribution": "rademacher"}):
+        try:
+            found.append(estimate(method, case, selection, proj_dim=40, **options))
+        except Exception:
+            found.append(None)
+    unknown, gaussian, signs = found
+    if unknown is None and gaussian is not None and signs is not None:
+        assert not np.array_equal(gaussian, signs), "the option `distribution` is taken, and changes nothing"
+
+
+def estimate(method: Method, case: Case, selection: Selection, **options: object) -> np.ndarray:
+    return prepare(method, case, replace(full_request(selection.device), seed=1, options=options))()
+
+
 def test_default_number_of_projections(stochastic_method: Method, selection: Selection) -> None:
     """Without options a method takes a number of its own, enough to say something, and divides by it."""
     draw = Draws(selection.gate_seed, "default number")

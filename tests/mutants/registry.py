@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants import (
     call_mutants,
     explicit_mutants,
+    hidden_mutants,
     jax_kernel_mutants,
     jax_layer_mutants,
     layerwise_mutants,
@@ -24,7 +25,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *numpy_mutants.MUTANTS, *torch_layer_mutants.MUTANTS, *torch_kernel_mutants.MUTANTS, *explicit_mutants.MUTANTS,
     *layerwise_mutants.MUTANTS, *jax_layer_mutants.MUTANTS, *jax_kernel_mutants.MUTANTS, *random_mutants.MUTANTS,
     *limit_mutants.MUTANTS, *state_mutants.MUTANTS, *model_mutants.MUTANTS,
-    *size_mutants.MUTANTS, *call_mutants.MUTANTS, *path_mutants.MUTANTS)
+    *size_mutants.MUTANTS, *call_mutants.MUTANTS, *path_mutants.MUTANTS, *hidden_mutants.MUTANTS)
 
 # The list of known bugs of NTK libraries, by their numbers.
 ITEMS = {

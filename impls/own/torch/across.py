@@ -59,7 +59,7 @@ def _mapped(own: OwnNetwork, x: Tensor) -> Params:
     params = {name: p.detach() for name, p in own.params.items()}
     with torch.no_grad():
         found = vmap(jacrev(one_example(own.f)), in_dims=(None, 0))(params, x)
-    return {name: part.flatten(2) for name, part in found.items()}
+    return {name: part[..., None].flatten(2) for name, part in found.items()}
 
 
 def _loop(own: OwnNetwork, x: Tensor) -> Params:

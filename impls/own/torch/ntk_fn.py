@@ -58,7 +58,7 @@ def kernel_function(f: Forward, outputs: Outputs, method: str, *,
 def _mapped(f: Forward, params: Params, x: Tensor) -> Params:
     """For each parameter (N, O, P_i)."""
     jacobians = vmap(jacrev(one_example(f)), in_dims=(None, 0))(params, x)
-    return {name: jacobian.flatten(2) for name, jacobian in jacobians.items()}
+    return {name: jacobian[..., None].flatten(2) for name, jacobian in jacobians.items()}
 
 
 def _one_by_one(f: Forward, params: Params, x: Tensor) -> Params:
