@@ -84,6 +84,27 @@ def checks(method: str, kind: str) -> tuple[Check, ...]:
                  for symmetric, dtype, outputs in (LAYERED_FORMS if isinstance(case.network, Layered) else ALL_FORMS))
 
 
+CHOOSERS = ("neural_tangents.auto",)
+"""They compile three methods to compute with one of them, and each of the three is asked by its own name."""
+
+
+def is_due(check: Check, framework: str, seed: int) -> bool:
+    """Whether a run of many methods asks for it; one of a single method asks for all.
+
+    Of a method in JAX, which compiles each form anew, each kind of outputs in each dtype is asked of every case, half
+    of them with x2 = x1 and half without: which half, is drawn at each run. Of one that chooses among others, each kind
+    of outputs is.
+    """
+    if framework != "jax" or isinstance(check.case.network, Layered):
+        return True
+    drawn = np.random.default_rng([seed, seed_of(f"{check.method} {check.case.name}")])
+    swapped, dtypes = drawn.integers(2, size=2)
+    i, j = get_args(Outputs).index(check.outputs), get_args(DType).index(check.dtype)
+    if check.case.symmetric != bool((i + j + swapped) % 2):
+        return False
+    return check.method not in CHOOSERS or j == (i // 2 + dtypes) % 2
+
+
 def skip_unsupported(method: Method, case: Case, request: Request) -> None:
     """Skip the test, with the method's reason. A method that gives no reason has to compute."""
     if (reason := unsupported(method, case, request)) is not None:

@@ -15,7 +15,7 @@ import pytest
 from impls import names
 from impls.protocol import Kind, Method
 from reference import Case, seed_of
-from tests.gate.checks import Check, cases_for, cases_for_pairs, checks
+from tests.gate.checks import Check, cases_for, cases_for_pairs, checks, is_due
 from tests.gate.compilation import fitting_optimizations
 from tests.gate.known_wrong import expected_failure
 from tests.gate.limit_rate import rate_cases
@@ -76,7 +76,12 @@ SHARE, SHARE_IN_JAX = 1 / 2, 1 / 4
 
 
 def _is_left_out(item: pytest.Item, tag: Tag, selection: Selection) -> bool:
-    if selection.alone or item.path.stem not in DRAWN:
+    if selection.alone:
+        return False
+    if tag.is_check:
+        check = cast(pytest.Function, item).callspec.params["check"]
+        return not is_due(check, selection.methods[tag.method].framework, selection.gate_seed)
+    if item.path.stem not in DRAWN:
         return False
     share = SHARE_IN_JAX if selection.methods[tag.method].framework == "jax" else SHARE
     return seed_of(f"{selection.gate_seed} {item.nodeid}") > share * 2**32

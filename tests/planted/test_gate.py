@@ -190,26 +190,25 @@ def test_a_method_can_end_no_test(pytester: pytest.Pytester, raised: str) -> Non
     result.stdout.fnmatch_lines(["E *what it cannot do it says in `unsupported`"])
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "workers"])
-@pytest.mark.parametrize("name", ["AT_IMPORT", "IN_PREPARE", "IN_THE_CALL"])
+@pytest.mark.parametrize(("name", "workers"), [("AT_IMPORT", ()), ("IN_PREPARE", ()), ("IN_THE_CALL", ("-n", "1"))])
 def test_a_method_that_ends_the_process_fails(tmp_path: Path, name: str, workers: tuple[str, ...]) -> None:
-    """Though its exit status is that of success."""
+    """Though its exit status is that of success: that of the child, where the file is imported and where a test runs,
+    and that of a worker. Whether `prepare` or the call ends a process is one to it."""
     file = PLANTED / ("ends_at_import.py" if name == "AT_IMPORT" else "ends.py")
     one_check = ("-k", "linear and float64-trace and not symmetric")
     done = gate_elsewhere(tmp_path, "--impl", f"{file}:{name}", *one_check, *workers)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
-    if name == "AT_IMPORT" or not workers:
-        assert "GATE FAILED: the run did not come to its end: its process exited with status 0" in done.stderr
-    else:
+    if workers:
         assert "crashed while running" in done.stdout
+    else:
+        assert "GATE FAILED: the run did not come to its end: its process exited with status 0" in done.stderr
 
 
 def test_a_run_that_came_to_its_end_has_its_own_status(tmp_path: Path) -> None:
-    """The child's, for a usage error as well."""
-    for object_, status in (("NOTHING", pytest.ExitCode.USAGE_ERROR), ("CORRECT", pytest.ExitCode.NO_TESTS_COLLECTED)):
-        done = gate_elsewhere(tmp_path, "--impl", f"{PLANTED / 'correct.py'}:{object_}", "-k", "no_such_test")
-        assert done.returncode == status, done.stdout + done.stderr
-        assert "GATE FAILED" not in done.stderr
+    """The child's, for a usage error as well; `test_a_relative_path_and_two_workers` ends with that of success."""
+    done = gate_elsewhere(tmp_path, "--impl", f"{PLANTED / 'correct.py'}:NOTHING", "-k", "no_such_test")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout + done.stderr
+    assert "GATE FAILED" not in done.stderr
 
 
 @pytest.mark.parametrize("change", [
@@ -264,16 +263,21 @@ def test_a_framework_that_is_missing_fails(tmp_path: Path) -> None:
     assert reason in done.stdout
 
 
-def test_an_optional_package_that_is_missing_is_reported_and_fails_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_an_optional_package_that_is_missing_is_reported_and_fails_where_it_is_asked_for(
+        pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="the optional packages are for PyTorch")
-    (tmp_path / "nngeometry.py").write_text("raise ModuleNotFoundError('No module nngeometry', name='nngeometry')\n")
-    args = ("--frameworks", "torch", "-k", "test_installed and nngeometry")
-    done = gate_elsewhere(tmp_path, *args, python_path=tmp_path)
-    assert done.returncode == pytest.ExitCode.OK, done.stdout + done.stderr
-    assert "NOT INSTALLED: nngeometry.gram: optional, and not there: nngeometry.gram needs nngeometry" in done.stdout
-    done = gate_elsewhere(tmp_path, "--require-all", *args, python_path=tmp_path)
-    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
-    assert "nngeometry.gram cannot be loaded: MethodNotInstalled" in done.stdout
+    for name in [name for name in sys.modules if name.partition(".")[0] == "nngeometry"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "impls.methods.nngeometry", raising=False)
+    monkeypatch.setitem(sys.modules, "nngeometry", None)  # importing it raises ModuleNotFoundError
+    args = (GATE, "--frameworks", "torch", "-k", "test_installed and nngeometry", "-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess(*args)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines([
+        "NOT INSTALLED: nngeometry.gram: optional, and not there: nngeometry.gram needs nngeometry*"])
+    result = pytester.runpytest_inprocess(*args, "--require-all")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*nngeometry.gram cannot be loaded: MethodNotInstalled*"])
 
 
 @pytest.fixture
@@ -332,3 +336,41 @@ def test_a_method_that_supports_few_cases_may_be_alone(pytester: pytest.Pytester
     result = pytester.runpytest_inprocess(GATE, "--impl", "few.py:FEW", "-p", "no:cacheprovider", "-k", "linear or mlp")
     assert result.ret == pytest.ExitCode.OK
     result.stdout.re_match_lines([r"few +12 +108 +0 +2 +18 +0", r" +108 skipped: linear alone"])
+
+
+HALF = """
+from tests.planted.correct import Correct
+
+class Some(Correct):
+    name = 'some'
+    def unsupported(self, case, request):
+        return None if case.name.startswith({names!r}) else 'not this one'
+
+SOME = Some()
+"""
+
+
+@pytest.mark.parametrize(("names", "says"), [(("mlp", "conv"), False), (("mlp_relu",), True)])
+def test_a_method_that_leaves_out_more_than_half_is_said_to_prove_little(
+        pytester: pytest.Pytester, names: tuple[str, ...], says: bool) -> None:
+    """And it fails with --require-all alone."""
+    (pytester.path / "some.py").write_text(HALF.format(names=names))
+    due = [check.case.name for check in checks("some", "exact") if check.id.endswith("float64-full")]
+    ran, of = sum(name.startswith(names) for name in due), len(due)
+    for strict in ((), ("--require-all",)):
+        result = pytester.runpytest_inprocess(GATE, "--impl", "some.py:SOME", "-p", "no:cacheprovider", "-k",
+                                              "test_kernel and float64-full and not symmetric", *strict)
+        assert result.ret == (pytest.ExitCode.TESTS_FAILED if says and strict else pytest.ExitCode.OK)
+        result.stdout.fnmatch_lines([f"coverage: some: {ran} of {of} checks of the stored cases"])
+        line = f"PROVES LITTLE: some ran {ran} of {of} checks, the others it does not support"
+        (result.stdout.fnmatch_lines if says else result.stdout.no_fnmatch_line)([line] if says else line)
+
+
+def test_half_is_not_less_than_half() -> None:
+    summary = GateSummary(Selection(("numpy",), "cpu"))
+    for method, passed, skipped in (("half", 2, 2), ("less", 1, 2)):
+        for counts in (summary.checks, summary.drawn):
+            counts[method].update(passed=passed, skipped=skipped)
+    assert summary.proves_little() == [
+        "less ran 1 of 3 checks, the others it does not support",
+        "less ran 1 of 3 drawn dimensions, the others it does not support"]

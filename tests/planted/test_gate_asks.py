@@ -20,9 +20,11 @@ from tests.gate.checks import (
     address,
     assert_unchanged,
     cases_for,
+    checks,
     copied,
     ends_no_test,
     in_fortran_order,
+    is_due,
     moved,
     prepare,
     skip_unsupported,
@@ -385,3 +387,19 @@ def test_the_gate_says(method: Method, name: str, words: str) -> None:
 def test_another_kernel_of_the_same_seed_is_said_to_be_one() -> None:
     with pytest.raises(AssertionError, match=r"the same seed gave another kernel\n"):
         seed((stochastic.FROM_THE_CLOCK, case("linear")), SELECTION)
+
+
+@pytest.mark.parametrize(("method", "n_forms"), [("equinox.exact", 6), ("neural_tangents.auto", 3)])
+def test_forms_of_a_run_of_many_methods(method: str, n_forms: int) -> None:
+    """Each kind of outputs in each dtype for every case; over the runs, every form."""
+    forms = {seed: {name: [(check.outputs, check.dtype, check.case.symmetric) for check in checks(method, "exact")
+                           if check.case.name == name and is_due(check, "jax", seed)]
+                    for name in ("mlp_relu", "conv_stride", "transformer")} for seed in range(8)}
+    for by_case in forms.values():
+        for name in ("mlp_relu", "conv_stride"):
+            assert len(by_case[name]) == n_forms
+            assert len({form[:2] for form in by_case[name]}) == n_forms
+            assert [len({form[i] for form in by_case[name]}) for i in range(3)] == [3, 2, 2]
+        assert len(by_case["transformer"]) == 4
+    assert len({form for by_case in forms.values() for form in by_case["mlp_relu"]}) == 12
+    assert all(is_due(check, "torch", 0) for check in checks(method, "exact"))
