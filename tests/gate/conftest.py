@@ -15,7 +15,7 @@ import pytest
 from impls import names
 from impls.protocol import Kind, Method
 from reference import Case, seed_of
-from tests.gate.checks import Check, cases_for, cases_for_pairs, checks, is_due
+from tests.gate.checks import CHOOSERS, Check, cases_for, cases_for_pairs, checks, is_due
 from tests.gate.compilation import fitting_optimizations
 from tests.gate.known_wrong import expected_failure
 from tests.gate.limit_rate import rate_cases
@@ -74,6 +74,9 @@ DRAWN = {"test_drawn", "test_calls", "test_surroundings", "test_functions", "tes
 SHARE, SHARE_IN_JAX = 1 / 2, 1 / 4
 """JAX compiles nearly every request anew."""
 
+OF_EACH_CASE, SHARE_OF_CHOOSERS = {"test_independence", "test_laws"}, 1 / 3
+"""Of a method that compiles several to choose one, which are held to the same by their own names (`CHOOSERS`)."""
+
 
 def _is_left_out(item: pytest.Item, tag: Tag, selection: Selection) -> bool:
     if selection.alone:
@@ -81,9 +84,12 @@ def _is_left_out(item: pytest.Item, tag: Tag, selection: Selection) -> bool:
     if tag.is_check:
         check = cast(pytest.Function, item).callspec.params["check"]
         return not is_due(check, selection.methods[tag.method].framework, selection.gate_seed)
-    if item.path.stem not in DRAWN:
+    if tag.method in CHOOSERS and item.path.stem in OF_EACH_CASE:
+        share = SHARE_OF_CHOOSERS
+    elif item.path.stem in DRAWN:
+        share = SHARE_IN_JAX if selection.methods[tag.method].framework == "jax" else SHARE
+    else:
         return False
-    share = SHARE_IN_JAX if selection.methods[tag.method].framework == "jax" else SHARE
     return seed_of(f"{selection.gate_seed} {item.nodeid}") > share * 2**32
 
 
