@@ -46,9 +46,11 @@ def test_unbiased(outputs: Outputs, distribution: str) -> None:
     assert result.ok, result.reason
 
 
-@pytest.mark.parametrize("distribution", ["gaussian", "rademacher"])
-def test_free_of_a_bias_of_two_percent(distribution: str) -> None:
-    estimate = estimate_of(METHOD, "cpu", distribution=distribution)
+# What the gate asks of the default, Gaussian projections, is asked here of the others.
+
+
+def test_free_of_a_bias_of_two_percent() -> None:
+    estimate = estimate_of(METHOD, "cpu", distribution="rademacher")
     comparison = judge_bias(estimate, "mlp_gelu", Shares.of([METHOD]), 1)
     assert comparison.ok, comparison.reason
 
@@ -61,21 +63,21 @@ def test_one_parameter_is_exact_with_rademacher_projections() -> None:
     assert_right(estimate, truth, "float32", symmetric=True)
 
 
-@pytest.mark.parametrize("distribution", ["gaussian", "rademacher"])
 @pytest.mark.parametrize("dtype", get_args(DType))
-def test_seed_decides_the_projections(dtype: DType, distribution: str) -> None:
-    first, again, other = (kernel(case("mlp_gelu"), dtype=dtype, distribution=distribution, seed=seed)
+def test_seed_decides_the_projections(dtype: DType) -> None:
+    first, again, other = (kernel(case("mlp_gelu"), dtype=dtype, distribution="rademacher", seed=seed)
                            for seed in (5, 5, 6))
     assert first.dtype == dtype
     np.testing.assert_array_equal(first, again)
     assert (np.abs(first - other) > 0).all()
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
-@pytest.mark.parametrize("name", ["mlp_gelu", "conv_stride"])
-def test_batch_size_changes_nothing(name: str, batch_size: int) -> None:
-    unblocked, blocked = (kernel(case(name), dtype="float64", batch_size=size) for size in (None, batch_size))
-    assert_right(blocked, as_truth(unblocked, case(name)), "float64")
+def test_batch_size_changes_nothing() -> None:
+    of_case = case("conv_stride")
+    unblocked, *blocked = (kernel(of_case, dtype="float64", distribution="rademacher", batch_size=size)
+                           for size in (None, 1, 100))
+    for estimate in blocked:
+        assert_right(estimate, as_truth(unblocked, of_case), "float64")
 
 
 @pytest.mark.parametrize("outputs", ["diagonal", "trace"])
