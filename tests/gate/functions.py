@@ -74,7 +74,10 @@ def _nested(params: Mapping[str, np.ndarray]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for name, array in params.items():
         first, dot, rest = name.partition(".")
-        nested |= {first: {rest: array}} if dot else {first: array}
+        if dot:
+            nested.setdefault(first, {})[rest] = array
+        else:
+            nested[first] = array
     return nested
 
 
