@@ -46,7 +46,7 @@ def test_a_right_method_passes(pytester: pytest.Pytester) -> None:
     ("SKIPS_HARD_CASES", "*the method raised SkipTest: hard; what it cannot do it says in `unsupported`"),
 ])
 def test_a_mistake_in_some_requests_fails(name: str, reason: str) -> None:
-    """The gate's tests are called as functions: that pytest reports what they raise, tests/planted/test_gate.py sees."""
+    """The gate's tests are called as functions: that pytest reports what they raise, `tests.planted.test_gate` sees."""
     method = getattr(requests, name)
     asked = [test for test in gate_tests(method) if test.function.__module__ == test_requests.__name__]
     died = [result.message for test in asked if isinstance(result := outcome(test, method), Death)]
