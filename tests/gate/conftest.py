@@ -82,7 +82,7 @@ def _is_left_out(item: pytest.Item, tag: Tag, selection: Selection) -> bool:
     if selection.alone:
         return False
     if tag.is_check:
-        check = cast(pytest.Function, item).callspec.params["check"]
+        check = cast(Check, cast(pytest.Function, item).callspec.params["check"])
         return not is_due(check, selection.methods[tag.method].framework, selection.gate_seed)
     if tag.method in CHOOSERS and item.path.stem in OF_EACH_CASE:
         share = SHARE_OF_CHOOSERS
