@@ -99,6 +99,13 @@ def mutants(session: nox.Session) -> None:
 
 
 @nox.session
+def agreement(session: nox.Session) -> None:
+    """Every way of predicting by every other, two minutes; writes docs/prediction.md and the table of the README."""
+    install(session)
+    session.run("python", "-m", "tests.studies.prediction.table", env=ONE_THREAD)
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Every operation of the frameworks in a small network, by the structured engines; writes docs/coverage.md."""
     install(session)

@@ -91,7 +91,8 @@ def overview(kernel: Any, y: Any = None, title: str = "", found: Spectrum | None
 
 
 def save(figure: Figure, path: Path) -> None:
-    """As the name's ending says, SVG or PNG; the same figure gives the same bytes."""
+    """As the name's ending says, SVG or PNG; the same figure gives the same bytes. Folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".svg":
         save_svg(figure, path)
     else:

@@ -24,7 +24,11 @@ def given(method: str) -> tuple[Any, Any, dict[str, Any]]:
     """x_train, x_test and further arguments in the method's framework."""
     params, x, x_test = problem().params, problem().x_train, problem().x_test
     in_torch = method == "auto.torch" or (method != "auto.jax" and framework(method) == "torch")
-    convert = __import__("torch").tensor if in_torch else np.asarray
+    convert: Any = np.asarray
+    if in_torch:
+        import torch
+
+        convert = torch.tensor
     arguments: dict[str, Any] = {"params": {name: convert(value) for name, value in params.items()}}
     name = "auto" if method.startswith("auto.") else method
     return convert(x), convert(x_test), {**arguments, "method": name}

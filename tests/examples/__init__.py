@@ -1,0 +1,1 @@
+"""The examples, run at a small size."""
