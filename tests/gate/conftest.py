@@ -74,7 +74,7 @@ DRAWN = {"test_drawn", "test_calls", "test_surroundings", "test_functions", "tes
 SHARE, SHARE_IN_JAX = 1 / 2, 1 / 4
 """JAX compiles nearly every request anew."""
 
-OF_EACH_CASE, SHARE_OF_CHOOSERS = {"test_independence", "test_laws"}, 1 / 3
+OF_EACH_CASE, SHARE_OF_CHOOSERS = {"test_independence", "test_laws", "test_requests"}, 1 / 3
 """Of a method that compiles several to choose one, which are held to the same by their own names (`CHOOSERS`)."""
 
 
