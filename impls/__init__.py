@@ -77,9 +77,10 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
     among those that fit into memory (`impls.choice.auto`). In PyTorch on the CPU the whole call counts, and where
     tracing the network alone would take longer than another method does, nothing is traced (`impls.choice.one_call`);
     with `expect_calls` above 1, and elsewhere, the time is that of the steady state, without tracing and compilation.
-    The first time on a machine it measures that for about a second, and keeps the figures in the user's cache
-    (`impls.choice.calibration`). ``verbose=True`` prints every method's predicted time and memory, and the choice;
-    ``explain=True`` what the structured engine does, or would do, for each parameter, with its operations and bytes.
+    With `expect_calls` above 1 it measures the machine, the first time, for about a second, and keeps the figures in
+    the user's cache (`impls.choice.calibration`); a single call takes what is kept, or what is typical.
+    ``verbose=True`` prints every method's predicted time and memory, and the choice; ``explain=True`` what the
+    structured engine does, or would do, for each parameter, with its operations and bytes.
 
     `memory_limit` is in bytes beyond the kernel itself; without it, "auto" takes what is free, and methods that hold
     Jacobians at most 1 GiB of them. `batch_size` (examples) blocks x1 and x2 and does not change the values.

@@ -53,8 +53,9 @@ class Candidate:
     """What the method has traced and planned already, if it has."""
 
 
-def candidates(own: OwnNetwork, request: Request, memory_limit: int | None) -> list[Candidate]:
-    """Those that can be chosen, the fastest first, then the others. `request` without options of a method.
+def candidates(own: OwnNetwork, request: Request, memory_limit: int | None, calls: int = 2) -> list[Candidate]:
+    """Those that can be chosen, the fastest first, then the others. `request` without options of a method. For one of
+    `calls` the machine is not measured.
 
     Raises `InputError` where the kernel itself does not fit, or no method does.
     """
@@ -62,7 +63,7 @@ def candidates(own: OwnNetwork, request: Request, memory_limit: int | None) -> l
     room, of = _room(own, memory_limit)
     engine, facts = planned(own, request, memory_limit)
     room = _beyond_kernel(room, of, facts, memory_limit)
-    rates = calibration.rates(own.framework, own.device, own.dtype)
+    rates = calibration.rates(own.framework, own.device, own.dtype, calls)
     found = [_candidate(name, facts, rates, request.batch_size, room, of) for name in _known(own.framework)]
     found = [_refitted(candidate, engine, own, request, room) if candidate.name in costs.STRUCTURED else candidate
              for candidate in found]

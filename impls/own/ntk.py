@@ -75,7 +75,8 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
         kernel = _untraced(own, request, say, components=components, check=check)
         if kernel is not None:
             return kernel
-    return _first_that_can(own, request, memory_limit, say, components=components, explain=explain, check=check)
+    return _first_that_can(own, request, memory_limit, say, calls=expect_calls, components=components, explain=explain,
+                           check=check)
 
 
 def _untraced(own: OwnNetwork, request: Request, say: Callable[[str], None], *, components: bool,
@@ -111,7 +112,7 @@ def _untraced(own: OwnNetwork, request: Request, say: Callable[[str], None], *, 
 
 
 def _first_that_can(own: OwnNetwork, request: Request, memory_limit: int | None, say: Callable[[str], None], *,
-                    components: bool, explain: bool, check: bool) -> Any:
+                    calls: int, components: bool, explain: bool, check: bool) -> Any:
     """By the fastest method, or the next one where it fails, for whatever reason; all reasons where none is left. What
     the user's network or input lacks (`InputError`) no other method has."""
     if request.options:
@@ -121,7 +122,7 @@ def _first_that_can(own: OwnNetwork, request: Request, memory_limit: int | None,
         raise InputError(f"method='auto' takes no options of a method, got {', '.join(request.options)}; "
                          + (f"did you mean {' and '.join(near)}?" if near else "name a method"))
     try:
-        found = auto.candidates(own, request, memory_limit)
+        found = auto.candidates(own, request, memory_limit, calls)
     except InputError:
         raise
     except Exception as error:  # of the engine, while it traces and plans: the others need neither

@@ -246,6 +246,33 @@ def test_no_cache_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.usefixtures("nothing_kept")
+def test_a_single_call_measures_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    count = 0
+
+    def measure(*_: Any) -> Rates:
+        nonlocal count
+        count += 1
+        return RATES
+
+    monkeypatch.setenv(calibration.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(calibration, "measure", measure)
+    x = np.ones((4, 6), np.float32)
+    network = of_many_outputs()
+    ntk(network, x, outputs="trace")
+    assert (count, list(tmp_path.iterdir())) == (0, [])
+    assert calibration.rates("torch", "cpu", "float32", 1) != RATES
+    ntk(network, x, outputs="trace", expect_calls=2)
+    assert count == 1
+    assert calibration.rates("torch", "cpu", "float32", 1) == RATES  # what was kept
+
+
+def of_many_outputs() -> Any:
+    import torch
+
+    return torch.nn.Sequential(torch.nn.Linear(6, 300))  # worth a trace
+
+
 def test_the_cache_is_where_the_platform_keeps_its_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration.sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
