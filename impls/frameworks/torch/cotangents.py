@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,12 +24,31 @@ MENDED = frozenset(
 )  # fmt: skip
 
 
+_HERE = threading.local()
+"""Whether the thread is inside: modes are of threads."""
+
+
 class ContiguousCotangents(TorchFunctionMode):
     """Inside, the cotangents of batch and instance normalisation are made contiguous, which does not change them.
 
     A function that `module` makes of a network has it in each call, whoever differentiates it; what takes any function
-    and goes back from single examples enters it itself.
+    and goes back from single examples enters it itself. One within another does nothing: each would be asked about
+    every operation.
     """
+
+    outer = False
+
+    def __enter__(self) -> ContiguousCotangents:
+        self.outer = getattr(_HERE, "inside", False)
+        if not self.outer:
+            _HERE.inside = True
+            super().__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        if not self.outer:
+            _HERE.inside = False
+            super().__exit__(*raised)
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         y = func(*args, **(kwargs or {}))

@@ -8,7 +8,6 @@ parts are in evaluation mode for that time, and whatever the call changes is put
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from threading import RLock
@@ -19,16 +18,12 @@ from torch import Tensor, nn
 
 from impls.frameworks.torch.cotangents import ContiguousCotangents
 from impls.frameworks.torch.internals import is_mapped
+from impls.frameworks.torch.places import Places
 
 Params = Mapping[str, Tensor]
 
 # The places of a module's parameters are its own: one call at a time, whatever module shares them.
 _ONE_AT_A_TIME = RLock()
-
-KINDS = (OrderedDict, dict, list, set, deque)
-
-_DEPTH = 3
-"""How deep containers within attributes are put back, and searched for parameters."""
 
 
 class ModuleFunction:
@@ -84,21 +79,24 @@ class ModuleFunction:
     def _exchanged(self, params: Params) -> Iterator[None]:
         """Inside, `params` are the module's parameters, and it is in evaluation mode; outside it is as it was."""
         values = {id(self.held[name]): value for name, value in params.items()}
-        with as_it_was(self.parts):
-            copies: dict[int, Tensor] = {}
+        copies: dict[int, Tensor] = {}
 
-            def taken(tensor: Tensor) -> Tensor:
-                value = values.get(id(tensor), tensor)
-                if id(tensor) in self.written or self._watched is not None:
-                    before, value = value, copies.setdefault(id(tensor), value.clone())
-                    if self._watched is not None:
-                        self._watched[id(tensor)] = value, _version(value), before
-                return value
+        def taken(tensor: Tensor) -> Tensor:
+            value = values.get(id(tensor), tensor)
+            if id(tensor) in self.written or self._watched is not None:
+                before, value = value, copies.setdefault(id(tensor), value.clone())
+                if self._watched is not None:
+                    self._watched[id(tensor)] = value, _version(value), before
+            return value
 
+        places = Places(self.parts)
+        try:
             for part in self.parts:
                 part.training = False
-                _exchange(part.__dict__, taken, _DEPTH)
+            places.exchange(taken)
             yield
+        finally:
+            places.put_back()
 
     def find_written(self, run: Callable[[], Any]) -> None:
         """Which of the module's tensors `run`, which calls this function, writes into; it is given copies of them."""
@@ -110,72 +108,6 @@ class ModuleFunction:
                                 if _version(copy) != version or not _same(copy.detach(), before.detach())}
             finally:
                 self._watched = None
-
-
-@contextmanager
-def as_it_was(parts: list[nn.Module]) -> Iterator[None]:
-    """Inside, attributes of these modules may change, and what lists, dicts and sets in them hold; outside, not."""
-    before = [(part.__dict__, _Kept(part.__dict__, _DEPTH)) for part in parts]
-    try:
-        yield
-    finally:
-        for _, kept in before:
-            kept.put_back()
-
-
-class _Kept:
-    """The contents of a container, and of those within it."""
-
-    def __init__(self, container: Any, depth: int) -> None:
-        self.container = container
-        # By the methods of the built-in classes: those of the user's may refuse (a frozen dict) or do more.
-        self.kind: Any = next(kind for kind in KINDS if isinstance(container, kind))
-        self.contents = dict(container.items()) if isinstance(container, dict) else self.kind(container)
-        values = container.values() if isinstance(container, dict) else container
-        self.inner = [_Kept(found, depth - 1) for value in values if depth and (found := _inside(value)) is not None]
-
-    def put_back(self) -> None:
-        for kept in self.inner:
-            kept.put_back()
-        if not self._changed():
-            return
-        self.kind.clear(self.container)
-        put = self.kind.extend if self.kind in (list, deque) else self.kind.update
-        put(self.container, self.contents)
-
-    def _changed(self) -> bool:
-        now, then = self.container, self.contents
-        if len(now) != len(then) or isinstance(now, set):
-            return now != then
-        if isinstance(now, dict):
-            if list(now) != list(then):
-                return True
-            now, then = now.values(), then.values()
-        return any(one is not other for one, other in zip(now, then, strict=True))
-
-
-def _inside(value: Any) -> Any:
-    """The container that an attribute is, or has: that of its own attributes for an object of a class of the user's."""
-    if isinstance(value, Tensor | nn.Module | type) or callable(value):
-        return None
-    if isinstance(value, KINDS):
-        return value
-    attributes = getattr(value, "__dict__", None)
-    return attributes if isinstance(attributes, dict) and not type(value).__module__.startswith("torch") else None
-
-
-def _exchange(container: Any, taken: Callable[[Tensor], Tensor], depth: int) -> None:
-    """`taken` in the place of each tensor in a dict, list or tuple, and in those within it."""
-    items = list(container.items() if isinstance(container, dict) else enumerate(container))
-    for key, value in items:
-        if isinstance(value, Tensor):
-            if (other := taken(value)) is not value:
-                container[key] = other
-        elif depth and isinstance(value, tuple) and any(isinstance(part, Tensor) for part in value):
-            parts = [taken(part) if isinstance(part, Tensor) else part for part in value]
-            container[key] = type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-        elif depth and isinstance(inner := _inside(value), dict | list) and len(inner):
-            _exchange(inner, taken, depth - 1)
 
 
 def _mended(forward: Callable[..., Any]) -> Callable[..., Any]:
