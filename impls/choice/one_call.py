@@ -10,18 +10,20 @@ measured.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 
 from impls import registry
-from impls.frameworks.torch.operations import Clock, with_outputs
+from impls.frameworks.torch.operations import Clock, uncounted, with_outputs
 from impls.frameworks.torch.support import precision
 from impls.given.network import OwnNetwork
 from impls.methods.known_wrong import known_wrong
 from reference import Request
+from reference.tolerances import tolerance
 
 ENGINE, MAPPED, LOOP = "structured_torch", "torch_func.jacobian_contraction", "torch_autograd.per_example"
 
@@ -30,9 +32,6 @@ TRACED_S = 3.5e-3
 
 MAPPED_S = 5e-4
 """For each operation: torch.func maps it over examples and cotangents."""
-
-COUNTED_S = 2e-5
-"""For each operation: it is counted, in the pass whose time is taken."""
 
 COMPILER, COMPILER_S = "torch._dynamo", 1.1
 """What PyTorch imports for torch.func and for a trace, at the first call of a process, and the seconds of that."""
@@ -72,30 +71,38 @@ def seconds(outline: Outline, *, imported: bool = True, check: bool = False) -> 
             LOOP: N * (outline.forward_s + O * outline.backward_s) + LOOP_BYTE_S * held}
 
 
-def untraced(own: OwnNetwork, *, check: bool = True) -> Mapping[str, float] | None:
-    """Seconds of the methods that need no trace, and of the engine; None where the engine is the fastest of them, or
-    nothing is known of it. Methods that are known to be wrong for the network are left out."""
+def predicted(own: OwnNetwork, *, check: bool = True) -> Mapping[str, float]:
+    """Seconds of the methods that need no trace, and of the engine, but for those that are known to be wrong for the
+    network."""
+    first = _first(own)
+    names = first.operations.names
+    long = 10 * int(own.x1.shape[1]) if any(name.startswith(LONG) for name in names) else 0
+    n2 = 0 if own.x2 is None else len(own.x2)
+    outline = Outline(len(own.x1) + n2, own.n_outputs, own.jacobian_bytes, len(first.operations) + long,
+                      first.operations.matmul_flops + first.operations.convolution_flops, first.forward_s,
+                      first.backward_s)
+    return {name: each for name, each in seconds(outline, imported=COMPILER in sys.modules, check=check).items()
+            if known_wrong(name, names) is None}
+
+
+def _first(own: OwnNetwork) -> Any:
+    """What the checks saw, or a pass of its own where they were made one by one."""
+    if own.first is not None:
+        return own.first
     leaves = {name: p.detach().requires_grad_() for name, p in own.params.items()}
     counted, y = with_outputs(own.f, leaves, own.x1)
-    forward_s = max(counted.seconds / 2, counted.seconds - COUNTED_S * sum(counted.names.values()))
-    begin = Clock()
+    back = Clock()
     with precision(own.dtype):
         torch.autograd.grad(y.reshape(-1)[0], tuple(leaves.values()), allow_unused=True)
-    backward_s = begin.elapsed()
-    if any(name.startswith(LONG) for name in counted.names):
-        long = 10 * int(own.x1.shape[1])
-    else:
-        long = 0
-    n2 = 0 if own.x2 is None else len(own.x2)
-    outline = Outline(len(own.x1) + n2, own.n_outputs, own.jacobian_bytes, len(counted) + long,
-                      counted.matmul_flops + counted.convolution_flops, forward_s, backward_s)
-    found = {name: each for name, each in seconds(outline, imported=COMPILER in sys.modules, check=check).items()
-             if known_wrong(name, counted.names) is None}
-    return found if min(found, key=found.__getitem__) != ENGINE else None
+    return SimpleNamespace(operations=counted, forward_s=uncounted(counted), backward_s=back.elapsed())
 
 
-def ready(name: str, own: OwnNetwork, request: Request) -> Callable[..., Any]:
-    """The method's kernel as a function of `params`, x1 and x2, without another look for operations that it is known to
-    be wrong for: `untraced` has looked."""
+def ready(name: str, own: OwnNetwork, request: Request, *, check: bool) -> tuple[Any, bool]:
+    """The kernel by that method, without another look for operations that it is known to be wrong for, as `predicted`
+    has looked; and whether it is known to be right: Jacobians are checked themselves, in one backward pass."""
     method: Any = registry.load(name)
-    return lambda params, x1, x2: method.compute(own.f, params, x1, x2, request)
+    if name != MAPPED or not check or own.first is None:
+        return method.compute(own.f, own.params, own.x1, own.x2, request), name != MAPPED
+    look = LooksAtJacobians(own)
+    kernel = method.compute(own.f, own.params, own.x1, own.x2, request, look)
+    return kernel, look.right(SLACK * tolerance(own.dtype))

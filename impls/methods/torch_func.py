@@ -8,7 +8,7 @@ example, P the number of parameters, B the `batch_size`, or N without one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -24,17 +24,25 @@ from reference import Request
 from reference.case import Outputs
 
 
-def jacobian_contraction(f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request) -> Tensor:
+def jacobian_contraction(f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request,
+                         look: Callable[[Tensor, Params], None] | None = None) -> Tensor:
     """Per-example Jacobians by reverse mode, contracted parameter by parameter.
 
     Time N·O·FP for the Jacobians and N²O²P for the contraction (N²OP for the diagonal and the trace); memory 2·B·O·P.
+    `look` is shown each block of examples with its Jacobians, (B, O, P_i) for each parameter.
     """
 
     def block(left: Params, right: Params) -> Tensor:
         return summed(contract(left[name], right[name], request.outputs) for name in params)
 
+    def part(x: Tensor) -> Params:
+        jacobians = _jacobians(f, _detached(params), x)
+        if look is not None:
+            look(x, jacobians)
+        return jacobians
+
     with _transforming(f, params, x1):
-        return assemble(partial(_jacobians, f, _detached(params)), block, x1, x2, request.batch_size)
+        return assemble(part, block, x1, x2, request.batch_size)
 
 
 def jacobian_components(

@@ -90,11 +90,9 @@ def _untraced(own: OwnNetwork, request: Request, say: Callable[[str], None], *, 
     from impls.choice import one_call
 
     try:
-        found = one_call.untraced(own, check=check)
+        found = one_call.predicted(own, check=check)
     except Exception as error:  # of a network that does not run so: the methods say what is the matter
         say(f"ntk: nothing is predicted before tracing: {reason(error)}")
-        return None
-    if found is None:
         return None
     for name, each in sorted(found.items(), key=lambda item: item[1]):
         say(f"ntk: one call of {name} is predicted to take {each * 1e3:.3g} ms")
@@ -102,8 +100,8 @@ def _untraced(own: OwnNetwork, request: Request, say: Callable[[str], None], *, 
         if name == one_call.ENGINE:
             return None
         try:
-            ready = None if components else one_call.ready(name, own, request)
-            return _checked(name, own, request, say, components=components, check=check, mapped=True, engine=ready)
+            ready = None if components else one_call.ready(name, own, request, check=check)
+            return _checked(name, own, request, say, components=components, check=check, mapped=True, ready=ready)
         except InputError:
             raise
         except Exception as error:  # as in `_first_that_can`
@@ -173,14 +171,19 @@ def _compute_candidate(candidate: Candidate, own: OwnNetwork, request: Request, 
 
 
 def _checked(name: str, own: OwnNetwork, request: Request, say: Callable[[str], None], *, components: bool,
-             check: bool, mapped: bool = False, engine: Any = None) -> Any:
+             check: bool, mapped: bool = False, engine: Any = None, ready: tuple[Any, bool] | None = None) -> Any:
     """The kernel; a structured engine's is checked, and one that is not finite is an error that says where. `mapped`:
-    it was not traced, so that whether examples can be mapped is not known, and is checked as well."""
-    if engine is not None:  # traced and planned already, or looked at
+    it was not traced, so that whether examples can be mapped is not known, and is checked as well. `ready`: the kernel,
+    and whether it is known to be right."""
+    if ready is not None:
+        kernel = ready[0]
+    elif engine is not None:  # traced and planned already
         kernel = engine(own.params, own.x1, own.x2)
     else:
         kernel = _compute(name, own, request, components=components)
     finite.check(kernel, own, name)
+    if ready is not None and ready[1]:
+        return kernel
     if not check or name not in (*STRUCTURED, *(auto.MAP_EXAMPLES if mapped else ())):
         return kernel
     return selfcheck.checked(name, kernel, own, request, say, lambda other, asked: _compute(

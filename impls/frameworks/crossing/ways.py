@@ -38,7 +38,7 @@ def crossed(framework: Framework, f: Any, params: Any, x1: Array, x2: Array | No
 def cross(own: OwnNetwork, framework: Framework) -> OwnNetwork:
     """The network in that other framework; raises as `crossed` does."""
     f, params, x1, x2 = crossed(framework, own.f, own.params, own.x1, own.x2)
-    return own._replace(framework=framework, f=f, params=params, x1=x1, x2=x2, device="cpu")
+    return own._replace(framework=framework, f=f, params=params, x1=x1, x2=x2, device="cpu", first=None)
 
 
 def back(kernel: Any, own: OwnNetwork) -> Array | dict[str, Array]:

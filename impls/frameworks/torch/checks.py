@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from impls.frameworks.torch.cotangents import pulled_back
+from impls.frameworks.torch.graph import is_users, nodes, reached
 from impls.frameworks.torch.module import ModuleFunction
 from impls.frameworks.torch.rerun import Rerun
 from reference import InputError
@@ -20,22 +20,29 @@ INDEPENDENT = ("the model's output does not depend on its trainable parameters: 
                "or computed under torch.no_grad() or torch.inference_mode()?")
 
 
+TWICE = 3
+"""How often a batch that holds one example twice is run."""
+
+
 def check_batched(f: Any, params: Params, x: Tensor) -> None:
     """Raise `InputError` unless f maps N examples to N outputs that depend on `params`, each on one example only.
 
-    f is called for one example, for the first and the last, and for the first one twice.
+    f is called for one example, for the first and the last, and for the first one twice: several times, as what is
+    drawn at random may be the same by chance.
     """
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
     with torch.enable_grad():
-        outputs = [f(leaves, x[:1]), f(leaves, x[[0, -1]]), f(leaves, x[[0, 0]])]
-    for n, y in zip((1, 2, 2), outputs, strict=True):
+        outputs = [f(leaves, x[:1]), f(leaves, x[[0, -1]]), *(f(leaves, x[[0, 0]]) for _ in range(TWICE))]
+    for n, y in zip((1, *[2] * (1 + TWICE)), outputs, strict=True):
         check_output(y, n)
     if outputs[0].shape[1:] != outputs[1].shape[1:]:
         raise InputError(f"the model is not batched: its outputs for one and for two examples are of shapes "
                          f"{tuple(outputs[0].shape)} and {tuple(outputs[1].shape)}")
     if not outputs[0].is_floating_point():
         raise InputError(INDEPENDENT)
-    _check_apart(outputs[1][0].detach(), outputs[2][0].detach())
+    for twice in outputs[2:]:
+        for row in twice:
+            _check_apart(outputs[1][0].detach(), row.detach())
 
 
 def _check_apart(y: Tensor, other: Tensor) -> None:
@@ -44,11 +51,16 @@ def _check_apart(y: Tensor, other: Tensor) -> None:
     Batches of one shape are computed by the same operations, so they mostly agree to the last bit; half of the digits
     are asked for, as a model may shorten its batch to the longest example, say.
     """
-    distance, scale = (y - other).abs().max(), torch.maximum(y.abs().max(), other.abs().max())
-    if distance > torch.finfo(y.dtype).eps ** 0.5 * scale:
+    if apart(y, other):
         raise InputError("the model's examples influence each other: its outputs for the first example change with the "
                          "second one of the batch (is there a mean over the batch?), so that it has no kernel of pairs "
                          "of examples; or they are drawn at random")
+
+
+def apart(y: Tensor, other: Tensor) -> bool:
+    """Whether they differ in the first half of their digits."""
+    distance, scale = (y - other).abs().max(), torch.maximum(y.abs().max(), other.abs().max())
+    return bool(distance > torch.finfo(y.dtype).eps ** 0.5 * scale)
 
 
 def check_output(y: Any, n: int) -> None:
@@ -74,16 +86,21 @@ def believed(f: Any, params: Params, x: Tensor, base: ModuleFunction | None) -> 
         y = f(leaves, x)
     if base is not None:  # what a function holds beside its params is a constant of the user's
         _check_reached(f, base, leaves, x, y)
-    generator = torch.Generator("cpu").manual_seed(0)
-    cotangent = torch.randn(y.shape, generator=generator, dtype=torch.float64, device="cpu").to(y)
+    cotangent = random_cotangent(y)
     due = dict(zip(leaves, _in_training(Rerun(f, base), params, x, cotangent), strict=True))
     if not y.requires_grad and not any(gradient.any() for gradient in due.values()):
         raise InputError(INDEPENDENT)
     if base is None:
         _check_none_lost(f, params, x, y, due)
-    elif not _agree(_as_others_find(base, y, leaves, cotangent), due):
+    elif not agree(_as_others_find(base, y, leaves, cotangent), due):
         f = Rerun(f, base)
     return f, y.numel()
+
+
+def random_cotangent(y: Tensor) -> Tensor:
+    """The same at each call, from a generator of its own."""
+    generator = torch.Generator("cpu").manual_seed(0)
+    return torch.randn(y.shape, generator=generator, dtype=torch.float64, device="cpu").to(y)
 
 
 def _in_training(rerun: Rerun, params: Params, x: Tensor, cotangent: Tensor) -> list[Tensor]:
@@ -111,20 +128,16 @@ def _as_others_find(base: ModuleFunction, y: Tensor, leaves: Params, cotangent: 
 def _check_none_lost(f: Any, params: Params, x: Tensor, y: Tensor, due: Params) -> None:
     """Raise `InputError` for a parameter that f changes with and that gets no gradient from a derivative of the user's
     own: `torch.func.functional_call` of a module that its backward pass runs again, say, which finds other values."""
-    if not any(_is_users(node) for node in _nodes(y)):
+    if not any(is_users(node) for node in nodes(y)):
         return  # what is detached is meant to be
     for name in (name for name, gradient in due.items() if not gradient.any()):
-        value, generator = params[name].detach(), torch.Generator("cpu").manual_seed(0)
-        step = torch.randn(value.shape, generator=generator, dtype=torch.float64, device="cpu").to(value)
+        value = params[name].detach()
+        step = random_cotangent(value)
         moved = f({**params, name: value + torch.finfo(value.dtype).eps ** 0.5 * step}, x)
         if not torch.equal(moved, y.detach()):
             raise InputError(f"the outputs change with the parameter {name!r}, but no gradient reaches it through a "
                              "torch.autograd.Function of the model's own; where it runs a module again, give the "
                              "module itself, and where the parameter is meant as a constant, leave it out of params")
-
-
-def _is_users(node: Any) -> bool:
-    return isinstance(node, torch.autograd.function.BackwardCFunction)
 
 
 def _gradients(y: Tensor, leaves: Params, cotangent: Tensor) -> Params | None:
@@ -136,8 +149,8 @@ def _gradients(y: Tensor, leaves: Params, cotangent: Tensor) -> Params | None:
     return dict(zip(leaves, found, strict=True))
 
 
-def _agree(found: Params | None, due: Params) -> bool:
-    """To half of the digits, parameter by parameter: what is lost is lost as a whole."""
+def agree(found: Params | None, due: Params) -> bool:
+    """Whether gradients are the same to half of the digits, parameter by parameter: what is lost is lost as a whole."""
     if found is None:
         return False
     largest = max(float(gradient.abs().max()) for gradient in due.values() if gradient.numel())
@@ -157,11 +170,11 @@ def _check_reached(f: Any, base: ModuleFunction, leaves: Params, x: Tensor, y: T
     One that the model makes anew in each call (to differentiate with respect to its input, say) is none of them.
     """
     ours = {id(leaf) for leaf in leaves.values()}
-    strangers = {id(leaf): leaf for leaf in _reached(y) if id(leaf) not in ours}
+    strangers = {id(leaf): leaf for leaf in reached(y) if id(leaf) not in ours}
     if not strangers:
         return
     with torch.enable_grad():
-        again = {id(leaf) for leaf in _reached(f(leaves, x))}
+        again = {id(leaf) for leaf in reached(f(leaves, x))}
     for key, stranger in strangers.items():
         if key in again:
             raise InputError(_about(base, stranger))
@@ -177,22 +190,3 @@ def _about(base: ModuleFunction, stranger: Tensor) -> str:
     return (f"the model uses a {kind} of shape {tuple(stranger.shape)} by another way than its registered name (kept "
             "in a list or dict, or in a closure), so that its share of the kernel would be lost; register it as an "
             "attribute, torch.nn.ParameterList or ModuleList, or freeze it with requires_grad_(False)")
-
-
-def _reached(y: Tensor) -> Iterator[Tensor]:
-    """The leaves of the graph behind y."""
-    if y.grad_fn is None:
-        return iter([y] if y.requires_grad else [])
-    # AccumulateGrad has a variable
-    return (leaf for node in _nodes(y) if (leaf := getattr(node, "variable", None)) is not None)
-
-
-def _nodes(y: Tensor) -> list[Any]:
-    """Of the graph behind y."""
-    seen, todo = dict[Any, None](), [y.grad_fn] if y.grad_fn is not None else []
-    while todo:
-        node = todo.pop()
-        if node not in seen:
-            seen[node] = None
-            todo.extend(following for following, _ in node.next_functions if following is not None)
-    return list(seen)

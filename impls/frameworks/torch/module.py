@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from threading import RLock
 from typing import Any
 
@@ -58,7 +58,7 @@ class ModuleFunction:
         with _ONE_AT_A_TIME, torch.enable_grad(), ContiguousCotangents(), ExitStack() as this_call:
             (self._staying or this_call).enter_context(self._exchanged(params))
             for part in self.parts if self._staying is not None else ():
-                part.__dict__["forward"] = _mended(part.forward)  # put back with all other attributes
+                part.__dict__["forward"] = self._mended(part.forward)  # put back with all other attributes
             return self.module(*args, **kwargs)
 
     @property
@@ -83,6 +83,8 @@ class ModuleFunction:
 
         def taken(tensor: Tensor) -> Tensor:
             value = values.get(id(tensor), tensor)
+            if self._watched is not None and value is not tensor and value.requires_grad:
+                return value  # the caller's own, who looks after it
             if id(tensor) in self.written or self._watched is not None:
                 before, value = value, copies.setdefault(id(tensor), value.clone())
                 if self._watched is not None:
@@ -98,8 +100,19 @@ class ModuleFunction:
         finally:
             places.put_back()
 
+    def _mended(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """A part's forward pass as PyTorch's backward pass runs it again while the parameters stay, in which no mode is
+        left of those around. One that was kept is that of the part afterwards."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with nullcontext() if self._staying is None else ContiguousCotangents():
+                return forward(*args, **kwargs)
+
+        return run
+
     def find_written(self, run: Callable[[], Any]) -> None:
-        """Which of the module's tensors `run`, which calls this function, writes into; it is given copies of them."""
+        """Which of the module's tensors `run`, which calls this function, writes into; it is given copies of them, but
+        of values that require gradients, which `run` takes for this alone."""
         with _ONE_AT_A_TIME:
             self._watched = {}
             try:
@@ -108,16 +121,6 @@ class ModuleFunction:
                                 if _version(copy) != version or not _same(copy.detach(), before.detach())}
             finally:
                 self._watched = None
-
-
-def _mended(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """A part's forward pass as PyTorch's backward pass runs it again, in which no mode is left of those around."""
-
-    def run(*args: Any, **kwargs: Any) -> Any:
-        with ContiguousCotangents():
-            return forward(*args, **kwargs)
-
-    return run
 
 
 def with_gradients(f: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
-from impls.frameworks.torch.internals import OpOverload, Watching
+from impls.frameworks.torch.internals import OpOverload, Watching, is_random
 from impls.frameworks.torch.support import Forward, Params, precision
 
 # They hand out views of what is there, and cost next to nothing.
@@ -19,16 +21,21 @@ _VIEWS = frozenset(("aten::view", "aten::t", "aten::transpose.int", "aten::expan
                     "aten::unsqueeze", "aten::select.int", "aten::slice.Tensor", "aten::alias", "aten::_unsafe_view"))
 
 
+COUNTED_S = 2e-5
+"""For each operation: it is counted, in the pass whose time is taken."""
+
+
 @dataclass
 class Operations:
     """`names`: how often each operation is called. `bytes`: that they write. `seconds`: that the pass took; counting
-    takes a part of them."""
+    takes a part of them. `random`: whether one of them draws numbers."""
 
     names: Counter[str] = field(default_factory=Counter)
     matmul_flops: float = 0.0
     convolution_flops: float = 0.0
     bytes: float = 0.0
     seconds: float = 0.0
+    random: bool = False
 
     def __len__(self) -> int:
         return sum(times for name, times in self.names.items() if name not in _VIEWS)
@@ -43,6 +50,7 @@ class _Counting(Watching):
         out = func(*args, **(kwargs or {}))
         found, name = self.found, func.name()
         found.names[name] += 1
+        found.random = found.random or is_random(func)
         if name not in _VIEWS:
             for tensor in (out,) if isinstance(out, Tensor) else out if isinstance(out, tuple | list) else ():
                 if isinstance(tensor, Tensor):
@@ -63,11 +71,23 @@ def operations(f: Forward, params: Params, x: Tensor) -> Operations:
 
 def with_outputs(f: Forward, leaves: Params, x: Tensor) -> tuple[Operations, Tensor]:
     """The same, and the outputs, which can be differentiated where `leaves` require gradients."""
-    begin = Clock()
-    with torch.enable_grad(), precision(next(iter(leaves.values())).dtype), _Counting() as counting:
+    with torch.enable_grad(), precision(next(iter(leaves.values())).dtype), counting() as found:
         y = f(leaves, x[:1])
-    counting.found.seconds = begin.elapsed()
-    return counting.found, y
+    return found, y
+
+
+@contextmanager
+def counting() -> Iterator[Operations]:
+    """Of what is done inside."""
+    begin = Clock()
+    with _Counting() as mode:
+        yield mode.found
+    mode.found.seconds = begin.elapsed()
+
+
+def uncounted(found: Operations) -> float:
+    """The seconds of the pass without the counting."""
+    return max(found.seconds / 2, found.seconds - COUNTED_S * sum(found.names.values()))
 
 
 class Clock:

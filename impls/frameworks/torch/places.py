@@ -63,8 +63,8 @@ class Places:
     def exchange(self, taken: Callable[[Tensor], Tensor]) -> None:
         """`taken` in the place of each tensor."""
         for kept in self._of_tensors:
-            container = kept.container
-            items = kept.contents.items() if isinstance(kept.contents, dict) else enumerate(kept.contents)
+            container, contents = kept.container, kept.contents
+            items: Any = contents.items() if isinstance(contents, dict) else enumerate(contents)
             for key, value in items:
                 role = self._roles[value.__class__]
                 if role == "tensor" and (other := taken(value)) is not value:
@@ -84,9 +84,8 @@ class Places:
         if known >= depth:
             return
         self._depths[id(container)] = depth
-        cls = container.__class__
-        kind = cls if cls in KINDS else next(kind for kind in KINDS if isinstance(container, kind))
-        contents = dict(container.items()) if kind in (dict, OrderedDict) else kind(container)
+        kind = _kind(container)
+        contents: Any = dict(kind.items(container)) if kind in (dict, OrderedDict) else kind(container)
         kept = _Kept(container, kind, contents)
         if known < 0:
             self._all.append(kept)
@@ -107,6 +106,12 @@ class Places:
             elif depth:
                 self._walk(value if role == "container" else value.__dict__, depth - 1)
         return found
+
+
+def _kind(container: Any) -> Any:
+    """The built-in class that it is of, or derived from."""
+    cls: type = container.__class__
+    return cls if cls in KINDS else next(kind for kind in KINDS if issubclass(cls, kind))
 
 
 def _role(value: Any) -> _Role:

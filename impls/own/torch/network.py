@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from impls.frameworks.torch.module import ModuleFunction, unwrapped
-from impls.frameworks.torch.support import Forward, Params, checked, dtype_of, module_function
+from impls.frameworks.torch.first_pass import Checked, checked
+from impls.frameworks.torch.support import Forward, Params, dtype_of, module_function
 from impls.given.asked import ALL, Asked
 from impls.given.batches import OwnBatches
 from impls.given.items import ONE, Takes, describe, takes
@@ -35,8 +36,9 @@ def own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked = ALL) -> O
     for name, tensor in tensors:
         check_finite(bool(torch.isfinite(tensor).all()), name)
     kind = one_device(str(tensor.device) for _, tensor in tensors)
-    f, n_outputs = _checked(f, params, some1, given.table, base)
-    return OwnNetwork("torch", f, params, x1, x2, dtype, kind, n_outputs, sum(p.numel() for p in params.values()))
+    f, n_outputs, first = _checked(f, params, some1, given.table, base)
+    n_params = sum(p.numel() for p in params.values())
+    return OwnNetwork("torch", f, params, x1, x2, dtype, kind, n_outputs, n_params, first)
 
 
 def whole(own: OwnNetwork) -> OwnNetwork:
@@ -59,7 +61,7 @@ def _function(network: UserNetwork, asked: Asked) -> tuple[Any, Real, Takes]:
     return torch_params.of_function(network.model, rest), torch_params.real(params, {}, asked), ONE
 
 
-def _checked(f: Forward, params: Params, x: Tensor, rows: Table | None, base: Any) -> tuple[Forward, int]:
+def _checked(f: Forward, params: Params, x: Tensor, rows: Table | None, base: Any) -> Checked:
     try:
         return checked(f, params, x, base if isinstance(base, ModuleFunction) else None)
     except InputError:

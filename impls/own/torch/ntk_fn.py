@@ -76,6 +76,6 @@ def _one_by_one(f: Forward, params: Params, x: Tensor) -> Params:
 
 def _check_differentiable(f: Forward, params: Params, x: Tensor) -> None:
     some = {name: p.detach() for name, p in params.items()}
-    if isinstance(checked(f, some, x.detach(), f if isinstance(f, ModuleFunction) else None)[0], Rerun):
+    if isinstance(checked(f, some, x.detach(), f if isinstance(f, ModuleFunction) else None).f, Rerun):
         raise InputError("the model runs again in its backward pass (a reentrant checkpoint, an adjoint), which has no "
                          "second derivative, as a kernel's derivative is; impls.ntk gives the kernel")

@@ -30,6 +30,38 @@ def products(own: OwnNetwork, x1: Tensor, x2: Tensor, u: np.ndarray, v: np.ndarr
     return shares, scale
 
 
+class LooksAtJacobians:
+    """Holds the first row of the first block of Jacobians and the last of the last one, each under a random cotangent,
+    against backward passes of the untouched function, one of which the checks of the network have made."""
+
+    def __init__(self, own: OwnNetwork) -> None:
+        self.own, self.seconds = own, 0.0
+        self.blocks: list[tuple[Tensor, Params]] = []
+
+    def __call__(self, x: Tensor, jacobians: Params) -> None:
+        self.blocks.append((x[-1:], {name: jacobian[-1] for name, jacobian in jacobians.items()}))
+        if len(self.blocks) == 1:
+            self.first = {name: jacobian[0] for name, jacobian in jacobians.items()}
+
+    def right(self, allowed: float) -> bool:
+        """Whether no gradient is off by more than `allowed` times the length of them all."""
+        first = self.own.first
+        (x, last), leaves = self.blocks[-1], {name: p.detach().requires_grad_() for name, p in self.own.params.items()}
+        with precision(self.own.dtype), torch.enable_grad():
+            y = self.own.f(leaves, x)
+        gradients = pulled_back(y, first.cotangent, tuple(leaves.values()))
+        cotangent = first.cotangent.reshape(-1)
+        return _agrees(cotangent, self.first, first.gradients, allowed) and _agrees(
+            cotangent, last, dict(zip(leaves, gradients, strict=True)), allowed)
+
+
+def _agrees(cotangent: Tensor, jacobians: Params, gradients: Params, allowed: float) -> bool:
+    found = [cotangent @ jacobian for jacobian in jacobians.values()]
+    due = [gradients[name].reshape(-1) for name in jacobians]
+    off = _length(tuple(a - b for a, b in zip(found, due, strict=True)))
+    return off <= allowed * _length(tuple(due))
+
+
 def _pulled_back(y: Tensor, row: np.ndarray, leaves: Params) -> tuple[Tensor, ...]:
     return pulled_back(y, torch.tensor(row, dtype=y.dtype, device=y.device), tuple(leaves.values()))
 
