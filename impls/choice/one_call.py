@@ -1,10 +1,9 @@
 """What one call of `ntk` takes in PyTorch, before anything is traced: whether an engine is worth it at all.
 
 Tracing a network and planning for it takes milliseconds for each of its operations, which a kernel of a few examples of
-a deep network never earns back. One pass forward and back of one example, and a count of its operations, tell enough.
-The constants below are estimates from single runs of a dozen networks of 3 to 16 examples
-(`bench.commands.one_call_cases`, one thread), to be fitted anew: predictions are within a factor of three of what was
-measured.
+a deep network never earns back. The pass forward and back of one example that the checks of the network make, and its
+operations, tell enough. The seconds are those after the checks, which every method needs. The constants are fitted by
+eye to the networks of `tests.models` and `bench.commands.one_call_cases` (one thread): docs/one_call.md has what came of it.
 """
 
 from __future__ import annotations
@@ -18,11 +17,13 @@ from typing import Any
 import torch
 
 from impls import registry
+from impls.choice.costs import CHECKED_OUTPUTS
 from impls.frameworks.torch.operations import Clock, uncounted, with_outputs
 from impls.frameworks.torch.support import precision
 from impls.given.network import OwnNetwork
 from impls.methods.known_wrong import known_wrong
 from reference import Request
+from reference.case import Outputs
 from reference.tolerances import tolerance
 
 ENGINE, MAPPED, LOOP = "structured_torch", "torch_func.jacobian_contraction", "torch_autograd.per_example"
@@ -33,11 +34,17 @@ TRACED_S = 3.5e-3
 MAPPED_S = 5e-4
 """For each operation: torch.func maps it over examples and cotangents."""
 
-COMPILER, COMPILER_S = "torch._dynamo", 1.1
-"""What PyTorch imports for torch.func and for a trace, at the first call of a process, and the seconds of that."""
+CALLED_S, RETURNED_S = 4e-5, 1.5e-5
+"""For each operation of a pass forward, and back: it is called, whatever it computes. Who maps it over examples and
+cotangents calls it once."""
 
-FLOPS = 3e10
-"""Per second, in passes of small batches."""
+TOGETHER = 0.6
+"""What is computed for all examples and cotangents at once takes this share of what it takes one by one."""
+
+COMPILER, COMPILER_S = "torch._dynamo", 1.0
+"""What PyTorch imports at the first call of a process, and the seconds of that: `torch.func.vjp` asks it whether it
+compiles (``torch._dynamo.compiled_autograd``), and tensors without memory for their settings
+(``torch._dynamo.config``). There is no public way around it."""
 
 LOOP_BYTE_S, MAPPED_BYTE_S = 3e-9, 1e-9
 """For each byte of Jacobians: rows that are put together, or written in one piece; and their products."""
@@ -54,24 +61,33 @@ class Outline:
     n_outputs: int
     jacobian_bytes: int
     operations: int
-    flops: float
     forward_s: float
     backward_s: float
 
 
-def seconds(outline: Outline, *, imported: bool = True, check: bool = False) -> dict[str, float]:
-    """Of the whole call, by method. `imported`: whether PyTorch's compiler is; `check`: whether the kernel is checked
-    by two backward passes, which a loop's is not."""
+def seconds(outline: Outline, outputs: Outputs = "full", *, imported: bool = True, check: bool = False
+            ) -> dict[str, float]:
+    """Of the whole call but for the checks of the network, by method. `imported`: whether PyTorch's compiler is;
+    `check`: whether the kernel is checked, which a loop's is not."""
     N, O = outline.examples, outline.n_outputs
-    beside = (0.0 if imported else COMPILER_S) + (2 * (outline.forward_s + outline.backward_s) if check else 0.0)
+    forward, back = outline.forward_s, outline.backward_s
+    # What each example and cotangent takes where operations are called once for all of them.
+    mapped = TOGETHER * N * (max(0.0, forward - CALLED_S * outline.operations)
+                             + O * max(0.0, back - RETURNED_S * outline.operations))
+    imports = 0.0 if imported else COMPILER_S
     held = N * outline.jacobian_bytes
-    passes = N * outline.flops / FLOPS
-    return {ENGINE: beside + TRACED_S * outline.operations + (2 + O) * passes,
-            MAPPED: beside + MAPPED_S * outline.operations + (1 + 2 * O) * passes + MAPPED_BYTE_S * held,
-            LOOP: N * (outline.forward_s + O * outline.backward_s) + LOOP_BYTE_S * held}
+    return {ENGINE: imports + TRACED_S * outline.operations + mapped + check * _check_s(outline, outputs),
+            MAPPED: imports + MAPPED_S * outline.operations + mapped + MAPPED_BYTE_S * held + check * (forward + back),
+            LOOP: N * (forward + O * back) + LOOP_BYTE_S * held}
 
 
-def predicted(own: OwnNetwork, *, check: bool = True) -> Mapping[str, float]:
+def _check_s(outline: Outline, outputs: Outputs) -> float:
+    """Of the engine's check of itself (`impls.own.selfcheck`)."""
+    passes, cotangents = (1, 1) if outputs == "full" else (2, 2 * min(outline.n_outputs, MANY))
+    return passes * outline.forward_s + cotangents * outline.backward_s
+
+
+def predicted(own: OwnNetwork, outputs: Outputs = "full", *, check: bool = True) -> Mapping[str, float]:
     """Seconds of the methods that need no trace, and of the engine, but for those that are known to be wrong for the
     network."""
     first = _first(own)
@@ -79,10 +95,9 @@ def predicted(own: OwnNetwork, *, check: bool = True) -> Mapping[str, float]:
     long = 10 * int(own.x1.shape[1]) if any(name.startswith(LONG) for name in names) else 0
     n2 = 0 if own.x2 is None else len(own.x2)
     outline = Outline(len(own.x1) + n2, own.n_outputs, own.jacobian_bytes, len(first.operations) + long,
-                      first.operations.matmul_flops + first.operations.convolution_flops, first.forward_s,
-                      first.backward_s)
-    return {name: each for name, each in seconds(outline, imported=COMPILER in sys.modules, check=check).items()
-            if known_wrong(name, names) is None}
+                      first.forward_s, first.backward_s)
+    found = seconds(outline, outputs, imported=COMPILER in sys.modules, check=check)
+    return {name: each for name, each in found.items() if known_wrong(name, names) is None}
 
 
 def _first(own: OwnNetwork) -> Any:

@@ -27,6 +27,7 @@ from impls.own.recognise import as_network, is_linen
 from impls.protocol import Array, Framework, Method, MethodNotInstalled
 from impls.structured.explain import explain as table_of_plan
 from impls.structured.planner import check_limit
+from impls.structured.traces import traced_once
 from reference import InputError, Request
 from reference.case import Outputs
 
@@ -36,6 +37,7 @@ HOLD_JACOBIANS = ("equinox.exact", "torch_func.jacobian_contraction", "torch_fun
                   "torch_autograd.per_example")
 
 
+@traced_once()
 def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None = None, *, params: Any = None,
         outputs: Outputs = "full", method: str = "auto", batch_size: int | None = None,
         memory_limit: int | None = None, components: bool = False, explain: bool = False, verbose: bool = False,
@@ -85,12 +87,12 @@ def _untraced(own: OwnNetwork, request: Request, say: Callable[[str], None], *, 
     where all of them fail."""
     if own.framework != "torch" or in_batches(own) or request.batch_size is not None or own.device != "cpu":
         return None
-    if _batch_size(own, JACOBIAN_BYTES)[0] is not None:  # not all Jacobians at once
+    if (len(own.x1) + (0 if own.x2 is None else len(own.x2))) * own.jacobian_bytes > JACOBIAN_BYTES:  # all at once
         return None
     from impls.choice import one_call
 
     try:
-        found = one_call.predicted(own, check=check)
+        found = one_call.predicted(own, request.outputs, check=check)
     except Exception as error:  # of a network that does not run so: the methods say what is the matter
         say(f"ntk: nothing is predicted before tracing: {reason(error)}")
         return None

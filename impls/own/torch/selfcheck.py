@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from impls.frameworks.arrays import to_numpy
 from impls.frameworks.torch.cotangents import pulled_back
 from impls.frameworks.torch.support import Params, precision
 from impls.given.network import OwnNetwork
@@ -18,12 +19,18 @@ def products(own: OwnNetwork, x1: Tensor, x2: Tensor, u: np.ndarray, v: np.ndarr
     """As `selfcheck.Witness` says."""
     leaves = {name: (p.detach() if rounded is None else _rounded(p.detach(), rounded, i)).requires_grad_()
               for i, (name, p) in enumerate(own.params.items())}
+    known = None if rounded is not None or own.first is None else own.first  # of the first example of x1
     shares, scale = dict.fromkeys(leaves, 0.0), 0.0
     with precision(own.dtype), torch.enable_grad():
-        y1 = own.f(leaves, x1).reshape(-1)
-        y2 = y1 if x2 is x1 else own.f(leaves, x2).reshape(-1)
+        y2 = own.f(leaves, x2).reshape(-1)
+        y1 = None
         for row1, row2 in zip(u, v, strict=True):
-            left, right = _pulled_back(y1, row1, leaves), _pulled_back(y2, row2, leaves)
+            if known is not None and np.array_equal(row1, to_numpy(known.cotangent).reshape(-1)):
+                left = tuple(known.gradients.values())
+            else:
+                y1 = (y2 if x2 is x1 else own.f(leaves, x1).reshape(-1)) if y1 is None else y1
+                left = _pulled_back(y1, row1, leaves)
+            right = _pulled_back(y2, row2, leaves)
             for name, a, b in zip(leaves, left, right, strict=True):
                 shares[name] += float((a.double() * b.double()).sum())
             scale += _length(left) * _length(right)

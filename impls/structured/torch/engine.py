@@ -13,7 +13,7 @@ from torch import Tensor
 
 from impls.frameworks.torch.blocks import summed
 from impls.frameworks.torch.support import Forward, Params, one_example, precision
-from impls.structured import planner
+from impls.structured import planner, traces
 from impls.structured.torch.analysis import Analysis, analyse
 from impls.structured.torch.batches import Examples
 from impls.structured.torch.contract import Contraction, mirrored
@@ -60,7 +60,11 @@ class Engine:
         self.device = next(iter(params.values())).device
         self.dtype = reduce(torch.promote_types, (p.dtype for p in params.values()))
         with precision(self.dtype):
-            parameters, analysis, n_outputs, example_bytes = _known(f, params, x1[0], components=components)
+            example = x1[0]
+            key = tuple((name, *_like(p)) for name, p in params.items()), _like(example), components
+            parameters, analysis, n_outputs, example_bytes = traces.once(
+                f, key, lambda: _known(f, params, example, components=components)
+            )
         task = planner.Task(
             n1=len(x1),
             n2=None if x2 is None else len(x2),
@@ -227,6 +231,10 @@ def _panel(plan: planner.Plan) -> int:
 
 def _place(kernel: Tensor, i: slice, j: slice, outputs: planner.Outputs) -> Tensor:
     return kernel[:, i, :, j] if outputs == "full" else kernel[..., i, j]
+
+
+def _like(t: Tensor) -> tuple[object, ...]:
+    return tuple(t.shape), t.dtype, t.device, t.requires_grad
 
 
 def _known(

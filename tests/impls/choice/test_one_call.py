@@ -18,8 +18,8 @@ from impls.choice.one_call import ENGINE, LOOP, MAPPED, Outline
 from reference import InputError
 from reference.tolerances import tolerance
 
-DEEP = Outline(examples=3, n_outputs=2, jacobian_bytes=10**7, operations=200, flops=1e8, forward_s=0.01,
-               backward_s=0.01)
+DEEP = Outline(examples=3, n_outputs=2, jacobian_bytes=10**7, operations=200, forward_s=0.005,
+               backward_s=0.005)
 
 
 def fastest(outline: Outline) -> str:
