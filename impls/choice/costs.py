@@ -16,6 +16,9 @@ from impls.protocol import Framework
 from impls.structured import planner
 from impls.structured.planner import Plan
 
+CHECKED_OUTPUTS = 4
+"""Of which the self-check of a trace makes a backward pass each; of more, PyTorch's takes the engine's diagonal."""
+
 
 @dataclass(frozen=True)
 class Facts:

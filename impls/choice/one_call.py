@@ -3,7 +3,7 @@
 Tracing a network and planning for it takes milliseconds for each of its operations, which a kernel of a few examples of
 a deep network never earns back. The pass forward and back of one example that the checks of the network make, and its
 operations, tell enough. The seconds are those after the checks, which every method needs. The constants are fitted by
-eye to the networks of `tests.models` and `bench.commands.one_call_cases` (one thread): docs/one_call.md has what came of it.
+eye to a dozen networks of `tests.models` (one thread); what came of it is in docs/one_call.md.
 """
 
 from __future__ import annotations
@@ -16,15 +16,12 @@ from typing import Any
 
 import torch
 
-from impls import registry
 from impls.choice.costs import CHECKED_OUTPUTS
 from impls.frameworks.torch.operations import Clock, uncounted, with_outputs
 from impls.frameworks.torch.support import precision
 from impls.given.network import OwnNetwork
 from impls.methods.known_wrong import known_wrong
-from reference import Request
 from reference.case import Outputs
-from reference.tolerances import tolerance
 
 ENGINE, MAPPED, LOOP = "structured_torch", "torch_func.jacobian_contraction", "torch_autograd.per_example"
 
@@ -83,7 +80,7 @@ def seconds(outline: Outline, outputs: Outputs = "full", *, imported: bool = Tru
 
 def _check_s(outline: Outline, outputs: Outputs) -> float:
     """Of the engine's check of itself (`impls.own.selfcheck`)."""
-    passes, cotangents = (1, 1) if outputs == "full" else (2, 2 * min(outline.n_outputs, MANY))
+    passes, cotangents = (1, 1) if outputs == "full" else (2, 2 * min(outline.n_outputs, CHECKED_OUTPUTS))
     return passes * outline.forward_s + cotangents * outline.backward_s
 
 
@@ -110,14 +107,3 @@ def _first(own: OwnNetwork) -> Any:
     with precision(own.dtype):
         torch.autograd.grad(y.reshape(-1)[0], tuple(leaves.values()), allow_unused=True)
     return SimpleNamespace(operations=counted, forward_s=uncounted(counted), backward_s=back.elapsed())
-
-
-def ready(name: str, own: OwnNetwork, request: Request, *, check: bool) -> tuple[Any, bool]:
-    """The kernel by that method, without another look for operations that it is known to be wrong for, as `predicted`
-    has looked; and whether it is known to be right: Jacobians are checked themselves, in one backward pass."""
-    method: Any = registry.load(name)
-    if name != MAPPED or not check or own.first is None:
-        return method.compute(own.f, own.params, own.x1, own.x2, request), name != MAPPED
-    look = LooksAtJacobians(own)
-    kernel = method.compute(own.f, own.params, own.x1, own.x2, request, look)
-    return kernel, look.right(SLACK * tolerance(own.dtype))

@@ -28,8 +28,8 @@ class OwnNetwork(NamedTuple):
     n_outputs: int
     n_params: int
     first: Any = None
-    """What the checks saw of the first example of x1, in PyTorch (`impls.torch_first_pass.FirstPass`); None where they
-    were made one by one."""
+    """What the checks saw of the first example of x1, in PyTorch (`FirstPass` of `impls.frameworks.torch.first_pass`);
+    None where they were made one by one."""
 
     @property
     def jacobian_bytes(self) -> int:

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from impls.frameworks.torch.first_pass import checked
 from impls.frameworks.torch.module import copied, unwrapped
-from impls.frameworks.torch.support import DTYPES, Forward, Params, checked, device, module_function
+from impls.frameworks.torch.support import DTYPES, Forward, Params, device, module_function
 from impls.given.user_network import UserNetwork
 from impls.networks.torch import build, tensor_of
 from reference import Case, Described, InputError, Layered, Request
@@ -69,7 +70,7 @@ def built(case: Case, request: Request) -> Built:
     f, params = module_function(module)
     x1 = _examples(case.x1, dtype, where)
     x2 = None if case.x2 is None else _examples(case.x2, dtype, where)
-    return Built(module, checked(f, params, x1, f)[0], params, x1, x2)
+    return Built(module, checked(f, params, x1, f).f, params, x1, x2)
 
 
 def native(case: Case, request: Request) -> Functional:

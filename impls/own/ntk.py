@@ -30,6 +30,7 @@ from impls.structured.planner import check_limit
 from impls.structured.traces import traced_once
 from reference import InputError, Request
 from reference.case import Outputs
+from reference.tolerances import tolerance
 
 # Those that hold the Jacobians of a block of examples of x1 (and, but for the products, of one of x2) get blocks that
 # keep both within JACOBIAN_BYTES, or the memory limit, unless batch_size is given.
@@ -90,6 +91,7 @@ def _untraced(own: OwnNetwork, request: Request, say: Callable[[str], None], *, 
     if (len(own.x1) + (0 if own.x2 is None else len(own.x2))) * own.jacobian_bytes > JACOBIAN_BYTES:  # all at once
         return None
     from impls.choice import one_call
+    from impls.own.torch import selfcheck as by_torch
 
     try:
         found = one_call.predicted(own, request.outputs, check=check)
@@ -102,7 +104,8 @@ def _untraced(own: OwnNetwork, request: Request, say: Callable[[str], None], *, 
         if name == one_call.ENGINE:
             return None
         try:
-            ready = None if components else one_call.ready(name, own, request, check=check)
+            allowed = selfcheck.SLACK * tolerance(own.dtype) if check else None
+            ready = None if components else by_torch.ready(name, own, request, allowed)
             return _checked(name, own, request, say, components=components, check=check, mapped=True, ready=ready)
         except InputError:
             raise

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from impls import registry
+from impls.choice.costs import CHECKED_OUTPUTS
 from impls.frameworks.arrays import to_numpy
 from impls.given.batches import OwnBatches
 from impls.given.network import OwnNetwork
@@ -27,9 +28,6 @@ from reference.tolerances import tolerance
 SLACK = 10.0
 """How many tolerances, and how many times what rounding of the parameters does, an engine may be off: several draws of
 a direction differ by such factors, and a wrong rule is off by 1e4 times as much."""
-
-MANY = 4
-"""Outputs, beyond which PyTorch's loop over them takes longer than the engine for two examples, traced already."""
 
 DRAWN = 2
 """Of the outputs, where the diagonal is asked for."""
@@ -75,7 +73,7 @@ def _wrong(name: str, kernel: Any, own: OwnNetwork, request: Request) -> str | N
     """What is wrong, in a line, or None."""
     witness = _witness(own)
     (i, x1), (j, x2) = _examples(own)
-    if request.outputs == "trace" and own.framework == "torch" and own.n_outputs > MANY:
+    if request.outputs == "trace" and own.framework == "torch" and own.n_outputs > CHECKED_OUTPUTS:
         return _wrong_trace(name, kernel, own, request)
     u, v = _directions(own, request.outputs)
     parts, scale = witness(own, x1, x2, u, v)

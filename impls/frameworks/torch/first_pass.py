@@ -1,4 +1,4 @@
-"""Most networks are in order, and two passes tell: the checks of `impls.torch_checks`, all at once.
+"""Most networks are in order, and two passes tell: the checks of `checks` and `module`, all at once.
 
 One pass of the first example, forward and back, shows which of the module's tensors are written into, which operations
 there are and how long they take, which leaves the outputs depend on, and whether the gradients with the parameters in
@@ -12,18 +12,17 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from impls.torch_checks import agree, apart, random_cotangent
-from impls.torch_cotangents import pulled_back
-from impls.torch_graph import is_users, nodes, reached
-from impls.torch_module import ModuleFunction
-from impls.torch_operations import Clock, Operations, counting, uncounted
-
-Params = dict[str, Tensor]
+from impls.frameworks.torch.checks import agree, apart, believed, check_batched, random_cotangent
+from impls.frameworks.torch.cotangents import pulled_back
+from impls.frameworks.torch.graph import is_users, nodes, reached
+from impls.frameworks.torch.module import ModuleFunction, on_copies, with_gradients
+from impls.frameworks.torch.operations import Clock, Operations, counting, uncounted
+from impls.frameworks.torch.support import Forward, Params, dtype_of, precision
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,30 @@ class FirstPass:
     cotangent: Tensor
     gradients: Params
     users: bool
+
+
+class Checked(NamedTuple):
+    """`f`, or what stands for it; O; and what the checks saw of the first example, where one pass was enough."""
+
+    f: Forward
+    n_outputs: int
+    first: FirstPass | None = None
+
+
+def checked(f: Forward, params: Params, x: Tensor, base: ModuleFunction | None) -> Checked:
+    """What is known of f once it is known that it has a kernel. Raises `InputError`.
+
+    `base`: the function of a module that f calls, if there is one.
+    """
+    with precision(dtype_of(params)):
+        f, given = with_gradients(f), x[:1].clone()
+        if (first := first_pass(f, params, x, base)) is not None:
+            return Checked(f, first.y.numel(), first)
+        f(params, given) if base is None else base.find_written(lambda: f(params, given))
+        if not torch.equal(given, x[:1]):
+            f = on_copies(f)
+        check_batched(f, params, x)
+        return Checked(*believed(f, params, x, base))
 
 
 def first_pass(f: Callable[..., Any], params: Params, x: Tensor, base: ModuleFunction | None) -> FirstPass | None:

@@ -18,8 +18,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import UninitializedParameter
 
-from impls.frameworks.torch.checks import believed, check_batched, check_output
-from impls.frameworks.torch.module import ModuleFunction, on_copies, with_gradients
+from impls.frameworks.torch.checks import check_output
+from impls.frameworks.torch.module import ModuleFunction
 from reference import InputError
 
 Params = dict[str, Tensor]
@@ -143,21 +143,6 @@ def module_function(module: nn.Module) -> tuple[ModuleFunction, Params]:
     if not function.trained:
         raise InputError(f"{type(module).__name__} has no trainable parameter (requires_grad=True), hence no kernel")
     return function, function.params
-
-
-def checked(f: Forward, params: Params, x: Tensor, base: ModuleFunction | None) -> tuple[Forward, int]:
-    """f, or what stands for it, once it is known that it has a kernel (`impls.frameworks.torch.checks`); and O, the
-    number of its outputs. Raises `InputError`.
-
-    `base`: the function of a module that f calls, if there is one.
-    """
-    with precision(dtype_of(params)):
-        f, given = with_gradients(f), x[:1].clone()
-        f(params, given) if base is None else base.find_written(lambda: f(params, given))
-        if not torch.equal(given, x[:1]):
-            f = on_copies(f)
-        check_batched(f, params, x)
-        return believed(f, params, x, base)
 
 
 def one_example(f: Forward) -> Forward:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from impls.frameworks.torch.module import ModuleFunction, unwrapped
 from impls.frameworks.torch.first_pass import Checked, checked
+from impls.frameworks.torch.module import ModuleFunction, unwrapped
 from impls.frameworks.torch.support import Forward, Params, dtype_of, module_function
 from impls.given.asked import ALL, Asked
 from impls.given.batches import OwnBatches

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
 from impls.frameworks.torch.cotangents import ContiguousCotangents
+from impls.frameworks.torch.first_pass import checked
 from impls.frameworks.torch.module import ModuleFunction, unwrapped
 from impls.frameworks.torch.rerun import Rerun
-from impls.frameworks.torch.support import Forward, Params, checked, dtype_of, module_function, one_example, precision
+from impls.frameworks.torch.support import Forward, Params, dtype_of, module_function, one_example, precision
 from reference import InputError
 from reference.case import Outputs
 

@@ -13,11 +13,14 @@ torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
 from torch import Tensor, nn  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
-from impls import ntk, one_call, torch_func, torch_module  # noqa: E402
-from impls.structured import torch_engine  # noqa: E402
-from impls.torch_cotangents import ContiguousCotangents  # noqa: E402
-from impls.torch_first_pass import FirstPass, first_pass  # noqa: E402
-from impls.torch_support import module_function  # noqa: E402
+from impls import ntk  # noqa: E402
+from impls.choice import one_call  # noqa: E402
+from impls.frameworks.torch.cotangents import ContiguousCotangents  # noqa: E402
+from impls.frameworks.torch.first_pass import FirstPass, first_pass  # noqa: E402
+from impls.frameworks.torch.module import ModuleFunction  # noqa: E402
+from impls.frameworks.torch.support import module_function  # noqa: E402
+from impls.methods import torch_func  # noqa: E402
+from impls.structured.torch import engine  # noqa: E402
 from reference.tolerances import tolerance  # noqa: E402
 
 X = torch.linspace(-1, 1, 12).reshape(3, 4)
@@ -134,13 +137,13 @@ def test_a_mapping_that_is_wrong_is_found_and_mended(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("options", [{"memory_limit": 2**20}, {"outputs": "trace"}])
 def test_a_call_traces_once(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     traced = [0]
-    trace = torch_engine.trace
+    trace = engine.trace
 
     def counted(*args: Any) -> Any:
         traced[0] += 1
         return trace(*args)
 
-    monkeypatch.setattr(torch_engine, "trace", counted)
+    monkeypatch.setattr(engine, "trace", counted)
     module = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 20))
     ntk(module, X, method="structured_torch", **options)
     assert traced == [1]
@@ -162,4 +165,4 @@ def test_a_part_that_is_kept_is_itself_afterwards() -> None:
     module = Of(lambda s, x: s.b(checkpoint(s.a.forward, x, use_reentrant=False)))
     assert seen(module) is not None
     assert "forward" not in module.a.__dict__
-    assert torch_module.ModuleFunction(module)._staying is None
+    assert ModuleFunction(module)._staying is None
