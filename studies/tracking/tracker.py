@@ -68,6 +68,11 @@ class Tracker:
         self._sinks = [open_sink(sink, Path(folder), run, self.store.records()) if isinstance(sink, str) else sink
                        for sink in sinks]
 
+    @property
+    def last_step(self) -> int | None:
+        """The step of the latest record; None before the first."""
+        return self._memory.step
+
     def due(self, step: int) -> bool:
         """Whether this step is one of those that are recorded."""
         return step % self._every == 0 or step in self._at
