@@ -25,6 +25,12 @@ class Method(Protocol):
     that says why this cannot be done, or None. It is cheap: nothing is built or computed. Call it through
     `impls.unsupported`, as a method without it claims to support everything.
 
+    It computes the neural tangent kernel, unless it has
+
+        quantities: tuple[Quantity, ...]
+
+    that names the kernels that it computes (reference/DEFINITION.md); of others `impls.unsupported` says so for it.
+
     Methods that work on any function of their framework also have
 
         kernel(f, params, x1, x2, request) -> Array

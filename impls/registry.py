@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from impls.protocol import Framework, Method, MethodNotInstalled, RegistryError
-from reference import Case, Request
+from reference import Case, InputError, Quantity, Request
 
 ENTRY_POINT_GROUP = "ntk_bench.impls"
 
@@ -42,6 +42,12 @@ METHODS: tuple[tuple[str, Framework, str], ...] = (
     ("traker.random_projection", "torch", "impls.methods.traker"),
 )
 
+# Methods of other kernels than the NTK (reference/DEFINITION.md), and what they compute.
+OTHER_METHODS: tuple[tuple[str, Framework, str, tuple[Quantity, ...]], ...] = ()
+
+# What methods of the NTK compute besides.
+ALSO: dict[str, tuple[Quantity, ...]] = {}
+
 # Further witnesses, of packages that nothing else here needs: where they are not installed, the gate says so and goes
 # on, unless it is told to ask for all (--require-all), as `nox -s tests` does.
 OPTIONAL = frozenset(name for name, _, module in METHODS
@@ -63,15 +69,17 @@ REMEDIES = {
 }
 
 
-def names() -> list[str]:
-    """The names of all methods: the built-in ones, then those of installed entry points."""
-    return [name for name, _, _ in METHODS] + sorted(_entry_points())
+def names(quantity: Quantity | None = "ntk") -> list[str]:
+    """The names of the methods of that kernel, of every kernel for None: the built-in ones, then those of installed
+    entry points, which say what they compute once they are loaded."""
+    ours = [name for name, computed in _computed().items() if quantity is None or quantity in computed]
+    return ours + sorted(_entry_points())
 
 
 def framework(name: str) -> Framework:
     """The framework of that method; nothing is imported for a built-in one."""
-    for built_in, its_framework, _ in METHODS:
-        if built_in == name:
+    for known, its_framework, _ in built_in():
+        if known == name:
             return its_framework
     return load(name).framework
 
@@ -82,13 +90,13 @@ def load(name: str) -> Method:
     Raises `RegistryError` for an unknown name (with the nearest ones) and `MethodNotInstalled`, with the remedy, where
     a package that it needs is missing.
     """
-    modules = {name: module for name, _, module in METHODS}
+    modules = {name: module for name, _, module in built_in()}
     if name in modules:
         module = _import(name, modules[name])
         return next(method for method in module.METHODS if method.name == name)
     if name in (points := _entry_points()):
         return check_protocol(_load_entry_point(points[name]), f"entry point {name!r}", name)
-    raise RegistryError(f"unknown method {name!r}{did_you_mean(name, names())}")
+    raise RegistryError(f"unknown method {name!r}{did_you_mean(name, names(None))}")
 
 
 def load_object(spec: str) -> Method:
@@ -111,7 +119,7 @@ def load_object(spec: str) -> Method:
         public = [name for name in vars(module) if not name.startswith("_")]
         raise RegistryError(f"--impl {spec!r}: {path.name} has no {attribute!r}{did_you_mean(attribute, public)}")
     method = check_protocol(getattr(module, attribute), f"--impl {spec!r}")
-    if method.name in names():
+    if method.name in names(None):
         raise RegistryError(f"--impl {spec!r}: the name {method.name!r} is taken; give the method another name")
     return method
 
@@ -150,21 +158,47 @@ def check_protocol(method: Any, source: str, name: str | None = None) -> Method:
         raise RegistryError(f"{source}: framework must be 'jax', 'torch' or 'numpy', got {method.framework!r}")
     if method.kind not in ("exact", "stochastic", "limit"):
         raise RegistryError(f"{source}: kind must be 'exact', 'stochastic' or 'limit', got {method.kind!r}")
+    known = get_args(Quantity)
+    if not (isinstance(quantities(method), tuple) and quantities(method) and set(quantities(method)) <= set(known)):
+        raise RegistryError(f"{source}: quantities must be a tuple of {', '.join(map(repr, known))}, got "
+                            f"{quantities(method)!r}")
     if name is not None and method.name != name:
         raise RegistryError(f"{source} holds a method called {method.name!r}; the two names must agree")
     return method
 
 
+def quantities(method: Any) -> tuple[Quantity, ...]:
+    """The kernels that the method computes; one that does not say so computes the NTK."""
+    return getattr(method, "quantities", ("ntk",))
+
+
 def unsupported(method: Method, case: Case, request: Request) -> str | None:
-    """The method's reason, or None; a method without `unsupported` claims to support everything.
+    """The method's reason, or None; a method without `unsupported` claims to support everything of its kernels.
 
     Raises `RegistryError` for an answer that is neither None nor a text: a refusal without a reason is none.
     """
+    if (reason := other_quantity(quantities(method), request)) is not None:
+        return reason
     asked = getattr(method, "unsupported", None)
     reason = None if asked is None else asked(case, request)
     if reason is not None and not (isinstance(reason, str) and reason.strip()):
         raise RegistryError(f"{method.name}: unsupported must return None or a reason in words, got {reason!r}")
     return reason
+
+
+def other_quantity(computed: tuple[Quantity, ...], request: Request) -> str | None:
+    """Why what computes these kernels does not compute the one that is asked for, or None."""
+    if request.quantity in computed:
+        return None
+    others = [name for name, also in _computed().items() if request.quantity in also]
+    return (f"it computes {' and '.join(map(repr, computed))}, and asked for is {request.quantity!r}, which "
+            f"{', '.join(others)} compute{'s' if len(others) == 1 else ''}")
+
+
+def check_quantity(method: str, computed: tuple[Quantity, ...], request: Request) -> None:
+    """Raise `InputError` where another kernel is asked for, by whoever did not ask `unsupported` before."""
+    if (reason := other_quantity(computed, request)) is not None:
+        raise InputError(f"{method}: {reason}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -184,12 +218,23 @@ def _import(name: str, module: str) -> ModuleType:
         raise MethodNotInstalled(f"{name} needs {missing}, which is not installed: {REMEDIES[missing]}") from error
 
 
+def built_in() -> list[tuple[str, Framework, str]]:
+    """The built-in methods of every kernel: name, framework, module."""
+    return [*METHODS, *((name, its_framework, module) for name, its_framework, module, _ in OTHER_METHODS)]
+
+
+def _computed() -> dict[str, tuple[Quantity, ...]]:
+    """What each built-in method computes, nothing imported."""
+    ntk: dict[str, tuple[Quantity, ...]] = {name: ("ntk", *ALSO.get(name, ())) for name, _, _ in METHODS}
+    return ntk | {name: computed for name, _, _, computed in OTHER_METHODS}
+
+
 def _entry_points() -> dict[str, EntryPoint]:
     points: dict[str, EntryPoint] = {}
-    built_in = {name for name, _, _ in METHODS}
+    ours = _computed()
     for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.name in built_in or point.name in points:
-            other = "a built-in method" if point.name in built_in else repr(points[point.name].value)
+        if point.name in ours or point.name in points:
+            other = "a built-in method" if point.name in ours else repr(points[point.name].value)
             raise RegistryError(f"entry point {point.name!r} ({point.value}) takes the name of {other}; "
                                 "its package must rename it or be uninstalled")
         points[point.name] = point

@@ -4,9 +4,20 @@ Needs numpy, and python-flint only to prove values anew and for infinite widths;
 """
 
 from reference.arithmetic import KinkError
-from reference.case import Case, InputError, Request, draw_params, random_case, round_to_float32, seed_of
+from reference.case import (
+    Case,
+    InputError,
+    Quantity,
+    Request,
+    draw_params,
+    initialisation,
+    random_case,
+    round_to_float32,
+    seed_of,
+)
 from reference.cases import case, cases
 from reference.compare import Comparison, check_form, compare, normalised
+from reference.conjugate import conjugate
 from reference.expected import Expected, select_outputs
 from reference.float64 import float64_expected
 from reference.infinite_width import has_limit, infinite_width
@@ -18,7 +29,8 @@ from reference.tolerances import tolerance
 
 __all__ = [
     "MLP", "Case", "Comparison", "Conv", "ConvNet", "Described", "Expected", "InputError", "KinkError", "Layered",
-    "Network", "Request", "StoreError", "case", "cases", "check_form", "compare", "draw_params", "expected",
-    "float64_expected", "has_limit", "has_proof", "infinite_width", "kernel", "normalised", "random_case",
-    "round_to_float32", "seed_of", "select_outputs", "structural_fault", "tolerance",
+    "Network", "Quantity", "Request", "StoreError", "case", "cases", "check_form", "compare", "conjugate",
+    "draw_params", "expected", "float64_expected", "has_limit", "has_proof", "infinite_width", "initialisation",
+    "kernel", "normalised", "random_case", "round_to_float32", "seed_of", "select_outputs", "structural_fault",
+    "tolerance",
 ]

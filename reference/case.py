@@ -16,6 +16,8 @@ from reference.networks import Network, fan_in
 Outputs = Literal["full", "diagonal", "trace"]
 DType = Literal["float32", "float64"]
 Device = Literal["cpu", "cuda"]
+Quantity = Literal["ntk", "nngp", "conjugate"]
+"""Which kernel: see DEFINITION.md."""
 
 
 class InputError(ValueError):
@@ -73,7 +75,8 @@ class Request:
     """How a kernel is asked for.
 
     `batch_size` (examples) blocks the computation where a method can; the values do not depend on it. `options` are
-    the method's own, e.g. ``{"proj_dim": 4096}``; a method refuses options that it does not know.
+    the method's own, e.g. ``{"proj_dim": 4096}``; a method refuses options that it does not know. `quantity` says which
+    kernel it is; a method refuses those that it does not compute.
     """
 
     outputs: Outputs = "full"
@@ -82,9 +85,10 @@ class Request:
     seed: int = 0
     batch_size: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    quantity: Quantity = "ntk"
 
     def __post_init__(self) -> None:
-        for name, choices in (("outputs", Outputs), ("dtype", DType), ("device", Device)):
+        for name, choices in (("outputs", Outputs), ("dtype", DType), ("device", Device), ("quantity", Quantity)):
             value, allowed = getattr(self, name), get_args(choices)
             if value not in allowed:
                 raise InputError(f"{name}={value!r} is not one of {', '.join(allowed)}")
@@ -136,19 +140,23 @@ def seed_of(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
-def draw_params(network: Described, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Parameters drawn as the network's parameterization or its layers say, rounded to float32."""
+def initialisation(network: Described) -> dict[str, Drawn]:
+    """How each parameter is drawn at initialisation, as the network's parameterization or its layers say."""
     if isinstance(network, Layered):
-        return {name: _draw(drawn, rng) for name, drawn in network.params().items()}
+        return dict(network.params())
     ntk = network.parameterization == "ntk"
-    params: dict[str, np.ndarray] = {}
-    for name, shape in network.param_shapes().items():
-        if name.endswith(".weight"):
-            std = 1.0 if ntk else network.W_std / np.sqrt(fan_in(shape))
-        else:
-            std = 1.0 if ntk else network.b_std
-        params[name] = round_to_float32(std * rng.standard_normal(shape))
-    return params
+
+    def std(name: str, shape: tuple[int, ...]) -> float:
+        if ntk:
+            return 1.0
+        return network.W_std / np.sqrt(fan_in(shape)) if name.endswith(".weight") else network.b_std
+
+    return {name: Drawn(shape, std=std(name, shape)) for name, shape in network.param_shapes().items()}
+
+
+def draw_params(network: Described, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Parameters drawn as `initialisation` says, rounded to float32."""
+    return {name: _draw(drawn, rng) for name, drawn in initialisation(network).items()}
 
 
 def draw_constants(network: Described, rng: np.random.Generator) -> dict[str, np.ndarray]:

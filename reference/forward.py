@@ -14,45 +14,51 @@ from reference.arithmetic import KinkError
 from reference.forward_layers import layered_forward
 from reference.layered import Described, Layered
 from reference.networks import MLP, Conv, ConvNet, fan_in
+from reference.seen import Seen, note
 from reference.tape import Node, add, elementwise, gather, matmul, mean, reshape, scale
 from reference.windows import window_indices
 
 
-def forward(network: Described, params: Mapping[str, Node], x: Node | np.ndarray) -> Node:
+def forward(network: Described, params: Mapping[str, Node], x: Node | np.ndarray, seen: Seen | None = None) -> Node:
     """The outputs (O, 1) for one example `x` of shape `network.input_shape`.
 
-    `params`, the network's parameters and constants, and `x` are on one tape; tokens are an array of integers. Raises
+    `params`, the network's parameters and constants, and `x` are on one tape; tokens are an array of integers. `seen`
+    notes what the named layers take and give: of a `Layered` network those that are not within others. Raises
     `KinkError`, naming the layer, where the arithmetic cannot tell the slope of an activation.
     """
     if isinstance(network, Layered):
-        return layered_forward(network, params, x)
+        return layered_forward(network, params, x, seen)
     assert isinstance(x, Node)
     if isinstance(network, MLP):
-        return _dense_layers(network, params, reshape(x, (network.widths[0], 1)), network.n_layers)
+        return _dense_layers(network, params, reshape(x, (network.widths[0], 1)), network.n_layers, seen)
     features = x
     for i, (conv, shape) in enumerate(zip(network.convs, network.feature_shapes(), strict=False)):
-        features = _conv_layer(network, params, f"conv{i}", conv, features, shape)
+        features = _conv_layer(network, params, f"conv{i}", conv, features, shape, seen)
     channels, height, width = network.feature_shapes()[-1]
     if network.head == "global":
         features = mean(reshape(features, (channels, height * width)), axis=1)
-    return _dense_layers(network, params, reshape(features, (network.dense_widths[0], 1)), len(network.dense))
+    return _dense_layers(network, params, reshape(features, (network.dense_widths[0], 1)), len(network.dense), seen)
 
 
 def _conv_layer(network: ConvNet, params: Mapping[str, Node], layer: str, conv: Conv, x: Node,
-                shape: tuple[int, int, int]) -> Node:
+                shape: tuple[int, int, int], seen: Seen | None) -> Node:
     patches = gather(x, window_indices(shape, conv.kernel, conv.stride, conv.padding))
-    features = _activate(network, layer, _affine(network, params, layer, patches))
+    convolved = _affine(network, params, layer, patches)
+    note(seen, layer, x, convolved)
+    features = _activate(network, layer, convolved)
     if conv.pool is None:
         return features
-    convolved = (conv.channels, *conv.convolved_shape(*shape[1:]))
-    windows = gather(features, window_indices(convolved, conv.pool, conv.pool, (0, 0)))
+    image = (conv.channels, *conv.convolved_shape(*shape[1:]))
+    windows = gather(features, window_indices(image, conv.pool, conv.pool, (0, 0)))
     positions = windows.value.shape[1]
     return mean(reshape(windows, (conv.channels, conv.pool[0] * conv.pool[1], positions)), axis=1)
 
 
-def _dense_layers(network: MLP | ConvNet, params: Mapping[str, Node], x: Node, n_layers: int) -> Node:
+def _dense_layers(network: MLP | ConvNet, params: Mapping[str, Node], x: Node, n_layers: int,
+                  seen: Seen | None) -> Node:
     for i in range(n_layers):
-        x = _affine(network, params, f"dense{i}", x)
+        taken, x = x, _affine(network, params, f"dense{i}", x)
+        note(seen, f"dense{i}", taken, x)
         if i < n_layers - 1:
             x = _activate(network, f"dense{i}", x)
     return x

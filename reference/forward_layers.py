@@ -11,6 +11,7 @@ from reference import layers
 from reference.arithmetic import Function, KinkError
 from reference.layered import Layered
 from reference.layers import Layer
+from reference.seen import Seen, note
 from reference.tape import (
     Node,
     add,
@@ -30,14 +31,15 @@ from reference.windows import window_indices
 Nodes = Mapping[str, Node]
 
 
-def layered_forward(network: Layered, arrays: Nodes, x: Node | np.ndarray) -> Node:
+def layered_forward(network: Layered, arrays: Nodes, x: Node | np.ndarray, seen: Seen | None = None) -> Node:
     """As `reference.forward.forward`."""
-    return reshape(_through(network.layers, arrays, x), (network.n_outputs, 1))
+    return reshape(_through(network.layers, arrays, x, seen), (network.n_outputs, 1))
 
 
-def _through(several: tuple[Layer, ...], arrays: Nodes, x: Node | np.ndarray) -> Node:
+def _through(several: tuple[Layer, ...], arrays: Nodes, x: Node | np.ndarray, seen: Seen | None = None) -> Node:
     for layer in several:
-        x = _embed(layer, arrays, x) if isinstance(x, np.ndarray) else apply(layer, arrays, x)
+        taken, x = x, _embed(layer, arrays, x) if isinstance(x, np.ndarray) else apply(layer, arrays, x)
+        note(seen, layer, taken, x)
     assert isinstance(x, Node)
     return x
 

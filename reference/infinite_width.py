@@ -1,4 +1,4 @@
-"""The kernel of the infinitely wide network, in ball arithmetic: what limit methods are held to.
+"""The kernels of the infinitely wide network, in ball arithmetic: what limit methods are held to.
 
 With every hidden width, or number of channels, going to infinity in the NTK parameterization, the kernel tends to
 Θ ⊗ I_O (Jacot et al. 2018, theorem 1; with convolutions Arora et al. 2019, section 4). Layer by layer, with V the
@@ -6,9 +6,11 @@ covariance of what enters a layer, averaged over its inputs, and T the kernel th
 
     Σ = W_std² V + b_std²,   Θ = Σ + W_std² T,   V' = E φ(u)φ(v),   T' = Θ E φ'(u)φ'(v),   (u, v) ~ N(0, Σ),
 
-where a convolution or pooling averages V and T over its window, between all pairs of pixels. The two expectations are
-closed forms for ReLU, erf, sin and the exact GELU; tanh has none. They are evaluated in balls, which enclose the true
-numbers also where float64 loses half its digits: ReLU, where two examples are parallel.
+and Σ of the last layer is the NNGP kernel, of every output by itself: Σ ⊗ I_O (Lee et al. 2018; Matthews et al. 2018).
+It is that of the standard parameterization too, whose networks are the same random functions. A convolution or pooling
+averages V and T over its window, between all pairs of pixels. The two expectations are closed forms for ReLU, erf, sin
+and the exact GELU; tanh has none. They are evaluated in balls, which enclose the true numbers also where float64 loses
+half its digits: ReLU, where two examples are parallel.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from reference.case import Case, InputError
+from reference.case import Case, InputError, Quantity
 from reference.expected import Expected
 from reference.networks import MLP, Activation, Conv, ConvNet, Network
-from reference.oracle import RADIUS_LIMIT, ProofError
+from reference.oracle import check_radii
 from reference.windows import window_indices
 
 BITS = 320
@@ -34,14 +36,14 @@ Moments = tuple[Ball, Ball]
 """E φ(u)φ(v) and E φ'(u)φ'(v) for Gaussian u, v of these variances and this covariance."""
 
 
-def has_limit(network: Network) -> bool:
-    """Whether `infinite_width` knows the kernel."""
-    return (isinstance(network, MLP | ConvNet) and network.parameterization == "ntk"
-            and network.activation in _MOMENTS)
+def has_limit(network: Network, quantity: Quantity = "ntk") -> bool:
+    """Whether `infinite_width` knows the kernel: in the standard parameterization the NTK grows with the width."""
+    return (isinstance(network, MLP | ConvNet) and network.activation in _MOMENTS
+            and (quantity == "nngp" or (quantity == "ntk" and network.parameterization == "ntk")))
 
 
-def infinite_width(case: Case) -> Expected:
-    """The limit for the examples of a case; hidden widths and parameters do not enter.
+def infinite_width(case: Case, quantity: Quantity = "ntk") -> Expected:
+    """The limit for the examples of a case, Θ ⊗ I_O or Σ ⊗ I_O; hidden widths and parameters do not enter.
 
     Each entry is the float64 nearest to a number proved to be within 2⁻⁷⁰ of the true one, relative to
     √(Θ[n,n] Θ[m,m]). Raises `InputError` for a network that has no limit in closed form, and `ProofError` where the
@@ -50,14 +52,16 @@ def infinite_width(case: Case) -> Expected:
     from reference import balls
 
     network = case.network
-    if not isinstance(network, MLP | ConvNet) or not has_limit(network):
-        raise InputError(f"case {case.name!r}: no infinite-width kernel in closed form is known for {network}; there "
-                         f"is one in the NTK parameterization for {', '.join(_MOMENTS)}")
+    if not isinstance(network, MLP | ConvNet) or not has_limit(network, quantity):
+        raise InputError(f"case {case.name!r}: no infinite-width kernel in closed form is known for {network} "
+                         f"as {quantity!r}; there is an ntk in the NTK parameterization, and an nngp, for "
+                         f"{', '.join(_MOMENTS)}")
     x = case.x1 if case.x2 is None else np.concatenate([case.x1, case.x2])
     with balls.precision(BITS):
-        theta = _tangent(network, balls.BALLS.lift(x))
-        _check_radius(theta, case.name)
-        values = np.vectorize(balls.nearest_float, otypes=[np.float64])(theta)
+        covariance, tangent = _kernels(network, balls.BALLS.lift(x))
+        limit = covariance if quantity == "nngp" else tangent
+        check_radii(limit, f"case {case.name!r}: the infinite-width kernel")
+        values = np.vectorize(balls.nearest_float, otypes=[np.float64])(limit)
     n1 = len(case.x1)
     columns = slice(0, n1) if case.x2 is None else slice(n1, None)
     full = values[:, :, None, None] * np.eye(network.n_outputs)
@@ -65,8 +69,8 @@ def infinite_width(case: Case) -> Expected:
     return Expected(full[:n1, columns].copy(), blocks[:n1].copy(), blocks[columns].copy(), "infinite width, proved")
 
 
-def _tangent(network: MLP | ConvNet, x: np.ndarray) -> np.ndarray:
-    """Θ of one output, (N, N). Covariances are (N, pixels, N, pixels); an MLP has one pixel."""
+def _kernels(network: MLP | ConvNet, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Σ and Θ of one output, (N, N). Covariances are (N, pixels, N, pixels); an MLP has one pixel."""
     images = x.reshape(*x.shape[:2], -1)  # (N, channels, pixels)
     covariance = np.tensordot(images, images, (1, 1)) / images.shape[1]
     tangent = covariance * 0
@@ -79,7 +83,7 @@ def _tangent(network: MLP | ConvNet, x: np.ndarray) -> np.ndarray:
         covariance, tangent = gathered(covariance), gathered(tangent)
         covariance = network.W_std**2 * covariance + (network.b_std**2 if network.bias else 0)
         tangent = covariance + network.W_std**2 * tangent
-    return tangent[:, 0, :, 0]
+    return covariance[:, 0, :, 0], tangent[:, 0, :, 0]
 
 
 Gather = Callable[[np.ndarray], np.ndarray]
@@ -184,12 +188,3 @@ def _gelu(own1: Ball, own2: Ball, cross: Ball) -> Moments:
 
 _MOMENTS: dict[Activation, Callable[[Ball, Ball, Ball], Moments]] = {
     "relu": _relu, "erf": _erf, "gelu": _gelu, "sin": _sin}
-
-
-def _check_radius(theta: np.ndarray, name: str) -> None:
-    """As the oracle's proofs have it."""
-    for (n, m), ball in np.ndenumerate(theta):
-        squares: Ball = theta[n, n] * theta[m, m]
-        scale = squares.lower().sqrt()
-        if not ball.is_finite() or not ball.rad() <= RADIUS_LIMIT * scale:
-            raise ProofError(f"case {name!r}: the infinite-width kernel is {ball} at {(n, m)}, too wide to tell")

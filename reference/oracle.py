@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -115,3 +116,11 @@ def _relative_radius(matrix: np.ndarray) -> float:
     ratios = balls.radii(matrix[np.ix_(alive, alive)]) / np.multiply.outer(norms, norms)
     bounds = [math.nextafter(float(ratio), math.inf) for ratio in balls.upper(ratios).flat if ratio > 0]
     return max(bounds, default=0.0)
+
+
+def check_radii(gram: np.ndarray, what: str) -> None:
+    """Raise `ProofError` unless every ball (N, N) is as tight as a proof's, relative to its two diagonal entries."""
+    for (n, m), ball in np.ndenumerate(gram):
+        squares: Any = gram[n, n] * gram[m, m]
+        if not ball.is_finite() or not ball.rad() <= RADIUS_LIMIT * squares.lower().sqrt():
+            raise ProofError(f"{what} is {ball} at {(n, m)}, too wide to tell")

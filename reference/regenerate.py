@@ -22,7 +22,7 @@ from reference.oracle import RADIUS_LIMIT, Proof, ProofError, prove
 
 # Everything that the values come from; a change to any of these makes the stored kernels stale.
 SOURCES = ("arithmetic.py", "balls.py", "checks.py", "forward.py", "forward_layers.py", "jacobian.py", "layered.py",
-           "layers.py", "networks.py", "oracle.py", "tape.py", "windows.py")
+           "layers.py", "networks.py", "oracle.py", "seen.py", "tape.py", "windows.py")
 
 CHECKS = (
     f"every radius below {RADIUS_LIMIT!r} of the square root of the product of the two diagonal entries",

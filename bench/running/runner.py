@@ -27,7 +27,7 @@ from bench.running.progress import Progress
 from bench.truth.check import build
 from bench.truth.truth import Truth, find_truth
 from impls.frameworks.faces import LAZY_IMPORTS
-from impls.registry import METHODS
+from impls.registry import built_in
 from reference import InputError
 
 PREPARATION = Limits(time_s=600, memory_bytes=memory.total())
@@ -168,7 +168,7 @@ def _by_source(places: Sequence[Place]) -> list[tuple[CaseSource, list[Place]]]:
 
 def _modules(names: Sequence[str]) -> list[str]:
     """What the fork server imports: the modules of the chosen methods, and what their frameworks put off."""
-    chosen = [(framework, module) for name, framework, module in (*METHODS, *bounds.METHODS) if name in names]
+    chosen = [(framework, module) for name, framework, module in (*built_in(), *bounds.METHODS) if name in names]
     return list(dict.fromkeys(each for framework, module in chosen for each in (module, *LAZY_IMPORTS[framework])))
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from impls.registry import did_you_mean
-from reference import InputError, Request
+from impls.registry import check_quantity, did_you_mean
+from reference import InputError, Quantity, Request
 
 DISTRIBUTIONS = ("gaussian", "rademacher")
 """Of the entries of a random projection."""
 
 
-def check_options(method: str, request: Request, known: Mapping[str, Any]) -> dict[str, Any]:
-    """The request's options over the defaults in `known`; raises `InputError` for a name that is not known."""
+def check_options(method: str, request: Request, known: Mapping[str, Any],
+                  quantities: tuple[Quantity, ...] = ("ntk",)) -> dict[str, Any]:
+    """The request's options over the defaults in `known`; raises `InputError` for a name that is not known, and for a
+    kernel that is not among those that the method computes."""
+    check_quantity(method, quantities, request)
     for name in request.options:
         if name not in known:
             hint = did_you_mean(name, known) if known else "; it takes no options"
@@ -31,3 +34,15 @@ def projection_options(method: str, request: Request) -> tuple[int, str]:
         raise InputError(f"distribution={distribution!r} is not one of {', '.join(DISTRIBUTIONS)}"
                          f"{did_you_mean(str(distribution), DISTRIBUTIONS)}")
     return proj_dim, distribution
+
+
+def sample_options(method: str, request: Request) -> int:
+    """`n_samples`, the draws of an average over initialisations, checked; raises `InputError`."""
+    return checked_samples(check_options(method, request, {"n_samples": 1024}, ("nngp",))["n_samples"])
+
+
+def checked_samples(n_samples: Any) -> int:
+    """Two at least, without which there is no standard error."""
+    if not isinstance(n_samples, int) or isinstance(n_samples, bool) or n_samples < 2:
+        raise InputError(f"n_samples must be an integer of at least 2, got {n_samples!r}")
+    return n_samples

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import pytest
 
 from impls import Method, MethodNotInstalled, RegistryError, framework, load, load_object, names, unsupported
-from impls.registry import METHODS, OPTIONAL, REMEDIES
-from reference import Request, case
+from impls.registry import OPTIONAL, REMEDIES, built_in, check_protocol, quantities
+from reference import InputError, Quantity, Request, case
 from tests import ROOT
 
 ADAPTER = """
@@ -46,7 +48,7 @@ def test_importing_impls_imports_no_framework() -> None:
     """).split() == []
 
 
-@pytest.mark.parametrize("name", [name for name, _, _ in METHODS])
+@pytest.mark.parametrize("name", [name for name, _, _ in built_in()])
 def test_every_built_in_method_is_where_the_registry_says(name: str) -> None:
     pytest.importorskip(framework(name), reason=f"{framework(name)} is not installed")
     skip_missing(name)
@@ -55,10 +57,10 @@ def test_every_built_in_method_is_where_the_registry_says(name: str) -> None:
     assert (method.name, method.framework) == (name, framework(name))
 
 
-@pytest.mark.parametrize("module", sorted({module for _, _, module in METHODS}))
+@pytest.mark.parametrize("module", sorted({module for _, _, module in built_in()}))
 def test_no_method_is_left_out_of_the_registry(module: str) -> None:
-    pytest.importorskip(next(of for _, of, its_module in METHODS if its_module == module), reason="not installed")
-    named = {name for name, _, its_module in METHODS if its_module == module}
+    pytest.importorskip(next(of for _, of, its_module in built_in() if its_module == module), reason="not installed")
+    named = {name for name, _, its_module in built_in() if its_module == module}
     skip_missing(min(named))
     assert {method.name for method in importlib.import_module(module).METHODS} == named
 
@@ -221,3 +223,34 @@ def test_a_refusal_needs_a_reason_in_words(answer: object) -> None:
 
     with pytest.raises(RegistryError, match="None or a reason in words"):
         unsupported(Refuses(), case("linear"), Request())  # pyright: ignore[reportArgumentType]
+
+
+def test_a_kernel_that_a_method_does_not_compute_is_refused_in_one_place() -> None:
+    """By `unsupported`, which asks no method that says nothing of its kernels; and by those of the registry itself."""
+    asked: list[Request] = []
+    method: Any = SimpleNamespace(name="mine", framework="numpy", kind="exact", prepare=print,
+                                  unsupported=lambda case, request: asked.append(request))
+    for quantity in ("nngp", "conjugate"):
+        request = Request(quantity=quantity)
+        reason = unsupported(method, case("linear"), request)
+        assert reason is not None
+        assert reason.startswith(f"it computes 'ntk', and asked for is '{quantity}', which ")
+        with pytest.raises(InputError, match=f"explicit_mlp: it computes 'ntk', and asked for is '{quantity}'"):
+            load("explicit_mlp").prepare(case("mlp_relu"), request)
+    assert unsupported(method, case("linear"), Request()) is None
+    assert len(asked) == 1
+
+
+def test_a_kernel_that_nobody_knows_is_an_error() -> None:
+    with pytest.raises(InputError, match="quantity='nnpg' is not one of ntk, nngp, conjugate"):
+        Request(quantity="nnpg")  # pyright: ignore[reportArgumentType]
+    method = SimpleNamespace(name="mine", framework="numpy", kind="exact", prepare=print, quantities=("nnpg",))
+    with pytest.raises(RegistryError, match="quantities must be a tuple of 'ntk', 'nngp', 'conjugate', got"):
+        check_protocol(method, "mine")
+
+
+@pytest.mark.parametrize("name", names(None))
+def test_the_registry_says_what_its_methods_compute(name: str) -> None:
+    pytest.importorskip(framework(name), reason=f"{framework(name)} is not installed")
+    skip_missing(name)
+    assert {quantity for quantity in get_args(Quantity) if name in names(quantity)} == set(quantities(load(name)))

@@ -26,9 +26,9 @@ from reference import (
     tolerance,
 )
 from reference.arithmetic import FLOAT64
-from reference.infinite_width import _MOMENTS, _check_radius
+from reference.infinite_width import _MOMENTS
 from reference.networks import Activation
-from reference.oracle import ProofError
+from reference.oracle import ProofError, check_radii
 
 NTK: Any = {"parameterization": "ntk", "W_std": 1.5, "b_std": 0.25}
 COVARIANCES = [(1.0, 1.0, 0.0), (0.5, 2.0, 0.75), (3.0, 1.0, -1.5), (2.0, 2.0, 2.0), (1.0, 4.0, -2.0)]
@@ -152,4 +152,4 @@ def test_an_undefined_kernel_is_refused() -> None:
 def test_a_wide_ball_is_refused() -> None:
     theta = np.array([[flint.arb(1, 2.0**-60)]], dtype=object)
     with pytest.raises(ProofError, match="too wide to tell"):
-        _check_radius(theta, "wide")
+        check_radii(theta, "a kernel")
