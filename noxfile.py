@@ -144,6 +144,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def sweep(session: nox.Session) -> None:
+    """Kernels of coordinate networks, minutes, written to results/sweep/; ARGS go to `python -m studies sweep`."""
+    install(session)
+    session.run("python", "-m", "studies", "sweep", *(session.posargs or ["examples/sweep.toml"]))
+
+
+@nox.session
 def microbench(session: nox.Session) -> None:
     """The same cells under pytest-benchmark, minutes, saved as JSON under .benchmarks/; ARGS go to pytest."""
     install(session)

@@ -88,7 +88,7 @@ def heat_maps(results: Sequence[Result], x: str, y: str, metric: Metric) -> Figu
         panel.set_title(layer, fontsize=10)
     for panel in panels[len(layers):]:
         panel.set_axis_off()
-    figure.colorbar(panels[0].images[-1], ax=list(panels), label=IN_WORDS[metric], shrink=0.9)
+    figure.colorbar(panels[0].images[-1], ax=list(panels)).set_label(IN_WORDS[metric], fontsize=8)
     return figure
 
 

@@ -23,7 +23,7 @@ LOGARITHMIC = ("condition_number", "mean_trace")
 IN_WORDS: Mapping[str, str] = {
     "condition_number": "condition number", "effective_rank": "effective rank", "stable_rank": "stable rank",
     "von_neumann_entropy_normalised": "von Neumann entropy / ln M", "mean_trace": "trace / N",
-    "fourier_high_frequency": "ln |F K| at high frequencies", "diagonal_strength_const": "diagonal strength (const)",
+    "fourier_high_frequency": "ln |F K|, high frequencies", "diagonal_strength_const": "diagonal strength (const)",
 }
 assert tuple(SMALLER_IS_BETTER) == tuple(IN_WORDS) == get_args(Metric)
 

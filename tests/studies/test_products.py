@@ -12,6 +12,7 @@ pytest.importorskip("scipy", reason="the extra studies is not installed")
 from impls import ntk
 from reference import InputError
 from studies.matrix import as_matrix
+from studies.parts import by_parameter, trace_shares
 from studies.products import kernel_operator
 from studies.spectrum import spectrum, top
 from tests.studies.agreement import agree
@@ -68,7 +69,11 @@ def test_pytorch() -> None:
     nn = torch.nn
     module = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Dropout(), nn.Linear(6, 2)).double()
     module.register_parameter("unused", torch.nn.Parameter(torch.ones(2).double()))
-    holds(kernel_operator(module, X), ntk(module, torch.tensor(X)))
+    kernel = ntk(module, torch.tensor(X))
+    holds(kernel_operator(module, X), kernel)
+    components = ntk(module, torch.tensor(X), components=True)
+    agree(sum(found.values.sum() for found in by_parameter(components).values()), spectrum(kernel).values.sum())
+    assert trace_shares(components)["unused"] == 0
     holds_between(kernel_operator(module, OTHER, X), ntk(module, torch.tensor(OTHER), torch.tensor(X)))
     assert module.training
     assert all(p.grad is None for p in module.parameters())

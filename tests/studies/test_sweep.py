@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -22,8 +23,9 @@ pytest.importorskip("rich", reason="the extra studies is not installed")
 
 from reference import InputError
 from studies import cli
-from studies.config import from_table
+from studies.config import from_table, read
 from studies.eigenvalues import summary
+from studies.networks.names import LayerName
 from studies.sweep import compute as computing
 from studies.sweep.command import Options, made_with, sweep
 from studies.sweep.maps import numeric_axes, pairs
@@ -73,6 +75,12 @@ def test_the_default_is_the_sweep_of_inr_bep() -> None:
         "initialisation": "standard", "bias_k": None, "param_scale": 1.0, "encoding": "none", "frequencies": None,
         "encoding_scale": None, "trained": False, "width": 1028, "depth": 2, "outputs": 1, "dimension": 1,
         "points": 100, "seed": 0}
+
+
+def test_the_example_has_every_layer_type_on_a_line_and_a_square() -> None:
+    points = points_of(read(Path(__file__).parents[2] / "examples" / "sweep.toml", Options))
+    assert {(point.architecture.layer, point.architecture.dimension) for point in points} == set(
+        product(get_args(LayerName), (1, 2)))
 
 
 @pytest.mark.parametrize(("options", "count"), [
