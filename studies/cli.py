@@ -14,6 +14,7 @@ from reference import InputError
 from studies.config import command_line, nearest
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "predict": ("studies.prediction.command", "what training makes of a network, from its kernel, without training"),
     "sweep": ("studies.sweep.command", "kernels of coordinate networks over layer types, parameters, encodings, sizes"),
     "track": ("studies.tracking.command", "train a network and record its kernel, features and weights"),
 }
