@@ -46,6 +46,8 @@ class Measure:
     """Of each of these layers the conjugate kernel φφᵀ/h, h its features: conjugate/NAME/…, as for the kernel."""
     weights: bool = True
     """weights/NAME/magnitude, the mean |w|, and /distance from the first step; weights/change of all."""
+    weight_spectra: bool = False
+    """weights/NAME/singular_values too, of which the squares are the eigenvalues of W Wᵀ: an SVD of each matrix."""
     proportion: float = PROPORTION
     """That the approximate ranks have to reach."""
     epsilon: float = EPSILON
@@ -90,8 +92,8 @@ def measure(step: int, model: Any, params: Any, x: Any, y: np.ndarray | None, wh
             if y is not None:
                 found.scalars["kernel/target_alignment"] = _target_alignment(kernel, y, observation.outputs)
     with found.part("weights"):
-        if what.weights:
-            found.scalars |= found.weights(weights(model, params=params))
+        if what.weights or what.weight_spectra:
+            found.weights(weights(model, params=params), what)
     memory.step = step
     return Record(step, found.scalars, found.spectra, found.arrays, found.notes)
 
@@ -130,9 +132,14 @@ class Found:
         if keep:
             self.arrays[name] = kernel
 
-    def weights(self, now: Mapping[str, np.ndarray]) -> dict[str, float]:
-        first = {name: self._memory.first.setdefault(f"weights/{name}", value) for name, value in now.items()}
-        return weight_figures(now, first)
+    def weights(self, now: Mapping[str, np.ndarray], what: Measure) -> None:
+        """Kernels of convolutions count as matrices from all but their first axis to that."""
+        if what.weights:
+            first = {name: self._memory.first.setdefault(f"weights/{name}", value) for name, value in now.items()}
+            self.scalars |= weight_figures(now, first)
+        for name, value in now.items() if what.weight_spectra else ():
+            if value.ndim > 1:
+                self.spectra[f"weights/{name}/singular_values"] = singular_values(value)
 
 
 def _features(found: Found, features: Mapping[str, Feature], what: Measure) -> None:

@@ -29,7 +29,7 @@ def singular_values(features: np.ndarray) -> np.ndarray:
     """σ, descending, (min(N, h),) in float64, of features (N, …). Raises `InputError` where they are not finite."""
     flat = np.asarray(features, np.float64).reshape(len(features), -1)
     if not np.isfinite(flat).all():
-        raise InputError("the features hold NaN or infinite values; has the training diverged?")
+        raise InputError("features or weights hold NaN or infinite values; has the training diverged?")
     return np.linalg.svd(flat, compute_uv=False)
 
 

@@ -33,8 +33,8 @@ class Tracker:
             tracker(step, model)      # and the update as ever
         tracker.close()
 
-    `model` is a `torch.nn.Module`, an Equinox module (with its state: a pair), a Flax NNX module, or ``f(params, x)``
-    with ``params=`` at the call. `x` (N, …) is an array of the framework or of NumPy, `y` (N,) classes or (N, …)
+    Everything is measured in evaluation mode. `model` is a `torch.nn.Module`, an Equinox module (with its state: a
+    pair), a Flax NNX module, or ``f(params, x)`` with ``params=`` at the call. `x` (N, …) is an array of the framework or of NumPy, `y` (N,) classes or (N, …)
     numbers, for loss, accuracy and the alignment with the kernel. Steps divisible by `every` are recorded, and those in
     `at`. All fields of `Measure` are taken by name.
 

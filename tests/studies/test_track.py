@@ -18,6 +18,7 @@ pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
 
 from reference import InputError
 from studies import cli
+from studies.config import read
 from studies.sinks import Record
 from studies.sinks.local import LocalStore
 from studies.tracking.figure import figure
@@ -183,6 +184,16 @@ def test_another_run_in_the_folder_is_refused(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / CHECKPOINT).write_bytes(b"PK\3\4 not one")
     with pytest.raises(InputError, match="is no checkpoint of a tracked run"):
         track(options)
+
+
+def test_the_configuration_among_the_examples_runs(tmp_path: Path) -> None:
+    options = read(ROOT / "examples" / "track.toml", Options)
+    assert options.shift.deformation.drift_std_dev == 0.25
+    short = dataclasses.replace(options, out=tmp_path, optimiser=Optimiser(steps=2), every=2, examples=50, probe=10)
+    store = track(short)
+    assert store.steps() == [0, 2, 4, 6, 8]
+    assert {"layer/output:input/inactive_units", "task/0/accuracy", "rank_drop/effective/clipped_centroid",
+            "rank_drop/effective/signed_centroid"} <= set(store.names())
 
 
 @pytest.mark.parametrize(("changes", "message"), [

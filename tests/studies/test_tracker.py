@@ -174,7 +174,7 @@ def _is_complete(tracker: Tracker, layers: tuple[str, ...]) -> None:
 
 def test_features_and_kernels_of_a_module_by_hand(tmp_path: Path) -> None:
     module = torch_module().eval()
-    record = Tracker(tmp_path, X, Y, layers=("2",), keep_kernels=True, outputs="full")(0, module)
+    record = Tracker(tmp_path, X, Y, layers=("2",), keep_kernels=True, outputs="full", weight_spectra=True)(0, module)
     assert isinstance(record, Record)
     with torch.no_grad():
         hidden = module[:3](torch.tensor(X)).numpy()
@@ -193,6 +193,9 @@ def test_features_and_kernels_of_a_module_by_hand(tmp_path: Path) -> None:
     assert record.scalars["weights/0.weight/magnitude"] == pytest.approx(
         module[0].weight.abs().mean().item(), rel=tolerance("float32"))  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
     assert record.scalars["weights/change"] == 0
+    weight = module[4].weight.detach().double()  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+    np.testing.assert_allclose(record.spectra["weights/4.weight/singular_values"][::-1] ** 2,
+                               torch.linalg.eigvalsh(weight @ weight.T), atol=tolerance("float64"))
 
 
 def test_changes_of_known_kernels() -> None:
