@@ -83,12 +83,12 @@ def _ranks(axes: Axes, store: LocalStore, names: set[str]) -> None:
             second = axes.twinx() if second is None else second
             second.plot(*store.scalars(f"layer/{layer}/inactive_units"), ":", color=colour)
     if second is not None:
-        second.set_ylim(0, 1)
+        second.set_ylim(0, 1.25)
         second.set_ylabel("inactive units (dotted)", fontsize=8)
         second.spines["right"].set_visible(True)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
     axes.set_title("Effective rank of features")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
 
 
 def _mark_tasks(axes: Axes, steps: list[int], steps_of_task: int | None) -> None:

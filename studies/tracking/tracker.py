@@ -34,9 +34,9 @@ class Tracker:
         tracker.close()
 
     Everything is measured in evaluation mode. `model` is a `torch.nn.Module`, an Equinox module (with its state: a
-    pair), a Flax NNX module, or ``f(params, x)`` with ``params=`` at the call. `x` (N, …) is an array of the framework or of NumPy, `y` (N,) classes or (N, …)
-    numbers, for loss, accuracy and the alignment with the kernel. Steps divisible by `every` are recorded, and those in
-    `at`. All fields of `Measure` are taken by name.
+    pair), a Flax NNX module, or ``f(params, x)`` with ``params=`` at the call. `x` (N, …) is an array of the framework
+    or of NumPy, `y` (N,) classes or (N, …) numbers, for loss, accuracy and the alignment with the kernel. Steps
+    divisible by `every` are recorded, and those in `at`. All fields of `Measure` are taken by name.
 
     Records go to a store in `folder` (`studies.sinks.local.LocalStore`, here `store`) and to `sinks`: "csv",
     "tensorboard", "wandb", or objects with `write` and `close`. Measuring changes nothing of the model or of the random
