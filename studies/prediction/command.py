@@ -47,7 +47,8 @@ def run(options: Options, console: Console | None = None) -> int:
     linearised = Linearised(K, y, loss=options.loss, f0=outputs(model, x), f0_test=outputs(model, x_test),
                             ridge=Ridge(options.ridge.value, options.ridge.scale), singular=options.singular)
     console.print(f"{len(x)} examples of {data.name}, kernel {K.train.shape}; gradient descent converges below a "
-                  f"learning rate of {linearised.max_learning_rate(options.descent.momentum):.4g}", highlight=False)
+                  f"learning rate of {linearised.max_learning_rate(options.descent.momentum):.4g}", highlight=False,
+                  soft_wrap=True)
     what, moments, found = _predicted(linearised, options)
     if found.jitter or found.truncated:
         console.print(f"jitter {found.jitter:.3g}, {found.truncated} eigenvectors left out", highlight=False)
