@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from impls.frameworks.torch.forward_mode import ONE_THREAD_IN_FORWARD_MODE
 from impls.frameworks.torch.support import differentiating, precision
 from impls.methods.torch_peers import ModuleMethod, empty_targets, parameter_owners
 from impls.networks.torch_native import unsupported_forward_mode
@@ -34,7 +35,8 @@ def jacobian_products(module: nn.Module, x1: Tensor, x2: Tensor | None, request:
         right = TransposedJacobianLinearOperator(module, params, _batches(x2, request.batch_size), num_data=len(x2),
                                                  **settings)
         rows = right.shape[1]
-        with torch.no_grad(), differentiating("curvlinops", lambda: module(x1[:1])):
+        running = differentiating("curvlinops", lambda: module(x1[:1]))
+        with ONE_THREAD_IN_FORWARD_MODE, torch.no_grad(), running:
             products: Any = left @ (right @ torch.eye(rows, dtype=dtype, device=x1.device))
     full = products.reshape(len(x1), -1, len(x2), rows // len(x2)).transpose(1, 2)
     if request.outputs == "full":

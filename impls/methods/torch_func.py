@@ -14,10 +14,10 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.func import jacrev, jvp, vjp, vmap
+from torch.func import jacrev, vjp, vmap
 
 from impls.frameworks.torch.blocks import assemble, assemble_parts, contract, summed
-from impls.frameworks.torch.forward_mode import as_in_training
+from impls.frameworks.torch.forward_mode import as_in_training, jvp
 from impls.frameworks.torch.support import Forward, Params, differentiating, dtype_of, one_example, precision
 from impls.methods.torch_functional import FunctionalMethod
 from reference import Request

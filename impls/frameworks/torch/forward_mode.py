@@ -2,11 +2,14 @@
 
 PyTorch's two modes disagree on what is no path of differentiation: ``torch.no_grad()`` stops reverse mode alone, and
 ``tensor.data`` keeps its tangent (seen: PyTorch 2.13, `torch.func.jvp`). The kernel's derivative is that of training,
-which is reverse mode's.
+which is reverse mode's. And its levels are those of the process, not of a thread: of two threads inside
+`torch.func.jvp`, the first to leave takes the level away from the other, which raises (PyTorch 2.13).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from threading import RLock
 from typing import Any
 
 import torch
@@ -15,6 +18,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from impls.frameworks.torch.support import Forward, Params
+
+ONE_THREAD_IN_FORWARD_MODE = RLock()
+"""Held by whoever is in forward mode."""
+
+
+def jvp(f: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
+    """(outputs, their tangents), as `torch.func.jvp`, by one thread at a time."""
+    with ONE_THREAD_IN_FORWARD_MODE:
+        return torch.func.jvp(f, primals, tangents)
 
 
 def as_in_training(f: Forward) -> Forward:

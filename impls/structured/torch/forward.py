@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.func import jvp, vmap
+from torch.func import vmap
 
+from impls.frameworks.torch.forward_mode import jvp
 from impls.structured.planner import TANGENTS, Plan
 from impls.structured.torch.program import Constant, Program, evaluate
 from impls.structured.torch.terms import Arrays, Term

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import jvp, vmap
+from torch.func import vmap
 
-from impls.frameworks.torch.forward_mode import as_in_training
+from impls.frameworks.torch.forward_mode import as_in_training, jvp
 from impls.frameworks.torch.support import Forward, Params
 from impls.structured.projections import Layout, layout, matrix
 from reference.case import Outputs
