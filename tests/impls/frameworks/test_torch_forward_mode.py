@@ -55,7 +55,7 @@ def test_threads_take_turns() -> None:
     x, direction = torch.linspace(-1, 1, 5), torch.ones(5)
     interval = sys.getswitchinterval()
 
-    def derivatives(_: int) -> list[torch.Tensor]:
+    def derivatives(_: int) -> list[Tensor]:
         return [jvp(lambda y: y.sin().exp().sin(), (x,), (direction,))[1] for _ in range(100)]
 
     sys.setswitchinterval(1e-6)
