@@ -9,70 +9,101 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from tests.models.entry import N_EXAMPLES
-from tests.models.table import METHODS, page
-from tests.models.torch_zoo import ENTRIES
+from tests.models.entry import N_EXAMPLES, Entry
+from tests.models.table import page
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=["*"], help="patterns of names or packages")
-    parser.add_argument("--out", type=Path, default=Path("bench/results/models.json"))
+    parser.add_argument("names", nargs="*", default=["*"], help="patterns of names, packages or frameworks")
+    parser.add_argument("--out", type=Path, default=Path("bench/results/models.json"),
+                        help="rows of other networks that are there stay")
     parser.add_argument("--page", type=Path, default=Path("docs/models.md"))
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one is not None:
         return _one(args.one)
-    chosen = [
-        e for e in ENTRIES if any(fnmatch.fnmatch(e.name, p) or fnmatch.fnmatch(e.package, p) for p in args.names)
-    ]
-    found = []
-    for entry in chosen:
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "tests.models", "--one", entry.name],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        row = (
-            json.loads(done.stdout.splitlines()[-1])
-            if done.returncode == 0 and done.stdout.strip()
-            else {"name": entry.name, "package": entry.package, "failure": done.stderr.strip().splitlines()[-1:]}
-        )
-        found.append(row)
+    rows = {(row["package"], row["name"]): row for row in _before(args.out)}
+    for entry in filter(partial(_is_chosen, args.names), entries()):
+        row = rows[entry.package, entry.name] = _row(entry)
         print(_line(row), flush=True)
-        args.out.write_text(json.dumps({"versions": _versions(), "rows": found}, indent=1) + "\n")
-    args.page.write_text(page(found, _versions(), N_EXAMPLES))
+        args.out.write_text(json.dumps({"versions": _versions(), "rows": _in_order(rows)}, indent=1) + "\n")
+    args.page.write_text(page(_in_order(rows), _versions(), N_EXAMPLES))
     return 0
+
+
+def entries() -> tuple[Entry, ...]:
+    """All networks."""
+    from tests.models import jax_zoo, torch_zoo
+
+    return (*torch_zoo.ENTRIES, *jax_zoo.ENTRIES)
+
+
+def _before(out: Path) -> list[dict[str, Any]]:
+    return json.loads(out.read_text())["rows"] if out.exists() else []
+
+
+def _in_order(rows: dict[tuple[str, str], dict[str, Any]]) -> list[dict[str, Any]]:
+    return [rows[key] for entry in entries() if (key := (entry.package, entry.name)) in rows]
+
+
+def _is_chosen(patterns: Sequence[str], entry: Entry) -> bool:
+    return any(fnmatch.fnmatch(said, pattern) for said in (entry.name, entry.package, entry.framework)
+               for pattern in patterns)
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    """Measured in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.models", "--one", f"{entry.package}/{entry.name}"],
+        capture_output=True, text=True, check=False)
+    if done.returncode == 0 and done.stdout.strip():
+        return json.loads(done.stdout.splitlines()[-1])
+    return {"name": entry.name, "package": entry.package, "framework": entry.framework,
+            "failure": " ".join(done.stderr.strip().splitlines()[-1:])}
 
 
 def _versions() -> dict[str, str]:
     """Of Python, the frameworks and the packages."""
-    names = ("torch", "jax", *sorted({entry.package for entry in ENTRIES}))
+    names = ("torch", "jax", *sorted({entry.package for entry in entries()}))
     return {"Python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
 
 
 def _one(name: str) -> int:
-    from tests.models.measure import measured
+    """A process that measures PyTorch's networks does not import JAX for the others."""
+    from tests.models import torch_zoo
 
-    entry = next(e for e in ENTRIES if e.name == name)
+    if entry := _named(name, torch_zoo.ENTRIES):
+        from tests.models.measure import measured
+    else:
+        from tests.models.jax_zoo import ENTRIES
+        from tests.models.measure_jax import measured
+
+        entry = _named(name, ENTRIES)
+    assert entry is not None
     print(json.dumps(measured(entry)))
     return 0
 
 
-def _line(row: dict) -> str:
+def _named(name: str, among: Iterable[Entry]) -> Entry | None:
+    return next((entry for entry in among if f"{entry.package}/{entry.name}" == name), None)
+
+
+def _line(row: dict[str, Any]) -> str:
     if "failure" in row:
         return f"{row['package']} {row['name']}: {row['failure']}"
-    parts = []
-    for method in METHODS:
-        cells = row[method]
-        parts.append(
-            f"{method}: "
-            + " ".join(c.get("failure", f"{c.get('error', 0):.0e} {c.get('seconds', 0):.2f}s") for c in cells.values())
-        )
-    return f"{row['package']} {row['name']} P={row['parameters']}\n    " + "\n    ".join(parts)
+    parts = [f"{row['package']} {row['name']} P={row['parameters']}"]
+    for method in row:
+        if isinstance(row[method], dict) and "float64" in row[method]:
+            cells = " ".join(cell.get("failure", f"{cell.get('error', 0):.0e} {cell.get('seconds', 0):.2f}s")
+                             for cell in row[method].values())
+            parts.append(f"{method}: {cells}")
+    return "\n    ".join(parts)
 
 
 if __name__ == "__main__":

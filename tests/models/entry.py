@@ -21,6 +21,8 @@ class Made:
     """Further keywords of `ntk`: ``params``, ``select``, ``state``."""
     plain: Callable[[Any, list[int]], Any] | None = None
     """(model, rows) to the outputs of those examples, where calling the model on rows of x does not give them."""
+    double: Callable[[], Any] | None = None
+    """The model in float64, where casting what it holds does not make it."""
 
 
 @dataclass(frozen=True)

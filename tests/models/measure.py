@@ -1,4 +1,4 @@
-"""One network under every method: is the kernel right, and how long does the one call take that people make?
+"""One network of PyTorch under every method: is the kernel right, and how long does the one call take that people make?
 
 Each call is made in a process of its own, forked where PyTorch and the model are ready and nothing has been computed:
 what it takes is what `ntk` takes in a script, imports of JAX and compilations included. Seconds are of CPU, with one
@@ -7,19 +7,15 @@ thread, so that other work on the machine hardly counts.
 
 from __future__ import annotations
 
-import json
-import os
 import time
-import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from reference import normalised
 from tests.models import truth
 from tests.models.entry import Entry, Made
+from tests.models.forks import error_of, forked
 from tests.models.table import METHODS
 
 
@@ -50,9 +46,7 @@ def _call(made: Made, method: str, due: np.ndarray) -> dict[str, Any]:
     begin = time.process_time()
     kernel = ntk(made.model, made.x, outputs="trace", method=method, **made.options)
     seconds = time.process_time() - begin
-    scale = np.sqrt(np.outer(due.diagonal(), due.diagonal()))
-    error = float(normalised(kernel.detach().numpy().astype(np.float64) - due, scale).max())
-    return {"seconds": seconds, "error": error}
+    return {"seconds": seconds, "error": error_of(kernel.detach().numpy(), due)}
 
 
 def _rules(made: Made) -> dict[str, Any]:
@@ -65,28 +59,3 @@ def _rules(made: Made) -> dict[str, Any]:
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         ntk(made.model, made.x, outputs="trace", method="structured_torch", explain=True, **made.options)
     return {"explain": printed.getvalue()}
-
-
-def forked(action: Callable[[], dict[str, Any]], timeout_s: float = 600.0) -> dict[str, Any]:
-    """What `action` gives in a child process, or ``{"failure": why}``."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        with os.fdopen(writing, "w") as pipe:
-            json.dump(_answer(action), pipe)
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        text = pipe.read()
-    os.waitpid(child, 0)
-    return json.loads(text) if text else {"failure": "the process died"}
-
-
-def _answer(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return action()
-    except Exception as error:
-        return {"failure": f"{type(error).__name__}: {str(error)[:300]}"}
