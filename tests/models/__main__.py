@@ -53,7 +53,7 @@ def _in_order(rows: dict[tuple[str, str], dict[str, Any]]) -> list[dict[str, Any
 
 
 def _is_chosen(patterns: Sequence[str], entry: Entry) -> bool:
-    return any(fnmatch.fnmatch(said, pattern) for said in (entry.name, entry.package, entry.framework)
+    return any(fnmatch.fnmatch(said, pattern) for said in (f"{entry.package}/{entry.name}", entry.name, entry.package, entry.framework)
                for pattern in patterns)
 
 

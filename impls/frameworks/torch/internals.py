@@ -103,6 +103,11 @@ def has_numbers(tensor: Tensor) -> bool:
     return not is_functionaltensor(tensor)
 
 
+def argument_types(op: OpOverload) -> list[str]:
+    """As in ``["Tensor", "number"]``."""
+    return [str(argument.type) for argument in op._schema.arguments]
+
+
 def overload_name(op: OpOverload) -> str:
     """As in ``Tensor`` of ``aten.add.Tensor``."""
     return op._overloadname

@@ -23,6 +23,7 @@ from impls.frameworks.torch.internals import (
     FakeTensorMode,
     OpOverload,
     Watching,
+    argument_types,
     changes_arguments,
     gives_nothing,
     has_hooks,
@@ -110,8 +111,8 @@ class _StaleView(Untraceable):
 @dataclass
 class _Known:
     """What a tensor is. `hidden`: it was made where gradients are off, so a gradient through it is of the user's
-    making. `stale`: its memory was changed through another view. `resolved`: a mark (conjugated, negative) was taken
-    into its numbers, below autograd, which goes by the marked tensor."""
+    making. `stale`: its memory was changed through another view. `resolved`: it was made below autograd, which does
+    not know it: from a tensor whose mark (conjugated, negative) was taken into its numbers, or inside an operation."""
 
     tensor: Tensor
     operand: Operand
@@ -129,13 +130,14 @@ class Recorder(Watching):
         self.known: dict[int, _Known] = {}
         self.cut: dict[Value, Value] = {}
         self.shapes: dict[Operand, Tensor] = {}
+        self.inside = False
+        """An operation that autograd has seen is taken apart."""
 
     def __torch_dispatch__(self, func: OpOverload, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func.namespace == "prim" or func.name().startswith("aten::sym_") or gives_nothing(func):
             return func(*args, **kwargs)
-        with self:  # an operation that stands for others shows them
-            composite = func.decompose(*args, **kwargs)
+        composite = self._decomposed(func, args, kwargs)
         if composite is not NotImplemented:
             return composite
         if is_random(func) and not _draws_nothing(func, args):
@@ -154,6 +156,19 @@ class Recorder(Watching):
         if changed:
             self._outdate(outs)
         self._leave(outs, values, resolved=func is aten.clone.default and (args[0].is_conj() or args[0].is_neg()))
+        return outs
+
+    def _decomposed(self, func: OpOverload, args: Any, kwargs: Any) -> Any:
+        """What an operation that stands for others gives, which it shows; autograd has seen that operation alone."""
+        outer, self.inside = self.inside, True
+        try:
+            with self:
+                outs = func.decompose(*args, **kwargs)
+        finally:
+            self.inside = outer
+        for out in outs if isinstance(outs, (tuple, list)) else (outs,):
+            if not outer and (known := self.known.get(id(out))) is not None:
+                known.resolved = False
         return outs
 
     def _outdate(self, changed: Tensor) -> None:
@@ -231,7 +246,7 @@ class Recorder(Watching):
         pairs = [(outs, values)] if isinstance(outs, Tensor) else zip(outs, values, strict=True)
         for tensor, value in pairs:
             if isinstance(tensor, Tensor):
-                self.known[id(tensor)] = _Known(tensor, value, hidden, resolved=resolved)
+                self.known[id(tensor)] = _Known(tensor, value, hidden, resolved=resolved or self.inside)
 
 
 RESHAPED_IN_PLACE: dict[OpOverload, OpOverload] = {
@@ -254,12 +269,15 @@ STRIDED = (aten.as_strided.default, aten.as_strided_.default)
 
 
 def _pure(op: OpOverload) -> OpOverload:
-    """The operation that does the same without changing its first argument."""
-    name, overload = op.name().removeprefix("aten::").split(".")[0], overload_name(op)
-    packet = getattr(aten, name.removesuffix("_"), None)
-    if not name.endswith("_") or packet is None or overload not in packet.overloads():
+    """The operation that does the same without changing its first argument: of the same arguments, and of the same
+    overload's name where there is one (that of ``pow_.Scalar`` is ``pow.Tensor_Scalar``)."""
+    name = op.name().removeprefix("aten::").split(".")[0]
+    packet = getattr(aten, name.removesuffix("_"), None) if name.endswith("_") else None
+    overloads = [] if packet is None else [getattr(packet, overload) for overload in packet.overloads()]
+    alike = [each for each in overloads if argument_types(each) == argument_types(op)]
+    if not alike:
         raise Untraceable(f"{op} changes a tensor in place")
-    return getattr(packet, overload)
+    return next((each for each in alike if overload_name(each) == overload_name(op)), alike[0])
 
 
 def _overlap(left: Tensor, right: Tensor) -> bool:

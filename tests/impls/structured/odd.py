@@ -73,6 +73,13 @@ def _convolution_of_one(layer: Callable[[], nn.Module], *shape: int) -> Small:
     return Small(lambda: nn.Sequential(layer(), nn.ReLU(), nn.Flatten(), nn.Linear(24, 2)), shape)
 
 
+def _channels_last_upsampled(m: Any, x: Tensor) -> Tensor:
+    """PyTorch takes the enlargement apart below autograd, where it copies into another order of memory."""
+    x = m.conv(x).contiguous(memory_format=torch.channels_last)
+    x = F.interpolate(x, scale_factor=2, mode="nearest").square()
+    return m.out(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
 def _standardised(m: Any, x: Tensor) -> Tensor:
     """A convolution whose weight is standardised, with a gain."""
     w = F.batch_norm(m.conv.weight.reshape(1, 3, -1), None, None, training=True).reshape_as(m.conv.weight)
@@ -92,6 +99,7 @@ ODD: dict[str, Small] = {
     "int_to_the_power": _of(lambda m, h: h * 2 ** torch.arange(4, dtype=h.dtype), 4),
     "power_of_parameter": _of(lambda m, h: h * 2**m.s, 4, s=(4,)),
     "power_of_example": _of(lambda m, h: 2**h, 4),
+    "power_in_place": _of(lambda m, h: (h.abs() + 1).pow_(-0.5).pow_(torch.tensor([2, 3])), 2),
     "number_first": _of(lambda m, h: torch.polygamma(2, 1 + h.abs()) + torch.special.xlogy(2, 1 + h.abs()), 2),
     "tensor_changed": _of(_changed, 2),
     "linspace": _of(lambda m, h: h * torch.linspace(1, 3, 2, dtype=h.dtype) * torch.full((2,), 3.0), 2),
@@ -119,6 +127,9 @@ ODD: dict[str, Small] = {
         rules={"l.weight": "fallback: the shape of a result"}),
     "channels_last": Small(
         lambda: Function(_channels_last, conv=nn.Conv2d(2, 3, 3), out=nn.Linear(3, 2)),
+        (2, 5, 5), {"conv.weight": "convolution", "conv.bias": "bias"}),
+    "channels_last_upsampled": Small(
+        lambda: Function(_channels_last_upsampled, conv=nn.Conv2d(2, 3, 3), out=nn.Linear(3, 2)),
         (2, 5, 5), {"conv.weight": "convolution", "conv.bias": "bias"}),
     "standardised_weights": Small(
         lambda: Function(_standardised, conv=nn.Conv2d(2, 3, 3), gain=parameter(3, 1, 1, 1), out=nn.Linear(27, 2)),
