@@ -53,8 +53,8 @@ def _in_order(rows: dict[tuple[str, str], dict[str, Any]]) -> list[dict[str, Any
 
 
 def _is_chosen(patterns: Sequence[str], entry: Entry) -> bool:
-    return any(fnmatch.fnmatch(said, pattern) for said in (f"{entry.package}/{entry.name}", entry.name, entry.package, entry.framework)
-               for pattern in patterns)
+    names = (f"{entry.package}/{entry.name}", entry.name, entry.package, entry.framework)
+    return any(fnmatch.fnmatch(name, pattern) for name in names for pattern in patterns)
 
 
 def _row(entry: Entry) -> dict[str, Any]:

@@ -224,7 +224,8 @@ class _LinenLstm(linen.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         forwards = linen.RNN(linen.OptimizedLSTMCell(8, param_dtype=self.dtype))
         backwards = linen.RNN(linen.GRUCell(8, param_dtype=self.dtype))
-        return linen.Dense(N_OUTPUTS)(linen.Bidirectional(forwards, backwards)(x)[:, -1])
+        states: Any = linen.Bidirectional(forwards, backwards)(x)
+        return linen.Dense(N_OUTPUTS)(states[:, -1])
 
 
 def _nnx_convolutional() -> Made:

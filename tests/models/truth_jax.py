@@ -49,7 +49,8 @@ def kernel(made: Made) -> np.ndarray:
 
 def function(made: Made) -> tuple[Callable[[Any, Any], Any], Any]:
     """``f(params, x)`` of a batch in evaluation mode, and what is trained."""
-    model, params = made.model, made.options.get("params")
+    model: Any = made.model
+    params = made.options.get("params")
     if isinstance(model, eqx.Module) and params is None:
         trained, rest = eqx.partition(eqx.nn.inference_mode(model), eqx.is_inexact_array)
         return lambda params, x: jax.vmap(eqx.combine(params, rest))(x), trained
@@ -60,9 +61,10 @@ def function(made: Made) -> tuple[Callable[[Any, Any], Any], Any]:
     if isinstance(model, linen.Module):
         assert params is not None
         fixed = {name: value for name, value in params.items() if name != "params"}
-        calls = {"train": False} if "train" in inspect.signature(type(model).__call__).parameters else {}
+        told = inspect.signature(type(model).__call__).parameters
+        calls: dict[str, Any] = {"train": False} if "train" in told else {}
         return lambda params, x: model.apply({"params": params, **fixed}, x, **calls), params["params"]
-    return model, params
+    return made.model, params
 
 
 def count(params: Any) -> int:
@@ -72,7 +74,7 @@ def count(params: Any) -> int:
 
 def _flat(gradient: Any) -> np.ndarray:
     """JAX's gradient with respect to a complex leaf is ∂/∂re − i ∂/∂im: the signs of pairs do not change K."""
-    leaves = [np.asarray(leaf).reshape(-1) for leaf in jax.tree.leaves(gradient)]
+    leaves: list[Any] = [np.asarray(leaf).reshape(-1) for leaf in jax.tree.leaves(gradient)]
     return np.concatenate([part for leaf in leaves for part in (leaf.real, leaf.imag)])
 
 

@@ -75,6 +75,14 @@ def _layer_norm(
 
 def _group_norm(
     to: Writer, op: OpOverload, x: Operand, weight: Operand | None, bias: Operand | None, *rest: Any
+) -> Sequence[Operand]:
+    """The one normalisation that asks for an order of memory, which `_clone` does not keep."""
+    ordered = to.emit(aten.contiguous.default, x)
+    return _by_channel(to, op, ordered, weight, bias, *rest) or to.emit(op, ordered, weight, bias, *rest)
+
+
+def _by_channel(
+    to: Writer, op: OpOverload, x: Operand, weight: Operand | None, bias: Operand | None, *rest: Any
 ) -> Sequence[Operand] | None:
     """One scale and one bias for each channel."""
     if weight is None and bias is None:
@@ -100,7 +108,7 @@ def _batch_norm(
     """With running statistics, known numbers are subtracted and multiplied by; without, as the other normalisations."""
     training = rest[0] if len(rest) == 3 else False
     if training or mean is None or variance is None:
-        return _group_norm(to, op, x, weight, bias, mean, variance, *rest)
+        return _by_channel(to, op, x, weight, bias, mean, variance, *rest)
     n = len(x.shape)
     inverse = to.emit(aten.rsqrt.default, to.emit(aten.add.Tensor, variance, rest[-1]))
     centred = to.emit(aten.sub.Tensor, x, _along_channels(to, mean, n))
@@ -119,7 +127,7 @@ def _batch_norm_without_statistics(
     statistics."""
     if op is not aten._native_batch_norm_legit.no_stats:
         return None
-    return _group_norm(to, op, x, weight, bias, *rest)
+    return _by_channel(to, op, x, weight, bias, *rest)
 
 
 def _prelu(to: Writer, op: OpOverload, x: Operand, slope: Operand) -> Value:

@@ -131,6 +131,8 @@ ODD: dict[str, Small] = {
     "channels_last_upsampled": Small(
         lambda: Function(_channels_last_upsampled, conv=nn.Conv2d(2, 3, 3), out=nn.Linear(3, 2)),
         (2, 5, 5), {"conv.weight": "convolution", "conv.bias": "bias"}),
+    "groups_of_turned_tokens": _of(
+        lambda m, h: F.group_norm(h.view(-1, 2, 4).transpose(1, 2), 2).flatten(1) ** 2, 8),
     "standardised_weights": Small(
         lambda: Function(_standardised, conv=nn.Conv2d(2, 3, 3), gain=parameter(3, 1, 1, 1), out=nn.Linear(27, 2)),
         (2, 5, 5), {"conv.weight": "fallback", "out.weight": "dense"}),
