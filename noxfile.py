@@ -130,7 +130,7 @@ def laws(session: nox.Session) -> None:
 
 @nox.session
 def models(session: nox.Session) -> None:
-    """Networks of other packages, by each engine and a loop, half an hour; writes docs/models.md; ARGS: their names."""
+    """Networks of other packages, by each engine and a loop, an hour; writes docs/models.md; ARGS: their names."""
     install(session)
     session.install("--no-deps", "-r", "tests/models/requirements.txt")
     session.run("python", "-m", "tests.models", *session.posargs, env={**ONE_THREAD, "HF_HUB_OFFLINE": "1"})

@@ -63,7 +63,8 @@ def _row(entry: Entry) -> dict[str, Any]:
         [sys.executable, "-W", "ignore", "-m", "tests.models", "--one", f"{entry.package}/{entry.name}"],
         capture_output=True, text=True, check=False)
     if done.returncode == 0 and done.stdout.strip():
-        return json.loads(done.stdout.splitlines()[-1])
+        inside = {"float32_inside": True} if entry.float32_inside else {}
+        return json.loads(done.stdout.splitlines()[-1]) | inside
     return {"name": entry.name, "package": entry.package, "framework": entry.framework,
             "failure": " ".join(done.stderr.strip().splitlines()[-1:])}
 

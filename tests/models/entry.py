@@ -33,3 +33,5 @@ class Entry:
     package: str
     framework: Literal["torch", "jax"]
     make: Callable[[], Made]
+    float32_inside: bool = False
+    """Whether the package computes some of it in float32, whatever the parameters are."""

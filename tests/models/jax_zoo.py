@@ -2,7 +2,6 @@
 e3nn-jax), Haiku, jraph and Keras.
 
 Small configurations, as in `tests.models.torch_zoo`; the architecture is the package's own. Nothing is downloaded.
-equimo computes its normalisations and softmax in float32, whatever is asked for.
 """
 
 from __future__ import annotations
@@ -269,6 +268,12 @@ def _entry(name: str, package: str, make: Callable[..., Made], *args: Any) -> En
     return Entry(name, package, "jax", partial(make, *args))
 
 
+# equimo: its normalisations and its softmax are computed in float32.
+EQUIMO: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("VisionTransformer", {"img_size": 16, "dim": 16, "patch_size": 8, "num_heads": [2], "depths": [2]}),
+    ("ConvNeXt", {"depths": [1, 1], "dims": [8, 16], "layer_scale_init_value": 0.5}),
+)
+
 ENTRIES: tuple[Entry, ...] = (
     _entry("transformer block", "flax", lambda: _linen(_Encoder(), _tokens(20, 6), train=False)),
     _entry("LSTM and GRU", "flax", lambda: _linen_with_dtype(_LinenLstm(), _inputs(8, 4))),
@@ -289,9 +294,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("neural ODE", "diffrax", _ode, "RecursiveCheckpointAdjoint"),
     _entry("neural ODE, direct adjoint", "diffrax", _ode, "DirectAdjoint"),
     _entry("MobileNet", "keras", _keras, "MobileNet", {"alpha": 0.25}, 32),
-    _entry("VisionTransformer", "equimo", _equimo, "VisionTransformer",
-           {"img_size": 16, "dim": 16, "patch_size": 8, "num_heads": [2], "depths": [2]}, 16),
-    _entry("ConvNeXt", "equimo", _equimo, "ConvNeXt",
-           {"depths": [1, 1], "dims": [8, 16], "layer_scale_init_value": 0.5}, 16),
+    *(Entry(name, "equimo", "jax", partial(_equimo, name, options, 16), float32_inside=True)
+      for name, options in EQUIMO),
     _entry("ResNet18", "flaxmodels", _flaxmodels_resnet),
 )

@@ -7,26 +7,20 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-METHODS = {
-    "auto": "`ntk` (auto)",
-    "structured_torch": "engine",
-    "torch_autograd.per_example": "loop",
-    "torch_func.jacobian_contraction": "torch.func",
-}
-"""PyTorch's, with their titles."""
+METHODS = ("auto", "structured_torch", "torch_autograd.per_example", "torch_func.jacobian_contraction")
+TITLES = ("`ntk` (auto)", "engine", "loop", "torch.func")
+"""PyTorch's."""
 
-METHODS_JAX = {
-    "auto": "`ntk` (auto)",
-    "structured_jax": "engine",
-    "equinox.exact": "Equinox",
-    "neural_tangents.jacobian_contraction": "neural-tangents",
-    "neural_tangents.ntk_vector_products": "neural-tangents, products",
-    "neural_tangents.structured_derivatives": "neural-tangents, structured",
-}
+METHODS_JAX = ("auto", "structured_jax", "equinox.exact", "neural_tangents.jacobian_contraction",
+               "neural_tangents.ntk_vector_products", "neural_tangents.structured_derivatives")
 LOOP_JAX = "jax.vjp"
 """The loop of backward passes, which makes the truth as well."""
 
-TIMED_JAX = {name: METHODS_JAX[name] for name in ("auto", "structured_jax", "equinox.exact")} | {LOOP_JAX: "loop"}
+TIMED_JAX = ("auto", "structured_jax", LOOP_JAX, "equinox.exact")
+TITLES_JAX = ("`ntk` (auto)", "engine", "loop", "Equinox")
+
+REASON = 240
+"""Characters of a reason that are shown."""
 
 HEAD = """# Networks of other packages
 
@@ -57,26 +51,22 @@ def page(rows: Sequence[Mapping[str, Any]], versions: Mapping[str, str], n_examp
 
 def timed(framework: str) -> dict[str, str]:
     """The methods of that framework whose one call is timed, and their titles."""
-    return METHODS if framework == "torch" else TIMED_JAX
+    return dict(zip(*((METHODS, TITLES) if framework == "torch" else (TIMED_JAX, TITLES_JAX)), strict=True))
 
 
 def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
     ratios = sorted(filter(None, map(_ratio, rows)))
     errors = {row["name"]: row["auto"]["float64"]["error"] for row in rows if "error" in row["auto"]["float64"]}
     refused = [row["name"] for row in rows if "failure" in row["auto"]["float64"]]
-    partly = [name for name, error in errors.items() if error > FLOAT32_INSIDE]
+    partly = [row["name"] for row in rows if row.get("float32_inside")]
     text = (f"{len(rows)} networks. `ntk`'s default answers on {len(errors)}, with an error of "
             f"{max(error for name, error in errors.items() if name not in partly):.0e} at most in float64.")
     if partly:
-        text += f" Computed partly in float32 by their package, whatever is asked for: {', '.join(partly)}."
+        text += f" That is without {', '.join(partly)}, computed partly in float32 whatever is asked for."
     if refused:
         text += f" Refused: {', '.join(refused)}."
     return text + (f" Its one call takes {statistics.median(ratios):.2f} times as long as the best method's in the "
                    f"median, and {ratios[-1]:.2f} times at worst.")
-
-
-FLOAT32_INSIDE = 1e-12
-"""An error beyond this in float64 is said to come from float32; those that are known so have a comment in the zoo."""
 
 
 def _ratio(row: Mapping[str, Any]) -> float | None:
@@ -102,9 +92,9 @@ def _table(rows: Iterable[Mapping[str, Any]], framework: str) -> str:
     return "\n".join(lines) + "\n" + _reasons(rows, METHODS if framework == "torch" else METHODS_JAX)
 
 
-def _reasons(rows: Iterable[Mapping[str, Any]], methods: Mapping[str, str]) -> str:
-    found = [f"- {row['name']}, {method}: {row[method]['float64']['failure']}" for row in rows for method in methods
-             if "failure" in row[method]["float64"]]
+def _reasons(rows: Iterable[Mapping[str, Any]], methods: Sequence[str]) -> str:
+    found = [f"- {row['name']}, {method}: {' '.join(row[method]['float64']['failure'].split())[:REASON]}"
+             for row in rows for method in methods if "failure" in row[method]["float64"]]
     return "\nRefused, with the reason:\n\n" + "\n".join(found) + "\n" if found else ""
 
 
