@@ -46,7 +46,7 @@ def find_use(view: View, position: int, step: Step) -> Use | str:
     rule = {"dot_general": _dense, "conv_general_dilated": _convolution, "gather": _lookup,
             "dynamic_slice": _single_lookup}.get(step.name)
     if rule is None:
-        return f"enters {step.name}"
+        return f"enters {step.said}"
     if view.repeats:
         return f"enters {step.name} after being repeated"
     return rule(view, position, step)

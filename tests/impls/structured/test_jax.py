@@ -388,6 +388,14 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
     assert "dense" in lines["r"]
 
 
+def test_reason_names_the_function(capsys: pytest.CaptureFixture[str]) -> None:
+    """As it is known to who wrote it: not "custom_jvp_call"."""
+    params, x = {"w": jnp.ones((3, 2))}, jnp.ones((2, 3))
+    request = reference.Request(options={"explain": True})
+    METHODS[0].kernel(lambda params, x: x @ jax.nn.relu(params["w"]), params, x, None, request)
+    assert "fallback: enters relu, whose derivative is given by itself" in capsys.readouterr().out
+
+
 def test_unknown_option() -> None:
     small = NETWORKS["mlp"]
     params, x1, _ = small.draw(2, 2, "float32")
