@@ -64,6 +64,27 @@ def test_what_a_page_names_is_there(page: str) -> None:
     assert not missing
 
 
+@pytest.mark.parametrize("page", ["README.md", "reference/DEFINITION.md", "docs/architecture.md",
+                                  "docs/engines.md", "docs/coverage.md", "docs/models.md"])
+def test_what_a_page_calls_by_name_is_there(page: str) -> None:
+    named = set(re.findall(rf"(?<![\w.])(?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+", (ROOT / page).read_text()))
+    assert not [name for name in sorted(named) if not is_there(name)]
+
+
+def is_there(dotted: str) -> bool:
+    """Whether that is a module, or a name that one defines or imports, read as text."""
+    place, *rest = ROOT / dotted.partition(".")[0], *dotted.split(".")[1:]
+    while rest and (place / rest[0]).is_dir():
+        place, rest = place / rest[0], rest[1:]
+    if rest and (place / f"{rest[0]}.py").exists():
+        place, rest = place / f"{rest[0]}.py", rest[1:]
+    if not rest:
+        return True
+    source = (place if place.suffix else place / "__init__.py").read_text()
+    return re.search(rf"^(?:def|class) {rest[0]}\b|^{rest[0]}\b.*=|^from .*\b{rest[0]}\b|^ +{rest[0]},$", source,
+                     re.MULTILINE) is not None or rest[0] in ("md", "py", "json", "toml")
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_folder_says_its_question(package: str) -> None:
     folders = {path.parent for path in (ROOT / package).rglob("*.py")}
