@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from impls.frameworks.torch.support import check_batched, module_function, precision
+from impls.frameworks.torch.checks import check_batched
+from impls.frameworks.torch.support import module_function, precision
 from impls.structured.torch.engine import Engine
 from reference import InputError
 from tests.coverage.table import Row

@@ -25,7 +25,8 @@ import impls  # noqa: E402
 from impls.frameworks.arrays import to_numpy  # noqa: E402
 from impls.frameworks.torch import internals  # noqa: E402
 from impls.frameworks.torch.blocks import summed  # noqa: E402
-from impls.frameworks.torch.support import Forward, Params, check_batched, module_function, precision  # noqa: E402
+from impls.frameworks.torch.checks import check_batched  # noqa: E402
+from impls.frameworks.torch.support import Forward, Params, module_function, precision  # noqa: E402
 from impls.methods.structured_torch import METHODS  # noqa: E402
 from impls.structured.torch.engine import Engine  # noqa: E402
 from impls.structured.torch.sizes import SIZES, Sizes  # noqa: E402
