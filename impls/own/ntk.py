@@ -17,6 +17,7 @@ from impls.choice import auto
 from impls.choice.auto import JACOBIAN_BYTES, Candidate
 from impls.choice.costs import FACTORS, STRUCTURED
 from impls.frameworks.crossing import ways as crossing
+from impls.frameworks.faces import free_memory
 from impls.given.asked import Asked
 from impls.given.batches import OwnBatches, in_batches
 from impls.given.network import OwnNetwork
@@ -88,7 +89,9 @@ def _untraced(own: OwnNetwork, request: Request, say: Callable[[str], None], *, 
     where all of them fail."""
     if own.framework != "torch" or in_batches(own) or request.batch_size is not None or own.device != "cpu":
         return None
-    if (len(own.x1) + (0 if own.x2 is None else len(own.x2))) * own.jacobian_bytes > JACOBIAN_BYTES:  # all at once
+    held = (len(own.x1) + (0 if own.x2 is None else len(own.x2))) * own.jacobian_bytes  # all at once, and copies
+    free = free_memory(own.framework, own.device)
+    if held > JACOBIAN_BYTES or (free is not None and 2 * held > auto.USABLE * free):
         return None
     from impls.choice import one_call
     from impls.own.torch import selfcheck as by_torch

@@ -91,10 +91,9 @@ def measured(entry: Entry) -> dict[str, Any]:
 
 def _check(made: Made) -> None:
     """The network, as `ntk` does before anything else."""
-    from impls.own.asked import Asked
-    from impls.own.user_network import UserNetwork
-
-    from impls.own.torch import own_network
+    from impls.given.asked import Asked
+    from impls.given.user_network import UserNetwork
+    from impls.own.torch.network import own_network
 
     asked = Asked(made.options.get("inputs"), made.options.get("select"), made.options.get("where"))
     own_network(UserNetwork("torch", made.model, None), made.x, None, asked)
