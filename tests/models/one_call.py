@@ -62,7 +62,7 @@ def main() -> int:
         rows.append({"name": entry.name, "package": entry.package, **json.loads(done.stdout.splitlines()[-1])})
         print(_line(rows[-1]), flush=True)
         RESULTS.write_text(json.dumps({"examples": N_EXAMPLES, "rows": rows}, indent=1) + "\n")
-        PAGE.write_text(page(rows))
+        PAGE.write_text(page(rows, [entry.name for entry in ENTRIES]))
     return 0
 
 
@@ -127,14 +127,18 @@ def _seconds(call: Callable[[], Any]) -> float:
     return time.process_time() - begin
 
 
-def page(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown."""
+def page(rows: Sequence[Mapping[str, Any]], suite: Sequence[str]) -> str:
+    """Markdown; the networks of the suite that have no row are named."""
     ratios = sorted(ratio for row in rows if (ratio := over_best(row)) is not None)
     share = [one for row in rows for one in _over_measured(row).values()]
     within = sum(0.5 <= one <= 2 for one in share)
     text = (f"{len(rows)} networks. The default's one call takes {statistics.median(ratios):.2f} times as long as the "
             f"best method's in the median, and {ratios[-1]:.2f} times at worst. Of {len(share)} predictions {within} "
-            "are within a factor of two of what was measured.\n\n")
+            "are within a factor of two of what was measured; some of the networks are those that the constants were "
+            "fitted to.\n\n")
+    measured_here = {row["name"] for row in rows}
+    if missing := [name for name in suite if name not in measured_here]:
+        text += f"Not measured here ({len(missing)} of {len(suite)}): {', '.join(missing)}.\n\n"
     head = ["network", "package", *(f"{title}, s" for title in TITLES), "auto over best",
             "predicted over measured: engine", "loop", "torch.func"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
