@@ -32,8 +32,8 @@ def main() -> int:
     for entry in filter(partial(_is_chosen, args.names), entries()):
         row = rows[entry.package, entry.name] = _row(entry)
         print(_line(row), flush=True)
-        args.out.write_text(json.dumps({"versions": _versions(), "rows": _in_order(rows)}, indent=1) + "\n")
-    args.page.write_text(page(_in_order(rows), _versions(), N_EXAMPLES))
+        args.out.write_text(json.dumps({"versions": _versions(rows), "rows": _in_order(rows)}, indent=1) + "\n")
+    args.page.write_text(page(_in_order(rows), _versions(rows), N_EXAMPLES))
     return 0
 
 
@@ -69,9 +69,9 @@ def _row(entry: Entry) -> dict[str, Any]:
             "failure": " ".join(done.stderr.strip().splitlines()[-1:])}
 
 
-def _versions() -> dict[str, str]:
-    """Of Python, the frameworks and the packages."""
-    names = ("torch", "jax", *sorted({entry.package for entry in entries()}))
+def _versions(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Of Python, the frameworks and the packages of these networks."""
+    names = ("torch", "jax", *sorted({package for package, _ in rows}))
     return {"Python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
 
 
