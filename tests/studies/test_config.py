@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -13,6 +15,7 @@ pytest.importorskip("tyro", reason="the command line comes with the extra 'studi
 from reference import InputError
 from studies import cli
 from studies.config import command_line, from_table, read
+from tests import ROOT
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,13 @@ def test_every_default_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> Non
         command_line(Options, ["--help"], "study")
     shown = capsys.readouterr().out
     assert all(text in shown for text in ("default: 32", "default: relu", "default: 0.1", "default: here"))
+
+
+def test_importing_the_studies_imports_no_framework() -> None:
+    program = ("import sys, studies.cli, studies.data, studies.saved, studies.sinks, studies.tracking.run; "
+               "print(*{'jax', 'torch', 'flax', 'wandb', 'tensorboard', 'sklearn', 'matplotlib'} & set(sys.modules))")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == ""
 
 
 def run(options: Options) -> int:

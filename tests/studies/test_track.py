@@ -26,11 +26,10 @@ from studies.tracking.measure import Measure
 from studies.tracking.options import Network, Optimiser, Options
 from studies.tracking.run import CHECKPOINT, track
 from studies.tracking.shifts import DriftingValues, InputDeformation, Shift
+from tests import ROOT
 from tests.gate.state import global_state
 
 pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
-
-ROOT = Path(__file__).parents[2]
 
 
 def _options(out: Path, framework: str = "torch", **more: Any) -> Options:

@@ -25,7 +25,7 @@ from reference import InputError, tolerance
 from studies.sinks import Record
 from studies.tracking import Tracker
 from studies.tracking.changes import change, velocity
-from studies.tracking.features import observe
+from studies.tracking.features import observe, weights
 from studies.tracking.ranks import rank_drop
 from tests.gate.state import global_state
 
@@ -146,6 +146,37 @@ def test_training_goes_on_to_the_same_weights_to_the_bit(framework: str, tmp_pat
     _is_complete(tracker, LAYERS[framework])
 
 
+def leaves_evaluation_mode(_: int, module: nn.Module) -> None:
+    module.eval()
+
+
+def draws_random_numbers(_: int, module: nn.Module) -> None:
+    torch.rand(1)
+
+
+def measures_in_training_mode(_: int, module: nn.Module) -> None:
+    module(torch.tensor(X))
+
+
+def writes_gradients(_: int, module: nn.Module) -> None:
+    module(torch.tensor(X)).sum().backward()
+
+
+PLANTED = (leaves_evaluation_mode, draws_random_numbers, measures_in_training_mode, writes_gradients)
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_a_measurement_that_training_notices_is_noticed_here(planted: Callable[..., None]) -> None:
+    def train(measurement: Callable[..., None]) -> list[np.ndarray]:
+        try:
+            return train_torch(measurement)
+        except AssertionError:  # it has seen the mode
+            return []
+
+    without, found = train(lambda *_: None), train(planted)
+    assert not (found and all(np.array_equal(one, other) for one, other in zip(without, found, strict=True)))
+
+
 def _is_complete(tracker: Tracker, layers: tuple[str, ...]) -> None:
     """Three records with every figure, of which some are known beforehand."""
     store = tracker.store
@@ -224,6 +255,24 @@ def test_a_function_of_parameters_and_tasks(tmp_path: Path) -> None:
     assert record.scalars["task/1/loss"] == pytest.approx(np.mean(outputs[:2] ** 2), rel=tolerance("float32"))
     assert record.scalars["rate"] == 0.5
     assert "task/0/accuracy" not in record.scalars
+
+
+def test_functions_of_other_kinds() -> None:
+    linen = pytest.importorskip("flax.linen", reason="Flax is not installed")
+    dense = linen.Dense(3)
+    variables = dense.init(jax.random.key(0), X)
+    kernel, bias = (np.asarray(variables["params"][name]) for name in ("kernel", "bias"))
+    np.testing.assert_allclose(observe(dense, X, params=variables).outputs, X @ kernel + bias,
+                               atol=tolerance("float32"))
+    assert set(weights(dense, params=variables)) == {"params.kernel", "params.bias"}
+    tensors = {"w": torch.tensor(kernel), "frozen": torch.ones(3, dtype=torch.int64)}
+
+    def f(params: Any, x: Any) -> Any:
+        return x @ params["w"] * params["frozen"]
+
+    np.testing.assert_allclose(observe(f, X, params=tensors).outputs, X @ kernel, atol=tolerance("float32"))
+    with pytest.raises(InputError, match="a function has no layer 'w'"):
+        observe(dense, X, ("w",), params=variables)
 
 
 class Twice(nn.Module):

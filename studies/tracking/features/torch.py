@@ -45,7 +45,7 @@ def weights(model: nn.Module) -> dict[str, np.ndarray]:
 
 def _like_parameters(x: Any, function: ModuleFunction) -> Tensor:
     """On the device of the parameters and in their dtype, but for integers, which are tokens."""
-    like = next(iter(function.held.values()), torch.zeros(()))
+    like = next(iter(function.params.values()), torch.zeros(()))
     tensor = torch.as_tensor(x, device=like.device)
     return tensor.to(like.dtype) if tensor.is_floating_point() else tensor
 
