@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
-from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -166,19 +164,6 @@ def write_files(folder: Path) -> None:
 def bench(*arguments: str | Path, cwd: Path = ROOT) -> Done:
     return subprocess.run(command(arguments), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300,
                           check=False)
-
-
-def bench_here(*arguments: str | Path) -> Done:
-    """As `bench`, in this process: for what is refused before anything runs, a tenth of the time."""
-    from bench.commands.cli import main  # here: every run of the gate loads this file
-
-    out, errors, given = io.StringIO(), io.StringIO(), list(map(str, arguments))
-    with chdir(ROOT), redirect_stdout(out), redirect_stderr(errors):
-        try:
-            status = main(given)
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-    return subprocess.CompletedProcess(given, status, out.getvalue(), errors.getvalue())
 
 
 def command(arguments: tuple[str | Path, ...]) -> list[str]:

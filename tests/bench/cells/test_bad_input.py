@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.records.store import FILE_NAME, Store
-from tests.bench.command import CASE, assert_usage_error, bench, bench_here, rows, run_methods
+from tests.bench.command import CASE, assert_usage_error, bench, rows, run_methods
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
@@ -30,7 +30,7 @@ from tests.bench.command import CASE, assert_usage_error, bench, bench_here, row
     (("--impl", "methods.py", "--methods", "mine"), ("path/to/file.py:OBJECT",)),
 ], ids=lambda value: "-".join(value).strip("-") if value[0].startswith("--") else "error")
 def test_bad_options(tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
-    assert_usage_error(bench_here("run", *arguments, "--out", tmp_path / "out"), *words)
+    assert_usage_error(bench("run", *arguments, "--out", tmp_path / "out"), *words)
 
 
 @pytest.mark.parametrize(("spec", "words"), [
@@ -42,7 +42,7 @@ def test_bad_options(tmp_path: Path, arguments: tuple[str, ...], words: tuple[st
 ])
 def test_bad_methods(bench_files: Path, tmp_path: Path, spec: str, words: tuple[str, ...]) -> None:
     impl = ("--impl", bench_files / spec, "--methods", "good")
-    assert_usage_error(bench_here("run", "--profile", "fixtures", *impl, "--out", tmp_path), *words)
+    assert_usage_error(bench("run", "--profile", "fixtures", *impl, "--out", tmp_path), *words)
 
 
 def test_unknown_command_and_choice(tmp_path: Path) -> None:
