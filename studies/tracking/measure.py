@@ -34,7 +34,8 @@ class Measure:
     outputs: Literal["trace", "full"] = "trace"
     """Of the kernel: (N, N), or (N·O)²."""
     method: str = "auto"
-    """That computes it, as in `impls.ntk`."""
+    """That computes it, as in `impls.ntk`. In JAX a network with running statistics or dropout has other constants at
+    each step, for which the engine that "auto" takes is planned anew, in a second; "equinox.exact" is not."""
     seed: int = 0
     """Of a stochastic method; the same at every step."""
     layers: tuple[str, ...] = ()

@@ -229,6 +229,17 @@ def test_features_and_kernels_of_a_module_by_hand(tmp_path: Path) -> None:
                                torch.linalg.eigvalsh(weight @ weight.T), atol=tolerance("float64"))
 
 
+def test_the_modes_of_a_loop_around_make_no_difference(tmp_path: Path) -> None:
+    found = []
+    for i, mode in enumerate((torch.enable_grad(), torch.no_grad(), torch.autocast("cpu", torch.bfloat16))):
+        with mode:
+            found.append(Tracker(tmp_path / str(i), X, Y.tolist(), layers=("2",))(0, torch_module()))
+    for record in found[1:]:
+        assert record.scalars["probe/loss"] == found[0].scalars["probe/loss"]
+        np.testing.assert_allclose(record.spectra["kernel/eigenvalues"], found[0].spectra["kernel/eigenvalues"],
+                                   atol=tolerance("float32") * found[0].spectra["kernel/eigenvalues"].sum())
+
+
 def test_changes_of_known_kernels() -> None:
     first = np.diag([3.0, 4.0])
     assert change(2 * first, first) == pytest.approx({"change": 1, "spectral_change": 1, "alignment": 1})

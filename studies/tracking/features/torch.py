@@ -26,6 +26,7 @@ def observe(model: nn.Module, x: Any, layers: tuple[str, ...]) -> Observation:
     x = _like_parameters(x, function)
     function.find_written(lambda: function(function.params, x))
     with ExitStack() as stack:
+        stack.enter_context(torch.autocast(x.device.type, enabled=False))  # as for the kernel
         for path in recording.paths:
             handle = parts[path].register_forward_hook(
                 lambda _, given, got, path=path: recording.used(path, given[0] if given else None, got))
