@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from impls.structured.jax.factors import Arrays, Term, carried_inputs
+from impls.structured.jax.factors import Arrays, Term
 from impls.structured.planner import Outputs, Product
 
 SUM = -1
@@ -147,7 +147,7 @@ def _with_carried(term: Term, gram: Any, of_values: Callable[[np.ndarray], Any],
     assert term.owner is not None
     if not term.group.carried:
         return [(term.owner, gram)]
-    values = carried_inputs(term.group)
+    values = term.group.carried_inputs
     if not apart:
         return [(term.owner, gram + jnp.asarray(of_values(values), gram.dtype))]
     biases = [jnp.broadcast_to(jnp.asarray(of_values(row[None]), gram.dtype), gram.shape) for row in values]

@@ -7,18 +7,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from impls.frameworks.jax.support import Batched, flat_outputs
 from impls.frameworks.jax.xla import compiled
 from impls.structured import planner
-from impls.structured.jax.analysis import Analysis, analyse
+from impls.structured.analysis import Analysis, analyse
 from impls.structured.jax.blocks import Contraction, is_one_program
 from impls.structured.jax.contract import SUM
 from impls.structured.jax.factors import SAME, Arrays, Factors
 from impls.structured.jax.forward import Tangents, has_forward_mode
 from impls.structured.jax.panels import Kernels, Pieces, Slices, fill
-from impls.structured.jax.trace import Program, Value, trace
+from impls.structured.jax.rules import BOOK
+from impls.structured.jax.trace import trace
 
 
 class Engine:
@@ -44,9 +44,9 @@ class Engine:
         self.apart = apart
         self.names = [jax.tree_util.keystr(path, simple=True, separator=".")
                       for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-        self.analysis = analyse(program, self.names)
+        self.analysis = analyse(program, self.names, BOOK)
         task = planner.Task(n1=x1.shape[0], n2=None if x2 is None else x2.shape[0], n_outputs=program.n_outputs,
-                            outputs=outputs, itemsize=self.dtype.itemsize, example_bytes=_example_bytes(program),
+                            outputs=outputs, itemsize=self.dtype.itemsize, example_bytes=program.example_bytes,
                             batch_size=batch_size, memory_limit=memory_limit, device=device)
         self.plan = planner.plan(task, self.analysis.parameters, forward=has_forward_mode(program))
         self.factors = (Tangents(program, self.plan, self.dtype, join=not apart) if self.plan.forward else
@@ -144,12 +144,6 @@ class Engine:
 
     def _zeros(self) -> jax.Array:
         return jnp.zeros(self._shape(), self.dtype)
-
-
-def _example_bytes(program: Program) -> int:
-    """Roughly what one example needs: its activations, and as many cotangents for each output."""
-    values: Sequence[Value] = [value for step in program.steps for value in step.outputs if value.on_example]
-    return (1 + program.n_outputs) * sum(int(np.prod(v.shape)) * v.dtype.itemsize for v in values)
 
 
 __all__ = ["Analysis", "Engine"]

@@ -17,13 +17,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from impls.structured.jax.analysis import ELEMENTWISE, Analysis, Group
+from impls.structured.analysis import Analysis, Group
 from impls.structured.jax.once import once
-from impls.structured.jax.tails import Linear
-from impls.structured.jax.trace import Program, Step, Value, evaluate
+from impls.structured.jax.products import SUMS
+from impls.structured.jax.program import Program, Step
 from impls.structured.planner import Plan, Product, Way
+from impls.structured.program import Operand, Read, Value, evaluate
+from impls.structured.tails import Linear
 
 Arrays = dict[str, Any]
+
+ELEMENTWISE = SUMS | {"mul", "div"}
 
 PRODUCTS = ("dot_general", "conv_general_dilated")
 
@@ -148,13 +152,14 @@ class Factors:
 
     def same_for_all(self, parameters: Sequence[Any]) -> Arrays:
         """``c`` (O, S·J) of each separable g."""
-        linear = {end: each.cotangents(parameters) for end, each in self.ends.items()}
+        linear = {end: _cotangents(each, parameters) for end, each in self.ends.items()}
         arrays: Arrays = {}
         for name, (group, tail) in self.separable.items():
             (use,), c = group.uses, linear[tail.end]
-            # NumPy's: JAX takes no 32-bit indices of its own where a caller has 64-bit ones (jax_enable_x64) on
-            order = np.asarray(tail.order, np.int32)
-            c = c.reshape(len(c), -1)[:, order].reshape(-1, *use.y.shape)
+            if tail.order is not None:
+                # NumPy's: JAX takes no 32-bit indices of its own where a caller has 64-bit ones (jax_enable_x64) on
+                c = c.reshape(len(c), -1)[:, np.asarray(tail.order, np.int32)]
+            c = c.reshape(-1, *use.y.shape)
             arrays[f"{name}{SAME}"] = jax.vmap(use.arrange)(c)[:, :, 0].reshape(len(c), -1).astype(self.dtype)
         return arrays
 
@@ -178,11 +183,11 @@ class Factors:
                 inflow = use.in_parts if f"{i}.{k}" in self.parted else None
                 uses[use.step].append((f"{i}.{k}", n, use, inflow or (lambda h, use=use: [use.inflow(h)])))
 
-        def visit(step: Step, inputs: list[Any], outputs: list[Any]) -> list[Any]:
-            if step.name in ELEMENTWISE and not self.plain:
-                outputs = _elementwise(step, inputs, outputs)
+        def visit(step: Step, read: Read) -> list[Any]:
+            outputs = step(read) if self.plain or step.name not in ELEMENTWISE else _elementwise(step, read)
             for name, n, use, inflow in uses.get(step, ()):
-                seen[name][n] = inflow(inputs[use.activation])
+                assert use.activation is not None
+                seen[name][n] = inflow(read(use.activation))
             tap = taps.get(step.outputs[0])
             outputs = outputs if tap is None else [outputs[0] + tap]
             outputs = [once(value, true) if output in self.forks else value
@@ -231,7 +236,7 @@ class Factors:
     def _carried(self, name: str, g: Any, group: Group) -> Arrays:
         """(O, S·J) for each carried bias: Σ_t v[t] g[o,s,t,j], with v the inputs that stand for it."""
         found: Arrays = {}
-        for (bias, _), v in zip(group.carried, carried_inputs(group), strict=True):
+        for (bias, _), v in zip(group.carried, group.carried_inputs, strict=True):
             if (v == v[0]).all() and not self.plain:
                 d = float(v[0]) * _sums(g.reshape(-1, *g.shape[2:]))
             else:
@@ -259,13 +264,15 @@ def _forks(program: Program) -> set[Value]:
             and jnp.issubdtype(value.dtype, np.floating)}
 
 
-def _elementwise(step: Step, inputs: list[Any], outputs: list[Any]) -> list[Any]:
+def _elementwise(step: Step, read: Read) -> list[Any]:
     """The step's outputs, with `_sums` behind the gradients of biases and scales."""
     shape = step.outputs[0].shape
-    narrow = [o.only_parameters and 1 < math.prod(o.shape) < math.prod(shape) for o in step.inputs]
-    if not any(narrow):
-        return outputs
-    return step(*(_wide(v, shape) if is_narrow else v for v, is_narrow in zip(inputs, narrow, strict=True)))
+
+    def wide(operand: Operand) -> Any:
+        is_narrow = operand.only_parameters and 1 < math.prod(operand.shape) < math.prod(shape)
+        return _wide(read(operand), shape) if is_narrow else read(operand)
+
+    return step(wide)
 
 
 def _wide(v: Any, shape: tuple[int, ...]) -> Any:
@@ -316,13 +323,6 @@ def _times(array: Any, scale: float) -> Any:
     return array if scale == 1.0 else array * scale
 
 
-def carried_inputs(group: Group) -> np.ndarray:
-    """(B, T): the values of the inputs that stand for the B carried biases."""
-    repeats = [use.sizes[1] for use in group.uses]
-    rows = [np.repeat(values, repeats) for _, values in group.carried]
-    return np.array(rows).reshape(len(rows), sum(repeats))
-
-
 def _gradient(parts: list[Any], g: Any) -> Any:
     """(O, S·J·I): Σ_t a[s,t,i] g[o,s,t,j], with a in parts."""
     d = jnp.concatenate([_product(a, g) for a in parts], 3)
@@ -336,3 +336,12 @@ def _product(a: Any, g: Any) -> Any:
     O, S, T, J = g.shape
     d = jax.lax.dot_general(g.transpose(1, 2, 0, 3).reshape(S, T, O * J), a, (((1,), (1,)), ((0,), (0,))))
     return d.reshape(S, O, J, -1).swapaxes(0, 1)
+
+
+def _cotangents(linear: Linear, parameters: Sequence[Any]) -> Any:
+    """Of the end of a tail, the same for all examples: (O, …)."""
+    def zeros(value: Any) -> Any:
+        return jnp.zeros(value.shape, value.dtype)
+
+    outputs, backward = jax.vjp(lambda end: linear(parameters, end, zeros), zeros(linear.end))
+    return jax.vmap(backward)(jnp.eye(outputs.size, dtype=outputs.dtype))[0]

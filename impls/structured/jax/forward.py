@@ -11,8 +11,9 @@ import jax.numpy as jnp
 
 from impls.frameworks.jax.support import jaxprs_in
 from impls.structured.jax.factors import Arrays, Term
-from impls.structured.jax.trace import Program, evaluate
+from impls.structured.jax.program import Program
 from impls.structured.planner import TANGENTS, Plan
+from impls.structured.program import evaluate
 
 
 class Tangents:
@@ -41,7 +42,7 @@ class Tangents:
         def outputs(some: list[Any]) -> Any:
             replaced = dict(zip(self.used, some, strict=True))
             every = [replaced.get(i, p) for i, p in enumerate(parameters)]
-            return evaluate(self.program, every, x, lambda step, inputs, outputs: outputs)
+            return evaluate(self.program, every, x, lambda step, read: step(read))
 
         def pushed(place: Any) -> Any:
             return jax.jvp(outputs, (some,), (self._direction(some, place),))[1]

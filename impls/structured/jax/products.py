@@ -4,52 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
 
-from impls.structured.jax.trace import Constant, Step, Value
-from impls.structured.jax.views import View
+from impls.structured.jax.program import Step
+from impls.structured.program import Constant
+from impls.structured.uses import Use, View
 
-Arrange = Callable[[Any], Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Use:
-    """One product of a parameter, for one example.
-
-    `inflow` brings the activations to a (S, T, I), or to the row numbers (T,) of a lookup; `arrange` brings an array of
-    y's shape to (S, T, J). `roles`: the axes of the parameter's view (before its last transpositions) in S, I and J.
-    `in_parts`: the same as `inflow` in parts that are to be laid end to end along I, where that saves a copy.
-    """
-
-    rule: str
-    view: View
-    step: Step
-    activation: int
-    roles: tuple[Any, ...]
-    sizes: tuple[int, int, int, int]
-    """S, T, I, J."""
-    inflow: Arrange
-    arrange: Arrange
-    in_parts: Callable[[Any], list[Any]] | None = None
-
-    @property
-    def y(self) -> Value:
-        return self.step.outputs[0]
+SUMS = frozenset(("add", "add_any", "sub"))
 
 
 def find_use(view: View, position: int, step: Step) -> Use | str:
-    """The product that this step is, or why no rule covers it."""
-    rule = {"dot_general": _dense, "conv_general_dilated": _convolution, "gather": _lookup,
-            "dynamic_slice": _single_lookup}.get(step.name)
+    """The product that this step is for the view at that position of its inputs, or why no rule covers it."""
+    if any(operand.only_parameters for i, operand in enumerate(step.inputs) if i != position):
+        return f"enters {step.name} together with other parameters"
+    if jnp.issubdtype(step.outputs[0].dtype, jnp.complexfloating):  # a product may mix dtypes: real times complex
+        return f"enters {step.name} with complex numbers"
+    if step.name in SUMS and view.window is None:
+        return _alone("bias", view, step, -1.0 if step.name == "sub" and position == 1 else 1.0)
+    if step.name == "mul" or (step.name == "div" and position == 0):
+        return _alone("scale", view, step)
+    rule = RULES.get(step.name)
     if rule is None:
         return f"enters {step.said}"
     if view.repeats:
         return f"enters {step.name} after being repeated"
     return rule(view, position, step)
+
+
+def _alone(rule: str, view: View, step: Step, sign: float = 1.0) -> Use:
+    """A bias or a scale: XLA sums its gradient itself, as `factors` writes such a step."""
+    y = step.outputs[0].shape
+    return Use(rule, view, step, None, (), (1, 1, 1, math.prod(y)), lambda h: h, lambda g: g.reshape(1, 1, -1), sign,
+               overlapping=len(view.shape) != len(y), alone=True)
 
 
 def _dense(view: View, position: int, step: Step) -> Use | str:
@@ -67,7 +57,7 @@ def _dense(view: View, position: int, step: Step) -> Use | str:
         return y.reshape(S, T, J) if position == 1 else y.reshape(S, J, T).swapaxes(1, 2)
 
     axes = (tuple(weight_batch), tuple(weight_contract), tuple(weight_free))
-    use = Use("dense", view, step, 1 - position, _roles(view, *axes), (S, T, I, J),
+    use = Use("dense", view, step, step.inputs[1 - position], view.roles(*axes), (S, T, I, J),
               lambda h: h.transpose(*batch, *free, *contract).reshape(S, T, I), arrange)
     return use if view.window is None else _windowed(use, view.window, axes)
 
@@ -84,19 +74,15 @@ def _windowed(use: Use, window: tuple[int, int, int], axes: tuple[tuple[int, ...
     if axis in axes[1]:
         at = axes[1].index(axis)
         fewer = I // contract[at] * (stop - start)
-        return _replace(use, (S, T, fewer, J), lambda h: _cut(use.inflow(h), 2, contract, at, cut), use.arrange)
+        return replace(use, sizes=(S, T, fewer, J), inflow=lambda h: _cut(use.inflow(h), 2, contract, at, cut))
     if axis in axes[2]:
         at = axes[2].index(axis)
         fewer = J // free[at] * (stop - start)
-        return _replace(use, (S, T, I, fewer), use.inflow, lambda y: _cut(use.arrange(y), 2, free, at, cut))
+        return replace(use, sizes=(S, T, I, fewer), arrange=lambda y: _cut(use.arrange(y), 2, free, at, cut))
     at = axes[0].index(axis)
     fewer = S // batch[at] * (stop - start)
-    return _replace(use, (fewer, T, I, J), lambda h: _cut(use.inflow(h), 0, batch, at, cut),
-                    lambda y: _cut(use.arrange(y), 0, batch, at, cut))
-
-
-def _replace(use: Use, sizes: tuple[int, int, int, int], inflow: Arrange, arrange: Arrange) -> Use:
-    return Use(use.rule, use.view, use.step, use.activation, use.roles, sizes, inflow, arrange)
+    return replace(use, sizes=(fewer, T, I, J), inflow=lambda h: _cut(use.inflow(h), 0, batch, at, cut),
+                   arrange=lambda y: _cut(use.arrange(y), 0, batch, at, cut))
 
 
 def _cut(array: Any, axis: int, parts: list[int], at: int, cut: slice) -> Any:
@@ -105,11 +91,6 @@ def _cut(array: Any, axis: int, parts: list[int], at: int, cut: slice) -> Any:
     split = array.reshape(*before, *parts, *after)
     taken = split[(slice(None),) * (axis + at) + (cut,)]
     return taken.reshape(*before, -1, *after)
-
-
-def _roles(view: View, shared: Any, inputs: Any, outputs: Any) -> tuple[Any, ...]:
-    axes = view.core()[1]
-    return tuple(tuple(axes[axis] for axis in role) for role in (shared, inputs, outputs))
 
 
 def _convolution(view: View, position: int, step: Step) -> Use | str:
@@ -141,9 +122,8 @@ def _convolution(view: View, position: int, step: Step) -> Use | str:
     def arrange(g: Any) -> Any:
         return g.transpose(y_channel, y_batch, *y_space).reshape(groups, J, T).swapaxes(1, 2)
 
-    axes = view.core()[1]
-    roles = ((groups,), tuple(axes[a] for a in (*window_axes, inn)), (axes[out],))
-    return Use("convolution", view, step, 0, roles, (groups, T, I, J), inflow, arrange, in_parts)
+    roles = ((groups,), *view.roles((*window_axes, inn), (out,)))
+    return Use("convolution", view, step, step.inputs[0], roles, (groups, T, I, J), inflow, arrange, in_parts=in_parts)
 
 
 def _patches(h: Any, window: tuple[int, ...], space: list[int], groups: int, params: Any) -> list[Any]:
@@ -181,8 +161,8 @@ def _lookup(view: View, position: int, step: Step) -> Use | str:
     def inflow(starts: Any) -> Any:
         return _row_numbers(starts[..., start_axes.index(0)].reshape(T), table[0], clips)
 
-    return Use("embedding", view, step, 1, _roles(view, (), (0,), range(1, len(table))), (1, T, table[0], J), inflow,
-               lambda g: g.transpose(*places, *row).reshape(1, T, J))
+    return Use("embedding", view, step, step.inputs[1], view.roles((), (0,), range(1, len(table))),
+               (1, T, table[0], J), inflow, lambda g: g.transpose(*places, *row).reshape(1, T, J))
 
 
 def _row_numbers(rows: Any, n_rows: int, clips: bool) -> Any:
@@ -200,5 +180,11 @@ def _single_lookup(view: View, position: int, step: Step) -> Use | str:
     if isinstance(step.inputs[1], Constant):
         return "enters a slice whose start is known only in part"
     J = math.prod(table[1:])
-    return Use("embedding", view, step, 1, _roles(view, (), (0,), range(1, len(table))), (1, 1, table[0], J),
-               lambda row: _row_numbers(row.reshape(1), table[0], clips=True), lambda g: g.reshape(1, 1, J))
+    return Use("embedding", view, step, step.inputs[1], view.roles((), (0,), range(1, len(table))),
+               (1, 1, table[0], J), lambda row: _row_numbers(row.reshape(1), table[0], clips=True),
+               lambda g: g.reshape(1, 1, J))
+
+
+RULES: dict[str, Callable[[View, int, Step], Use | str]] = {
+    "dot_general": _dense, "conv_general_dilated": _convolution, "gather": _lookup, "dynamic_slice": _single_lookup,
+}

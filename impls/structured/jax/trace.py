@@ -18,90 +18,11 @@ import jax.core
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var, primitives
 
-from impls.frameworks.jax import support as jax_support
+from impls.structured.jax.program import Program, Step, bind
+from impls.structured.program import Constant, Operand, Value, alive
 
 MAX_UNROLLED_STEPS = 4096
 """A scan that would become longer than this stays closed: compiling it would take longer than it saves."""
-
-
-@dataclass(frozen=True, eq=False)
-class Value:
-    """What a step computes for one example. `parameters`: indices of the parameters that it depends on."""
-
-    shape: tuple[int, ...]
-    dtype: Any
-    parameters: frozenset[int]
-    on_example: bool
-
-    @property
-    def only_parameters(self) -> bool:
-        return bool(self.parameters) and not self.on_example
-
-
-@dataclass(frozen=True, eq=False)
-class Constant:
-    """A value that is known while tracing."""
-
-    value: Any
-    parameters: frozenset[int] = frozenset()
-    on_example: bool = False
-    only_parameters: bool = False
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return jnp.shape(self.value)
-
-
-Operand = Value | Constant
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One operation."""
-
-    primitive: Primitive
-    params: Mapping[str, Any]
-    inputs: tuple[Operand, ...]
-    outputs: tuple[Value, ...]
-
-    @property
-    def name(self) -> str:
-        return self.primitive.name
-
-    @property
-    def said(self) -> str:
-        """As a person calls it: a function with a derivative of its own (jax.custom_jvp, custom_vjp) by its name."""
-        body = self.params.get("call_jaxpr")
-        named = getattr(getattr(body, "jaxpr", body), "debug_info", None)
-        return self.name if named is None else f"{named.func_name}, whose derivative is given by itself"
-
-    def __call__(self, *values: Any) -> list[Any]:
-        return bind(self.primitive, self.params, values)
-
-
-@dataclass(frozen=True, eq=False)
-class Program:
-    """The network: parameters and one example in, the O outputs of that example out.
-
-    `unknown`: what f holds beside them that has no value while JAX traces a program around this one; as good as a part
-    of the example.
-    """
-
-    parameters: tuple[Value, ...]
-    example: Value
-    steps: tuple[Step, ...]
-    output: Operand
-    unknown: Mapping[Value, Any] = field(default_factory=dict)
-
-    @property
-    def n_outputs(self) -> int:
-        return self.output.shape[0]
-
-
-def bind(primitive: Primitive, params: Mapping[str, Any], values: Sequence[Any]) -> list[Any]:
-    """Apply a primitive, as JAX's own interpreters do (docs: "Writing custom Jaxpr interpreters")."""
-    answer = jax_support.bind(primitive, params, values)
-    return list(answer) if primitive.multiple_results else [answer]
 
 
 def trace(f: Callable[[list[Any], Any], Any], parameters: Sequence[Any], example: Any) -> Program:
@@ -111,24 +32,7 @@ def trace(f: Callable[[list[Any], Any], Any], parameters: Sequence[Any], example
     inputs = tuple(Value(tuple(p.shape), p.dtype, frozenset({i}), False) for i, p in enumerate(parameters))
     x = Value(tuple(example.shape), example.dtype, frozenset(), True)
     (output,) = builder.run(closed, (*inputs, x))
-    return Program(inputs, x, _alive(builder.steps, output), output, builder.unknown)
-
-
-Visit = Callable[[Step, list[Any], list[Any]], list[Any]]
-
-
-def evaluate(program: Program, parameters: Sequence[Any], example: Any, visit: Visit) -> Any:
-    """Run the program; `visit(step, inputs, outputs)` may replace each step's outputs."""
-    env: dict[Value, Any] = {**program.unknown, **dict(zip(program.parameters, parameters, strict=True)),
-                             program.example: example}
-
-    def read(operand: Operand) -> Any:
-        return operand.value if isinstance(operand, Constant) else env[operand]
-
-    for step in program.steps:
-        inputs = [read(operand) for operand in step.inputs]
-        env.update(zip(step.outputs, visit(step, inputs, step(*inputs)), strict=True))
-    return read(program.output)
+    return Program(inputs, x, alive(builder.steps, [output]), output, builder.unknown)
 
 
 @dataclass
@@ -250,14 +154,3 @@ def _unrolled_length(eqn: JaxprEqn) -> int:
 def _count(jaxpr: Jaxpr) -> int:
     """Equations of a jaxpr, with the trips of the scans inside."""
     return sum(_unrolled_length(eqn) if eqn.primitive is primitives.scan_p else 1 for eqn in jaxpr.eqns)
-
-
-def _alive(steps: Sequence[Step], output: Operand) -> tuple[Step, ...]:
-    """The steps that the output depends on, in order."""
-    needed: set[Operand] = {output}
-    kept: list[Step] = []
-    for step in reversed(steps):
-        if not needed.isdisjoint(step.outputs):
-            needed.update(step.inputs)
-            kept.append(step)
-    return tuple(reversed(kept))

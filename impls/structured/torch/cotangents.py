@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from impls.structured.tails import Linear
+
 
 class Cotangents:
     """For each tap (O, N, …): its gradient for some of the outputs of each example."""
@@ -35,6 +37,19 @@ class Cotangents:
         # Not `is_grads_batched`, whose rules lack some operations, convolutions among them: it makes these output by
         # output and copies the results together (seen: a ResNet in 1.2 times the time, with two threads).
         return vmap(rows_of)(*(c[first:last] for c in cotangents))
+
+
+def linear_cotangents(linear: Linear, parameters: Sequence[Tensor]) -> Tensor:
+    """Of the end of a tail, the same for all examples: (O, …)."""
+    n_outputs, where, dtype = linear.program.n_outputs, parameters[0].device, linear.end.dtype
+    ends = torch.zeros(n_outputs, *linear.end.shape, dtype=dtype, device=where, requires_grad=True)
+
+    def outputs_of(end: Tensor) -> Tensor:
+        return linear(parameters, end, lambda value: end.new_zeros(value.shape, dtype=value.dtype))
+
+    with torch.enable_grad():
+        outputs = vmap(outputs_of)(ends)
+    return torch.autograd.grad(outputs, ends, torch.eye(n_outputs, dtype=outputs.dtype, device=where))[0]
 
 
 WRONG_WHEN_BATCHED = {

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from typing import TypeVar
 
@@ -14,16 +13,17 @@ from torch import Tensor
 from impls.frameworks.torch.blocks import summed
 from impls.frameworks.torch.support import Forward, Params, one_example, precision
 from impls.structured import planner, traces
-from impls.structured.torch.analysis import Analysis, analyse
+from impls.structured.analysis import Analysis, analyse
 from impls.structured.torch.batches import Examples
 from impls.structured.torch.contract import Contraction, mirrored
 from impls.structured.torch.direct import looped_gradients
 from impls.structured.torch.factors import Factors, of_examples
 from impls.structured.torch.forward import Tangents
 from impls.structured.torch.graphs import Graphed, worth_a_graph
-from impls.structured.torch.program import Program, Untraceable, Value
+from impls.structured.torch.program import Untraceable
 from impls.structured.torch.replay import Replayed
 from impls.structured.torch.rows import slices
+from impls.structured.torch.rules import BOOK
 from impls.structured.torch.separable import pairs_of
 from impls.structured.torch.sizes import SIZES
 from impls.structured.torch.terms import Arrays, Term
@@ -248,15 +248,9 @@ def _known(
         leaves = {name: p.detach().requires_grad_() for name, p in params.items()}  # for f that differentiates itself
         n_outputs = one_example(f)(leaves, example).numel()
         return _fallbacks(params, str(error)), None, n_outputs, 0
-    analysis = analyse(program, tuple(params), carry=not components)
-    return analysis.parameters, analysis, program.n_outputs, _example_bytes(program)
+    analysis = analyse(program, tuple(params), BOOK, carry=not components)
+    return analysis.parameters, analysis, program.n_outputs, program.example_bytes
 
 
 def _fallbacks(params: Params, reason: str) -> list[planner.Parameter]:
     return [planner.Parameter(name, p.numel(), rule=f"fallback: {reason}") for name, p in params.items()]
-
-
-def _example_bytes(program: Program) -> int:
-    """Roughly what one example needs: its activations, and as many cotangents for each output."""
-    values: Iterator[Value] = (value for step in program.steps for value in step.outputs if value.on_example)
-    return (1 + program.n_outputs) * sum(math.prod(value.shape) * value.dtype.itemsize for value in values)

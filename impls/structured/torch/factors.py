@@ -14,17 +14,18 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from impls.structured.analysis import Analysis, Group
 from impls.structured.planner import Plan, Way
-from impls.structured.torch.analysis import Analysis, Group
-from impls.structured.torch.cotangents import Cotangents, may_be_batched
+from impls.structured.program import Read, Value, evaluate
+from impls.structured.tails import Linear
+from impls.structured.torch.cotangents import Cotangents, linear_cotangents, may_be_batched
 from impls.structured.torch.forward import constants
 from impls.structured.torch.gradients import arranged_cotangent, carried_inputs, carried_of_images, gradient, scaled
 from impls.structured.torch.local import Local
 from impls.structured.torch.pointwise import differentiated_once, is_function_of_numbers
-from impls.structured.torch.products import Use
-from impls.structured.torch.program import Read, Step, Value, evaluate
-from impls.structured.torch.tails import Linear
+from impls.structured.torch.program import Step, tensor_of
 from impls.structured.torch.terms import Arrays, Term
+from impls.structured.uses import Use
 
 PER_EXAMPLE = {"a": 0, "d": 0, "e": 0, "c": None}
 """Which axis of an array the examples are on, by the end of its name; of those that are not here, the second."""
@@ -66,11 +67,10 @@ class Factors:
         self.groups = {f"{i}.{k}": group for i, k, group, _ in self.active}
         self.sites = self._sites({"gram", "half", "gradient"})
         self.separable = self._sites({"separable"})
-        self.ends = {
-            group.tail.end: Linear(analysis.program, group.tail.end)
-            for _, _, group, way in self.active
-            if way == "separable" and group.tail is not None
-        }
+        tails = {f"{i}.{k}": group.tail for i, k, group, way in self.active if way == "separable"}
+        self.ends = {tail.end: Linear(analysis.program, tail.end) for tail in tails.values() if tail is not None}
+        self.orders = {name: tensor_of(tail.order) for name, tail in tails.items()
+                       if tail is not None and tail.order is not None}
         self.uses = self._uses()
         self.whole = {
             f"{i}.{k}": group.uses[0].gradients
@@ -108,8 +108,8 @@ class Factors:
                 sizes[name] = group.product.size + biases
         return sizes
 
-    def _uses(self) -> dict[Step, list[tuple[str, int, Use]]]:
-        uses: dict[Step, list[tuple[str, int, Use]]] = {}
+    def _uses(self) -> dict[object, list[tuple[str, int, Use]]]:
+        uses: dict[object, list[tuple[str, int, Use]]] = {}
         for i, k, group, _ in self.active:
             for n, use in enumerate(group.uses):
                 uses.setdefault(use.step, []).append((f"{i}.{k}", n, use))
@@ -226,7 +226,7 @@ class Factors:
         """What is needed of the cotangents that are never made for each output."""
         if not self.ends:
             return {}
-        linear = {end: each.cotangents(parameters) for end, each in self.ends.items()}
+        linear = {end: linear_cotangents(each, parameters) for end, each in self.ends.items()}
         at_sites = self._slopes(dict(zip(self.ends, ends, strict=True)), dict(zip(self.separable, taps, strict=True)))
         arrays: Arrays = {}
         for i, k, group, way in self.active:
@@ -234,7 +234,7 @@ class Factors:
                 continue
             name, (use,) = f"{i}.{k}", group.uses
             c = linear[group.tail.end].flatten(1)
-            c = c if group.tail.order is None else c[:, group.tail.order]
+            c = c[:, self.orders[name]] if name in self.orders else c
             arrays[f"{name}.c"] = vmap(use.arrange)(c.unflatten(1, use.y.shape))[:, :, 0].flatten(1).to(self.dtype)
             if name in self.whole:
                 slope = at_sites[use.y].to(self.dtype)
@@ -289,7 +289,7 @@ class _Run:
         hidden, ends, held = ([*islice(rest, len(some))] for some in (self.hidden, f.ends, f.local.held))
         return hidden, ends, held, {name: [*islice(rest, len(some))] for name, some in self.inflows.items()}
 
-    def _step(self, step: Step, read: Read) -> tuple[Any, ...]:
+    def _step(self, step: Step, read: Read) -> Sequence[Any]:
         f = self.factors
         if f.last is not None and step is f.last.uses[0].step:
             outputs = self._top(f.last, read)
@@ -305,13 +305,13 @@ class _Run:
         self.ends |= {value: each for value, each in zip(step.outputs, outputs, strict=True) if value in f.ends}
         return outputs
 
-    def _top(self, group: Group, read: Read) -> tuple[Any, ...]:
+    def _top(self, group: Group, read: Read) -> Sequence[Any]:
         """The top layer, cut from what it reads: that cotangent is the layer's weight, and no product is needed for
         it."""
         assert group.top is not None
         (use,) = group.uses
-        position = use.step.args.index(use.activation)
-        hidden, weight = read(use.step.args[position]), read(use.step.args[1 - position])
+        position = use.step.inputs.index(use.activation)
+        hidden, weight = read(use.step.inputs[position]), read(use.step.inputs[1 - position])
         self.hidden.append(hidden)
         self.seed = (weight.mT[:, None] if position == 0 else weight[..., None]) * group.top
         return use.step(lambda operand: hidden.detach() if operand is use.activation else read(operand))

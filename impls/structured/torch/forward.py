@@ -10,7 +10,8 @@ from torch.func import vmap
 
 from impls.frameworks.torch.forward_mode import jvp
 from impls.structured.planner import TANGENTS, Plan
-from impls.structured.torch.program import Constant, Program, evaluate
+from impls.structured.program import Constant, evaluate
+from impls.structured.torch.program import Program
 from impls.structured.torch.terms import Arrays, Term
 
 
@@ -52,4 +53,4 @@ class Tangents:
 def constants(program: Program) -> list[Tensor]:
     """Those that the program reads."""
     read = [program.output, *(operand for step in program.steps for operand in step.inputs)]
-    return [operand.tensor for operand in dict.fromkeys(read) if isinstance(operand, Constant)]
+    return [operand.value for operand in dict.fromkeys(read) if isinstance(operand, Constant)]

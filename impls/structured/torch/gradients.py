@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from impls.structured.torch.analysis import Group
-from impls.structured.torch.products import Use
+from impls.structured.analysis import Group
+from impls.structured.uses import Use
 
 
 def arranged_cotangent(use: Use, cotangent: Tensor) -> Tensor:
@@ -24,12 +24,7 @@ def scaled(array: Tensor, scale: float) -> Tensor:
 
 def carried_inputs(group: Group, like: Tensor) -> Tensor:
     """(B, T): the values of the inputs that stand for the B carried biases."""
-    repeats = [use.sizes[1] for use in group.uses]
-    rows = [
-        [value for value, times in zip(values, repeats, strict=True) for _ in range(times)]
-        for _, values in group.carried
-    ]
-    return torch.tensor(rows, dtype=like.dtype, device=like.device)
+    return torch.tensor(group.carried_inputs.tolist(), dtype=like.dtype, device=like.device)
 
 
 def carried_of_images(g: Tensor, group: Group) -> Tensor:

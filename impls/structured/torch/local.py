@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.func import vjp, vmap
 
-from impls.structured.torch.program import Constant, Operand, Program, Step, Value, alive, is_differentiable
+from impls.structured.program import Constant, Operand, Value, alive
+from impls.structured.torch.program import Program, Step, is_differentiable
 
 NOT_BATCHED = ("_cdist_forward", "_pdist_forward", "select_scatter", "slice_scatter", "as_strided_scatter")
 """Whose derivatives PyTorch's batching rules get wrong, or which may write in place."""
@@ -77,7 +78,7 @@ class Local:
         inside: dict[Operand, Tensor] = {**env, **dict(zip(self.inner, inner, strict=True))}
 
         def read(operand: Operand) -> Tensor:
-            return operand.tensor if isinstance(operand, Constant) else inside[operand]
+            return operand.value if isinstance(operand, Constant) else inside[operand]
 
         for step in self.before:
             inside.update(zip(step.outputs, step(read), strict=True))

@@ -14,7 +14,8 @@ from itertools import pairwise
 
 import torch
 
-from impls.structured.torch.program import Step, Value
+from impls.structured.program import Value
+from impls.structured.torch.program import Step
 
 aten = torch.ops.aten
 

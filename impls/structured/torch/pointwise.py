@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.func import vjp
 
-from impls.structured.torch.program import Read, Step, Value
+from impls.structured.program import Read, Value
+from impls.structured.torch.program import Step
 
 FUNCTIONS = frozenset(
     ("gelu", "silu", "elu", "celu", "selu", "softplus", "mish", "hardswish", "hardsigmoid", "hardtanh", "leaky_relu")

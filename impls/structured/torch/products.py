@@ -7,61 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
 
-from impls.structured.torch.program import Operand, Step, Value
-from impls.structured.torch.views import View
+from impls.structured.program import Operand, Value
+from impls.structured.torch.program import Step
+from impls.structured.uses import Arrange, Use, View
 
-Arrange = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True, eq=False)
-class Use:
-    """One product of a parameter, for one example.
-
-    `inflow` brings the activation to a (S, T, I), or to the row numbers (T,) of a lookup; `arrange` brings an array
-    of y's shape to (S, T, J). `roles`: the axes of the parameter's view (before its last transpositions) in S, I and J.
-    """
-
-    rule: str
-    view: View
-    step: Step
-    activation: Operand | None
-    """None: an input that is always 1."""
-    roles: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-    sizes: tuple[int, int, int, int]
-    """S, T, I, J."""
-    inflow: Arrange
-    arrange: Arrange
-    sign: float = 1.0
-    overlapping: bool = False
-    """Whether `arrange` may take an entry of y several times, or never."""
-    gradients: Callable[[Tensor, Tensor], Tensor] | None = None
-    """Of activations (N, …) and cotangents (O, N, …) of y, as they are: the gradients (O, N, S, J, I), where the
-    framework has an operation for them."""
-
-    @property
-    def y(self) -> Value:
-        return self.step.outputs[0]
-
-    @property
-    def scale(self) -> float:
-        return self.sign * self.view.scale
-
-    @property
-    def covers_y(self) -> bool:
-        S, T, _, J = self.sizes
-        return not self.overlapping and math.prod(self.y.shape) == S * T * J
-
+aten = torch.ops.aten
 
 def find_use(view: View, position: int, step: Step) -> Use | str:
-    """The product that this step is for the view at that position of its arguments, or why no rule covers it."""
+    """The product that this step is for the view at that position of its inputs, or why no rule covers it."""
+    if step.name in ("mul", "div") and not step.outputs[0].on_example:
+        return f"enters {step.name} before it meets the example"
     rule = RULES.get(step.name)
     if rule is None:
         return f"enters {step.name}"
@@ -72,56 +35,38 @@ def find_use(view: View, position: int, step: Step) -> Use | str:
     return rule(view, position, step)
 
 
-def _matrix(view: View, position: int, step: Step) -> Use | str:
+def _matrix(view: View, position: int, step: Step) -> Use:
     """``mm``: the rows of the other operand are the positions."""
-    h = step.args[1 - position]
-    inputs, outputs = (0, 1) if position == 1 else (1, 0)
-    I, J = view.shape[inputs], view.shape[outputs]
-    T = math.prod(step.outputs[0].shape) // J
-    turn: Arrange = (lambda t: t) if position == 1 else (lambda t: t.mT)
-    return Use(
-        "dense",
-        view,
-        step,
-        h,
-        _roles(view, (), (inputs,), (outputs,)),
-        (1, T, I, J),
-        lambda h: turn(h).reshape(1, T, I),
-        lambda y: turn(y).reshape(1, T, J),
-    )
+    return _dense(view, position, step, 1)
 
 
 def _matrices(view: View, position: int, step: Step) -> Use | str:
     """``bmm``: a matrix for each entry of the batch, or one matrix for all of them."""
-    h, (B, *_) = step.args[1 - position], view.shape
-    one = view.first() if view.repeats else None
-    if view.repeats and one is None:
-        return "enters bmm after being repeated"
-    inputs, outputs = (1, 2) if position == 1 else (2, 1)
+    if not view.repeats:
+        return _dense(view, position, step, view.shape[0])
+    one = _first(view)
+    return "enters bmm after being repeated" if one is None else _dense(one, position, step, 1)
+
+
+def _dense(view: View, position: int, step: Step, S: int) -> Use:
+    """A matrix, or S of them along the view's first axis."""
+    batch = range(len(view.shape) - 2)
+    inputs, outputs = (len(batch), len(batch) + 1) if position == 1 else (len(batch) + 1, len(batch))
     I, J = view.shape[inputs], view.shape[outputs]
-    T = math.prod(step.outputs[0].shape) // (B * J)
+    T = math.prod(step.outputs[0].shape) // (S * J)
     turn: Arrange = (lambda t: t) if position == 1 else (lambda t: t.mT)
-    if one is None:
-        return Use(
-            "dense",
-            view,
-            step,
-            h,
-            _roles(view, (0,), (inputs,), (outputs,)),
-            (B, T, I, J),
-            lambda h: turn(h).reshape(B, T, I),
-            lambda y: turn(y).reshape(B, T, J),
-        )
-    return Use(
-        "dense",
-        one,
-        step,
-        h,
-        _roles(one, (), (inputs - 1,), (outputs - 1,)),
-        (1, B * T, I, J),
-        lambda h: turn(h).reshape(1, B * T, I),
-        lambda y: turn(y).reshape(1, B * T, J),
-    )
+    return Use("dense", view, step, step.args[1 - position], view.roles(batch, (inputs,), (outputs,)), (S, T, I, J),
+               lambda h: turn(h).reshape(S, T, I), lambda y: turn(y).reshape(S, T, J))
+
+
+def _first(view: View) -> View | None:
+    """One of the copies that the first axis counts, or None where it counts others than copies."""
+    entries = view.entries()
+    if not (entries == entries[:1]).all() or np.unique(entries[0]).size != entries[0].size:
+        return None
+    shown = Value(view.shape, torch.float64)
+    step = Step(aten.select.int, (shown, 0, 0), {}, (Value(view.shape[1:], torch.float64),))
+    return replace(view, shape=view.shape[1:], steps=(*view.steps, step), repeats=False)
 
 
 def _convolution(view: View, position: int, step: Step) -> Use | str:
@@ -160,8 +105,7 @@ def _convolution(view: View, position: int, step: Step) -> Use | str:
         d = d.view(-1, h.shape[1], S, n_outputs, J, I)
         return (d[:, 0] if h.shape[1] == 1 else d.sum(1)).permute(2, 0, 1, 3, 4)
 
-    axes = view.core()[1]
-    roles = ((groups,), tuple(axes[1:]), (axes[0],))
+    roles = ((groups,), *view.roles(range(1, len(view.shape)), (0,)))
     return Use("convolution", view, step, x, roles, (S, T, I, J), inflow, arrange, gradients=gradients)
 
 
@@ -187,8 +131,7 @@ def _transposed_convolution(view: View, step: Step) -> Use:
     def inflow(h: Tensor) -> Tensor:
         return _channels_first(h, S, I)
 
-    axes = view.core()[1]
-    roles = ((groups,), (axes[0],), tuple(axes[1:]))
+    roles = ((groups,), *view.roles((0,), range(1, len(view.shape))))
     return Use("convolution", view, step, x, roles, (S, T, I, J), inflow, arrange, overlapping=True)
 
 
@@ -221,16 +164,8 @@ def _lookup(view: View, position: int, step: Step) -> Use | str:
         rows = rows.reshape(T).remainder(view.shape[0])
         return rows if padding < 0 else torch.where(rows == padding, -1, rows)
 
-    return Use(
-        "embedding",
-        view,
-        step,
-        rows,
-        _roles(view, (), (0,), range(1, len(view.shape))),
-        (1, T, view.shape[0], J),
-        inflow,
-        lambda g: g.reshape(1, T, J),
-    )
+    return Use("embedding", view, step, rows, view.roles((), (0,), range(1, len(view.shape))),
+               (1, T, view.shape[0], J), inflow, lambda g: g.reshape(1, T, J))
 
 
 def _row_numbers(step: Step) -> tuple[Operand, int] | None:
@@ -247,8 +182,7 @@ def _row_numbers(step: Step) -> tuple[Operand, int] | None:
 
 
 def _is_mask(index: Operand) -> bool:
-    dtype = index.dtype if isinstance(index, Value) else index.tensor.dtype
-    return dtype in (torch.bool, torch.uint8)
+    return index.dtype in (torch.bool, torch.uint8)
 
 
 def _bias(view: View, position: int, step: Step) -> Use | str:
@@ -267,17 +201,8 @@ def _part(view: View, position: int, step: Step) -> Use | str:
 def _always_one(view: View, step: Step, own: Sequence[int], shared: Sequence[int], cut: Arrange, sign: float) -> Use:
     y = step.outputs[0]
     T, J = math.prod(y.shape[axis] for axis in shared), math.prod(view.shape)
-    return Use(
-        "bias",
-        view,
-        step,
-        None,
-        _roles(view, (), (), range(len(view.shape))),
-        (1, T, 1, J),
-        lambda y: y.new_ones(1, T, 1),
-        lambda y: cut(y).permute(*shared, *own).reshape(1, T, J),
-        sign,
-    )
+    return Use("bias", view, step, None, view.roles((), (), range(len(view.shape))), (1, T, 1, J),
+               lambda y: y.new_ones(1, T, 1), lambda y: cut(y).permute(*shared, *own).reshape(1, T, J), sign)
 
 
 def _scale(view: View, position: int, step: Step) -> Use | str:
@@ -293,7 +218,7 @@ def _scale(view: View, position: int, step: Step) -> Use | str:
     def inflow(h: Tensor) -> Tensor:
         return arrange((h if step.name == "mul" else 1 / h).expand(y))
 
-    return Use("scale", view, step, h, _roles(view, range(len(view.shape)), (), ()), (S, T, 1, 1), inflow, arrange)
+    return Use("scale", view, step, h, view.roles(range(len(view.shape)), (), ()), (S, T, 1, 1), inflow, arrange)
 
 
 def _broadcast(view: View, step: Step) -> tuple[list[int], list[int]]:
@@ -302,11 +227,6 @@ def _broadcast(view: View, step: Step) -> tuple[list[int], list[int]]:
     shape = (*(None,) * (len(y) - len(view.shape)), *view.shape)
     own = [axis for axis in range(len(y)) if shape[axis] == y[axis]]
     return own, [axis for axis in range(len(y)) if axis not in own]
-
-
-def _roles(view: View, shared: Sequence[int], inputs: Sequence[int], outputs: Sequence[int]) -> Any:
-    axes = view.core()[1]
-    return tuple(tuple(axes[axis] for axis in role) for role in (shared, inputs, outputs))
 
 
 RULES: dict[str, Callable[[View, int, Step], Use | str]] = {

@@ -1,16 +1,19 @@
-"""A network as a flat list of ATen operations for one example, with what each value depends on."""
+"""One ATen operation in a program, its nested arguments, and what a program may read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from impls.frameworks.torch.internals import OpOverload, changes_arguments, has_numbers
+from impls.structured import program
+from impls.structured.program import Constant, Operand, Read, Value
 
 
 class Untraceable(Exception):
@@ -18,55 +21,40 @@ class Untraceable(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Value:
-    """What an operation computes for one example. `parameters`: indices of those it depends on, as differentiation
-    sees it."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    parameters: frozenset[int] = frozenset()
-    on_example: bool = False
-
-    @property
-    def only_parameters(self) -> bool:
-        return bool(self.parameters) and not self.on_example
-
-
-@dataclass(frozen=True, eq=False)
-class Constant:
-    """A tensor that was there before: a buffer, a frozen parameter, a mask."""
-
-    tensor: Tensor
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.tensor.shape)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.tensor.dtype
-
-
-Operand = Value | Constant
-
-
-@dataclass(frozen=True, eq=False)
 class Step:
-    """One operation. Its arguments hold operands where the tensors were."""
+    """One operation; see `program.Step`. Its arguments hold operands where the tensors were."""
 
     op: OpOverload
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     outputs: tuple[Value, ...]
 
-    @cached_property
+    @property
     def name(self) -> str:
-        """As in ``mm`` or ``add``, without the overload."""
-        return self.op.name().removeprefix("aten::").split(".")[0]
+        return _name(self.op)
+
+    @property
+    def inputs(self) -> tuple[Operand, ...]:
+        return self._inputs
 
     @cached_property
-    def inputs(self) -> tuple[Operand, ...]:
+    def _inputs(self) -> tuple[Operand, ...]:
         return tuple(operands((self.args, tuple(self.kwargs.values()))))
+
+    @property
+    def writes(self) -> bool:
+        return changes_arguments(self.op)
+
+    @property
+    def key(self) -> Hashable:
+        return self.name, repr(replaced(self.args, lambda _: None)), repr(self.kwargs)
+
+    @property
+    def permutation(self) -> tuple[int, ...] | None:
+        return tuple(self.args[1]) if self.name == "permute" else None
+
+    def rearranged(self, array: np.ndarray) -> np.ndarray:
+        return self(lambda _: tensor_of(array))[0].numpy()
 
     @cached_property
     def _places(self) -> tuple[int, ...] | None:
@@ -74,7 +62,7 @@ class Step:
         places = tuple(i for i, arg in enumerate(self.args) if isinstance(arg, (Value, Constant)))
         return places if len(places) == len(self.inputs) and not self.kwargs else None
 
-    def __call__(self, read: Callable[[Operand], Tensor]) -> tuple[Any, ...]:
+    def __call__(self, read: Read) -> tuple[Any, ...]:
         if self._places is not None:  # the same as below, in less time
             args = list(self.args)
             for place in self._places:
@@ -85,27 +73,13 @@ class Step:
         return (answer,) if isinstance(answer, Tensor) else tuple(answer)
 
 
-@dataclass(frozen=True, eq=False)
-class Program:
-    """The network: parameters and one example (without a batch axis) in, the O outputs of that example out."""
-
-    parameters: tuple[Value, ...]
-    example: Value
-    steps: tuple[Step, ...]
-    output: Operand
-
-    @property
-    def n_outputs(self) -> int:
-        return self.output.shape[0]
-
-    @cached_property
-    def freed(self) -> tuple[tuple[Value, ...], ...]:
-        """For each step the values that nothing reads after it: a long network's activations do not all stay alive."""
-        return freed_after(self.steps, {self.output})
+Program = program.Program[Step]
 
 
-Read = Callable[[Operand], Tensor]
-Run = Callable[[Step, Read], tuple[Any, ...]]
+@cache
+def _name(op: OpOverload) -> str:
+    """As in ``mm`` or ``add``, without the overload."""
+    return op.name().removeprefix("aten::").split(".")[0]
 
 
 def operands(args: Any) -> Iterator[Operand]:
@@ -141,7 +115,7 @@ def check_known(steps: Sequence[Step], output: Operand) -> None:
 
 
 def _check_leaf(leaf: Any, where: str) -> None:
-    if isinstance(leaf, Tensor) or (isinstance(leaf, Constant) and not has_numbers(leaf.tensor)):
+    if isinstance(leaf, Tensor) or (isinstance(leaf, Constant) and not has_numbers(leaf.value)):
         raise Untraceable(f"a tensor without numbers is left in {where}")
 
 
@@ -160,40 +134,6 @@ def is_differentiable(dtype: torch.dtype) -> bool:
     return dtype.is_floating_point or dtype.is_complex
 
 
-def evaluate(program: Program, parameters: Sequence[Tensor], example: Tensor, run: Run) -> Tensor:
-    """Run the program, each step through `run(step, read)`."""
-    env: dict[Value, Tensor] = {**dict(zip(program.parameters, parameters, strict=True)), program.example: example}
-
-    def read(operand: Operand) -> Tensor:
-        return operand.tensor if isinstance(operand, Constant) else env[operand]
-
-    for step, values in zip(program.steps, program.freed, strict=True):
-        env.update(zip(step.outputs, run(step, read), strict=True))
-        for value in values:
-            del env[value]
-    return read(program.output)
-
-
-def alive(steps: Sequence[Step], outputs: Iterable[Operand]) -> tuple[Step, ...]:
-    """The steps that the outputs depend on, and those that write to what they are given, in order."""
-    needed: set[Operand] = {*outputs}
-    kept: list[Step] = []
-    for step in reversed(steps):
-        if changes_arguments(step.op) or not needed.isdisjoint(step.outputs):
-            needed.update(step.inputs)
-            kept.append(step)
-    return tuple(reversed(kept))
-
-
-def freed_after(steps: Sequence[Step], lasting: set[Operand]) -> tuple[tuple[Value, ...], ...]:
-    """For each step the values that nothing reads after it, but for the lasting ones."""
-    last = {
-        value: i
-        for i, step in enumerate(steps)
-        for value in (*step.inputs, *step.outputs)
-        if isinstance(value, Value) and value not in lasting
-    }
-    freed: list[list[Value]] = [[] for _ in steps]
-    for value, i in last.items():
-        freed[i].append(value)
-    return tuple(tuple(values) for values in freed)
+def tensor_of(array: np.ndarray) -> Tensor:
+    """On the CPU, without a copy where PyTorch can take the array as it is."""
+    return torch.from_numpy(array if array.flags.writeable and min(array.strides, default=0) >= 0 else array.copy())

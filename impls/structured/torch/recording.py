@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from impls.frameworks.torch.internals import OpOverload, Watching, WeakTensorKeyDictionary, memory, written
-from impls.structured.torch.program import Constant, Operand, Step, Value, alive, replaced
+from impls.structured.program import Constant, Operand, Value, alive
+from impls.structured.torch.program import Step, replaced
 
 aten = torch.ops.aten
 

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from impls.frameworks.torch.internals import OpOverload, gives_tensor, is_functorch_wrapped_tensor
-from impls.structured.torch.program import Constant, Operand, Value, freed_after, operands
+from impls.structured.program import Constant, Operand, Value, freed_after
+from impls.structured.torch.program import operands
 from impls.structured.torch.recording import Recorder, Short, shortened, waits
 
 Argument = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
@@ -127,7 +128,7 @@ def compiled(short: Short, inputs: Sequence[Operand], names_of_outputs: Sequence
             return names.setdefault(arg, f"v{len(names)}")
         if isinstance(arg, (tuple, list)) and any(True for _ in operands(arg)):
             return f"[{', '.join(map(written, arg))}]"
-        known[f"c{len(known)}"] = arg.tensor if isinstance(arg, Constant) else arg
+        known[f"c{len(known)}"] = arg.value if isinstance(arg, Constant) else arg
         return f"c{len(known) - 1}"
 
     lines = [f"def replay({', '.join(names.values())}):"]

@@ -12,7 +12,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from impls.frameworks.torch.internals import OpOverload
-from impls.structured.torch.program import Operand, Untraceable, Value
+from impls.structured.program import Operand, Value
+from impls.structured.torch.program import Untraceable
 
 aten = torch.ops.aten
 

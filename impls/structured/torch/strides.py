@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from impls.frameworks.torch.internals import unset_fake_temporarily
-from impls.structured.torch.program import Constant, Operand, Untraceable
+from impls.structured.program import Constant, Operand
+from impls.structured.torch.program import Untraceable
 from impls.structured.torch.rewrites import Writer
 
 aten = torch.ops.aten

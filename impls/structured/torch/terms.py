@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from impls.structured.analysis import Group
 from impls.structured.planner import Product, Way
-from impls.structured.torch.analysis import Group
 
 Arrays = dict[str, Tensor]
 """Name to array: ``a`` (N, S, T, I) or row numbers (N, T), ``g`` (O, N, S, T, J), gradients (O, N, P). Of a separable

@@ -32,15 +32,12 @@ from impls.frameworks.torch.internals import (
     overload_name,
 )
 from impls.frameworks.torch.support import Forward, Params, one_example
+from impls.structured.program import Constant, Operand, Value, alive
 from impls.structured.torch.parts import parted
 from impls.structured.torch.program import (
-    Constant,
-    Operand,
     Program,
     Step,
     Untraceable,
-    Value,
-    alive,
     check_known,
     is_differentiable,
     operands,
@@ -239,7 +236,7 @@ class Recorder(Watching):
         return self._shape(operand).device
 
     def _shape(self, operand: Operand) -> Tensor:
-        return operand.tensor if isinstance(operand, Constant) else self.shapes[operand]
+        return operand.value if isinstance(operand, Constant) else self.shapes[operand]
 
     def _leave(self, outs: Any, values: Any, *, resolved: bool) -> None:
         hidden = not torch.is_grad_enabled()

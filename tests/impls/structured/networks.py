@@ -124,6 +124,16 @@ def weight_norm(p: Params, x: Any) -> Any:
     return jax.jit(lambda h, w: h @ w)(h, p["j"])
 
 
+def joined_with_bias(p: Params, x: Any) -> Any:
+    """Each weight is a part of the columns, the bias is added to all of them; an empty one is none."""
+    h = jnp.tanh(x @ jnp.concatenate([p["a"], p["b"]], 1) + p["c"])
+    return jnp.concatenate([h @ jnp.concatenate([p["d"], p["e"]], 1) + p["f"], h @ p["none"]], 1)
+
+
+def joined_outputs(p: Params, x: Any) -> Any:
+    return x @ jnp.concatenate([p["a"], p["b"]], 1) + p["c"]
+
+
 def concatenated(p: Params, x: Any) -> Any:
     h = jnp.tanh(x @ jnp.concatenate([p["a"], p["b"], jnp.ones((5, 1), x.dtype)], 1))
     return h @ jnp.concatenate([p["c"], p["d"]], 1).T
@@ -272,6 +282,11 @@ NETWORKS: dict[str, Small] = {
                          {"v": "fallback", "g": "fallback", "c": "fallback", "r": "dense", "j": "dense"}),
     "concatenated": Small(concatenated, {"a": (5, 2), "b": (5, 3), "c": (2, 4), "d": (2, 2)}, (5,),
                           {"a": "dense", "b": "dense", "c": "dense", "d": "dense"}),
+    "joined_with_bias": Small(joined_with_bias, {"a": (5, 2), "b": (5, 3), "c": (5,), "d": (5, 2), "e": (5, 1),
+                                                 "f": (3,), "none": (5, 0)}, (5,),
+                              {"a": "dense", "b": "dense", "c": "bias", "d": "dense", "none": "unused"}),
+    "joined_outputs": Small(joined_outputs, {"a": (4, 2), "b": (4, 1), "c": (3,)}, (4,),
+                            {"a": "dense", "b": "dense", "c": "bias"}),
     "unknown_loop": Small(unknown_loop, {"a": (5, 4), "b": (4, 4), "c": (4, 2)}, (5,),
                           {"a": "fallback", "b": "fallback", "c": "dense"}, forward_only=True),
     "hidden_loop": Small(hidden_loop, {"a": (5, 4), "c": (4, 2), "d": (5, 2)}, (5,), {"a": "fallback", "d": "dense"},

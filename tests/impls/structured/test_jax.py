@@ -38,7 +38,7 @@ def jacobians(small: Small, params: Any, x1: Any, x2: Any) -> tuple[np.ndarray, 
     of_one = jacobian_of(lambda p, one: small.f(p, one[None])[0].reshape(-1))
     per_parameter = jax.jit(jax.vmap(of_one, (None, 0)))(params, jnp.concatenate([x1, x2]))
     leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(per_parameter)]
-    both = np.concatenate([leaf.reshape(*leaf.shape[:2], -1) for leaf in leaves], 2)
+    both = np.concatenate([leaf.reshape(*leaf.shape[:2], int(np.prod(leaf.shape[2:]))) for leaf in leaves], 2)
     return both[:len(x1)], both[len(x1):]
 
 
