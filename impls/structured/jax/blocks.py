@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.structured.jax.contract import contract
-from impls.structured.jax.factors import SAME, Arrays, Term
+from impls.structured.jax.factors import SAME, Arrays
 from impls.structured.jax.panels import Kernels, place, write
 from impls.structured.planner import Plan
+from impls.structured.terms import Term
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from impls.structured.jax.factors import Arrays, Term
+from impls.structured.jax.factors import Arrays
 from impls.structured.planner import Outputs, Product
+from impls.structured.terms import Term
 
 SUM = -1
 """The key of the kernel that is no single parameter's."""
@@ -189,23 +190,19 @@ def _half(gram: Any, g: Any, g2: Any) -> Any:
 
 def _top(term: Term, gram: Any, outputs: Outputs, dtype: Any) -> Any:
     """With the identity for g, pairs of outputs (s, t, j), (s', u, k) meet only where s = s' and j = k."""
-    product, group = term.product, term.group
-    assert group is not None
-    assert group.top is not None
-    (use,) = group.uses
-    S, T, J = product.shared, product.positions, product.outputs
-    scale = group.top**2 * (use.view.scale**2 if product.lookup else 1.0)
-    place = np.argsort(use.arrange(np.arange(S * T * J).reshape(use.y.shape)).ravel())  # of each output in (s, t, j)
+    product, place = term.product, term.order
+    S, T, J, scale = product.shared, product.positions, product.outputs, term.top_scale
     if outputs == "full":
         N, M = gram.shape[1], gram.shape[3]
         same = (jnp.eye(S, dtype=dtype)[:, None, None, None, :, None, None]
                 * jnp.eye(J, dtype=dtype)[:, None, None, None, :])
         wide = (scale * gram.transpose(1, 0, 2, 3, 4))[:, :, :, None, :, None, :, None] * same
         wide = wide.reshape(N, S * T * J, M, S * T * J)
-        return wide if (place == np.arange(len(place))).all() else wide[:, place][..., place]
+        return wide if place is None else wide[:, place][..., place]
     if outputs == "trace":
         return scale * J * gram.sum((2, 3))
-    return scale * jnp.repeat(gram.reshape(*gram.shape[:2], S * T), J, 2)[..., place]
+    wide = scale * jnp.repeat(gram.reshape(*gram.shape[:2], S * T), J, 2)
+    return wide if place is None else wide[..., place]
 
 
 def _cross(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: Any) -> Any:

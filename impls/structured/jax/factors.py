@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +20,11 @@ from impls.structured.analysis import Analysis, Group
 from impls.structured.jax.once import once
 from impls.structured.jax.products import SUMS
 from impls.structured.jax.program import Program, Step
-from impls.structured.planner import Plan, Product, Way
+from impls.structured.jax.rules import BOOK
+from impls.structured.planner import Plan, Way
 from impls.structured.program import Operand, Read, Value, evaluate
 from impls.structured.tails import Linear
+from impls.structured.terms import JOINED, active, terms
 
 Arrays = dict[str, Any]
 
@@ -43,26 +44,6 @@ SAME = ".c"
 """Ends the names of what is the same for all examples."""
 
 
-@dataclass(frozen=True, eq=False)
-class Term:
-    """One summand of the kernel: a product and its way, or gradients (`group` None).
-
-    `owner`: the parameter that it belongs to, apart from the biases that its group carries; None where several do.
-    """
-
-    name: str
-    way: Way | Literal["cross"]
-    owner: int | None
-    group: Group | None = None
-    other: Group | None = None
-    """For the way "cross": the second use of a tied parameter, as the transposed matrix."""
-
-    @property
-    def product(self) -> Product:
-        assert self.group is not None
-        return self.group.product
-
-
 class Factors:
     """The per-example pass for a plan. `terms` says what the arrays it returns mean.
 
@@ -75,9 +56,7 @@ class Factors:
         self.ways = [step.ways for step in plan.steps]
         self.direct = [i for i, way in enumerate(self.ways) if way == ("direct",) and i not in analysis.forward]
         self.forward = [i for i, way in enumerate(self.ways) if way == ("direct",) and i in analysis.forward]
-        self.active: list[tuple[int, int, Group, Way]] = [
-            (i, k, group, way) for i, groups in enumerate(analysis.groups) if self.ways[i] != ("direct",)
-            for k, (group, way) in enumerate(zip(groups, self.ways[i], strict=True))]
+        self.active = active(analysis, plan)
         tapped = [group for _, _, group, way in self.active if way not in ("top", "separable")]
         self.sites = list(dict.fromkeys(use.y for group in tapped for use in group.uses))
         self.separable = {f"{i}.{k}": (group, group.tail) for i, k, group, way in self.active
@@ -88,18 +67,8 @@ class Factors:
         self.parted = self._parted(plan.task.n_outputs)
         self.gradients = self._gradients()
         self.joined = sorted(name for name, (_, size) in self.gradients.items() if join and size <= JOINED_SIZE)
-        self.terms = self._terms()
-
-    def _terms(self) -> list[Term]:
-        terms = [Term(f"{i}.{k}", way, i, group) for i, k, group, way in self.active if way != "gradient"]
-        for i, parameter in enumerate(self.analysis.parameters):
-            if parameter.transposed and self.ways[i] != ("direct",):
-                first, second = self.analysis.groups[i]
-                terms.append(Term(f"{i}", "cross", i, first, second))
-        if self.joined:
-            terms.append(Term("joined", "gradient", None))
-        return terms + [Term(name, "gradient", owner) for name, (owner, _) in self.gradients.items()
-                        if name not in self.joined]
+        owners = {name: owner for name, (owner, _) in self.gradients.items()}
+        self.terms = terms(analysis, plan, owners, self.joined, BOOK)
 
     def _parted(self, n_outputs: int) -> set[str]:
         """The products whose inflow is left in parts, because the gradient's parts are less to lay end to end."""
@@ -224,7 +193,7 @@ class Factors:
             if way != "gradient" or self.analysis.parameters[i].transposed:
                 arrays |= {f"{name}.a": _plain(a, group)} | ({} if g is None else {f"{name}.g": _plain(g, group)})
         if self.joined:
-            arrays["joined"] = jnp.concatenate([flat.pop(name) for name in self.joined], 1)
+            arrays[JOINED] = jnp.concatenate([flat.pop(name) for name in self.joined], 1)
         return arrays | flat
 
     def _inflow(self, group: Group, parts: list[Any]) -> Any:

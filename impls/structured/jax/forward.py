@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from impls.frameworks.jax.support import jaxprs_in
-from impls.structured.jax.factors import Arrays, Term
+from impls.structured.jax.factors import Arrays
 from impls.structured.jax.program import Program
 from impls.structured.planner import TANGENTS, Plan
 from impls.structured.program import evaluate
+from impls.structured.terms import JOINED, forward_terms
 
 
 class Tangents:
@@ -23,13 +24,13 @@ class Tangents:
         self.program, self.dtype, self.join = program, dtype, join
         self.used = [i for i, step in enumerate(plan.steps) if step.ways]
         self.sizes = [plan.steps[i].parameter.size for i in self.used]
-        self.terms = [Term("joined", "gradient", None)] if join else [Term(f"{i}", "gradient", i) for i in self.used]
+        self.terms = forward_terms(plan, joined=join)
 
     def __call__(self, parameters: Sequence[Any], x: Any, true: Any) -> Arrays:
         """For one example: (O, P) of all parameters or of each."""
         jacobian = self._jacobian(parameters, x).astype(self.dtype)
         if self.join:
-            return {"joined": jacobian}
+            return {JOINED: jacobian}
         parts = jnp.split(jacobian, list(accumulate(self.sizes))[:-1], 1)
         return {f"{i}": part for i, part in zip(self.used, parts, strict=True)}
 

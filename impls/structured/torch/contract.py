@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from impls.structured.planner import Outputs, Product
+from impls.structured.terms import Term
 from impls.structured.torch import separable
+from impls.structured.torch.factors import Arrays
 from impls.structured.torch.gradients import carried_inputs
 from impls.structured.torch.rows import add_product, add_symmetric, slices, starts
 from impls.structured.torch.sizes import Sizes
-from impls.structured.torch.terms import Arrays, Term
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Contraction:
     @property
     def constants(self) -> list[Tensor]:
         """The tensors that it reads besides the panels."""
-        orders = [term.top_order[0] for term in self.terms if term.way == "top"]
+        orders = [term.order for term in self.terms]
         return [constant for constant in (*orders, *(self.pairs or ())) if constant is not None]
 
     def shape(self, n1: int, n2: int) -> tuple[int, ...]:
@@ -216,10 +217,9 @@ def _half(gram: Tensor, g: Tensor, g2: Tensor, pair_flops: int) -> Tensor:
 
 def _top_gram(term: Term, left: Arrays, right: Arrays) -> Tensor | None:
     """(S, N, T, M, T), or None where the outputs come in another order than (s, t, j)."""
-    order, scale = term.top_order
-    if order is not None:
+    if term.order is not None:
         return None
-    return _input_gram(term, left[f"{term.name}.a"], right[f"{term.name}.a"]) * scale
+    return _input_gram(term, left[f"{term.name}.a"], right[f"{term.name}.a"]) * term.top_scale
 
 
 def _add_diagonal(kernel: Tensor, gram: Tensor, product: Product) -> None:
@@ -233,7 +233,7 @@ def _add_diagonal(kernel: Tensor, gram: Tensor, product: Product) -> None:
 def _top(term: Term, a: Tensor, a2: Tensor, outputs: Outputs) -> Tensor:
     """For the outputs in any order."""
     S, T, J = term.product.shared, term.product.positions, term.product.outputs
-    place, scale = term.top_order
+    place, scale = term.order, term.top_scale
     if outputs == "full":
         wide = torch.zeros(S * T * J, len(a), S * T * J, len(a2), dtype=_dtype(term), device=a.device)
         _add_diagonal(wide, _input_gram(term, a, a2) * scale, term.product)

@@ -14,10 +14,11 @@ from impls.frameworks.torch.blocks import summed
 from impls.frameworks.torch.support import Forward, Params, one_example, precision
 from impls.structured import planner, traces
 from impls.structured.analysis import Analysis, analyse
+from impls.structured.terms import Term
 from impls.structured.torch.batches import Examples
 from impls.structured.torch.contract import Contraction, mirrored
 from impls.structured.torch.direct import looped_gradients
-from impls.structured.torch.factors import Factors, of_examples
+from impls.structured.torch.factors import Arrays, Factors, of_examples
 from impls.structured.torch.forward import Tangents
 from impls.structured.torch.graphs import Graphed, worth_a_graph
 from impls.structured.torch.program import Untraceable
@@ -26,7 +27,6 @@ from impls.structured.torch.rows import slices
 from impls.structured.torch.rules import BOOK
 from impls.structured.torch.separable import pairs_of
 from impls.structured.torch.sizes import SIZES
-from impls.structured.torch.terms import Arrays, Term
 from impls.structured.torch.trace import trace
 from reference import InputError
 
@@ -216,7 +216,7 @@ def _signed(x: AnyExamples) -> AnyExamples:
 
 
 def _by_parameter(terms: Sequence[Term], names: Sequence[str]) -> dict[str, list[Term]]:
-    return {name: [term for term in terms if term.parameter == i] for i, name in enumerate(names)}
+    return {name: [term for term in terms if term.owner == i] for i, name in enumerate(names)}
 
 
 def _panel(plan: planner.Plan) -> int:

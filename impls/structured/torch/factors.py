@@ -18,14 +18,20 @@ from impls.structured.analysis import Analysis, Group
 from impls.structured.planner import Plan, Way
 from impls.structured.program import Read, Value, evaluate
 from impls.structured.tails import Linear
+from impls.structured.terms import JOINED, active, terms
 from impls.structured.torch.cotangents import Cotangents, linear_cotangents, may_be_batched
 from impls.structured.torch.forward import constants
 from impls.structured.torch.gradients import arranged_cotangent, carried_inputs, carried_of_images, gradient, scaled
 from impls.structured.torch.local import Local
 from impls.structured.torch.pointwise import differentiated_once, is_function_of_numbers
 from impls.structured.torch.program import Step, tensor_of
-from impls.structured.torch.terms import Arrays, Term
+from impls.structured.torch.rules import BOOK
 from impls.structured.uses import Use
+
+Arrays = dict[str, Tensor]
+"""Name to array: ``a`` (N, S, T, I) or row numbers (N, T), ``g`` (O, N, S, T, J), gradients (O, N, P). Of a separable
+g: ``c`` (O, S·J), the same for all examples, and either ``d`` (N, J) or with it summed over the positions the gradients
+up to c, ``e`` (N, S·J, I + B)."""
 
 PER_EXAMPLE = {"a": 0, "d": 0, "e": 0, "c": None}
 """Which axis of an array the examples are on, by the end of its name; of those that are not here, the second."""
@@ -58,12 +64,7 @@ class Factors:
         by_themselves = [i for i, way in enumerate(self.ways) if way == ("direct",)]
         self.local = Local(self.program, by_themselves)
         self.direct = [i for i in by_themselves if i not in self.local.parameters]
-        self.active: list[tuple[int, int, Group, Way]] = [
-            (i, k, group, way)
-            for i, groups in enumerate(analysis.groups)
-            if i not in by_themselves
-            for k, (group, way) in enumerate(zip(groups, self.ways[i], strict=True))
-        ]
+        self.active = [each for each in active(analysis, plan) if each[0] not in by_themselves]
         self.groups = {f"{i}.{k}": group for i, k, group, _ in self.active}
         self.sites = self._sites({"gram", "half", "gradient"})
         self.separable = self._sites({"separable"})
@@ -82,7 +83,8 @@ class Factors:
         self.joined = [name for name, size in self.sizes.items() if joined and size <= JOINED_SIZE]
         self.batched: bool | None = None
         """Whether the backward passes of all outputs may be made as one; known after the first forward pass."""
-        self.terms = self._terms()
+        owners = {name: int(name.partition(".")[0]) for name in self.sizes}
+        self.terms = terms(analysis, plan, owners, self.joined, BOOK, lambda order: tensor_of(order).to(device))
         self.last = next((group for _, _, group, way in self.active if way == "top" and _is_last_layer(group)), None)
 
     @property
@@ -114,18 +116,6 @@ class Factors:
             for n, use in enumerate(group.uses):
                 uses.setdefault(use.step, []).append((f"{i}.{k}", n, use))
         return uses
-
-    def _terms(self) -> list[Term]:
-        products = [each for each in self.active if each[3] != "gradient"]
-        terms = [Term(f"{i}.{k}", way, i, group, device=self.device) for i, k, group, way in products]
-        for i, parameter in enumerate(self.analysis.parameters):
-            if parameter.transposed and self.ways[i] != ("direct",):
-                first, second = self.analysis.groups[i]
-                terms.append(Term(f"{i}", "cross", i, first, second))
-        if self.joined:
-            terms.append(Term("joined", "gradient"))
-        apart = [name for name in self.sizes if name not in self.joined]
-        return terms + [Term(name, "gradient", int(name.partition(".")[0])) for name in apart]
 
     def __call__(self, parameters: Sequence[Tensor], x: Tensor) -> Arrays:
         """For a batch of examples."""
@@ -182,7 +172,7 @@ class Factors:
                 arrays[f"{name}.g"] = self._cotangent(group, at_sites)
         if self.joined:
             parts = [gradients.pop(name) for name in self.joined]
-            arrays["joined"] = parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+            arrays[JOINED] = parts[0] if len(parts) == 1 else torch.cat(parts, 2)
         return arrays | gradients
 
     def _inflow(self, name: str, parts: list[Tensor]) -> Tensor:

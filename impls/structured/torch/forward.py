@@ -11,8 +11,8 @@ from torch.func import vmap
 from impls.frameworks.torch.forward_mode import jvp
 from impls.structured.planner import TANGENTS, Plan
 from impls.structured.program import Constant, evaluate
+from impls.structured.terms import JOINED, forward_terms
 from impls.structured.torch.program import Program
-from impls.structured.torch.terms import Arrays, Term
 
 
 class Tangents:
@@ -21,17 +21,17 @@ class Tangents:
     def __init__(self, program: Program, plan: Plan, dtype: torch.dtype, *, joined: bool = True) -> None:
         self.program, self.dtype, self.joined = program, dtype, joined
         self.used = [i for i, step in enumerate(plan.steps) if step.ways]
-        self.terms = [Term("joined", "gradient")] if joined else [Term(f"{i}", "gradient", i) for i in self.used]
+        self.terms = forward_terms(plan, joined=joined)
 
     @property
     def constants(self) -> list[Tensor]:
         """The tensors that the passes read besides the parameters and the examples."""
         return constants(self.program)
 
-    def __call__(self, parameters: Sequence[Tensor], x: Tensor) -> Arrays:
+    def __call__(self, parameters: Sequence[Tensor], x: Tensor) -> dict[str, Tensor]:
         """For a batch of examples."""
         each = {f"{i}": self._jacobian(parameters, i, x).to(self.dtype) for i in self.used}
-        return {"joined": torch.cat(list(each.values()), 2)} if self.joined else each
+        return {JOINED: torch.cat(list(each.values()), 2)} if self.joined else each
 
     def _jacobian(self, parameters: Sequence[Tensor], i: int, x: Tensor) -> Tensor:
         """(O, N, P) of one parameter."""
