@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 MISSING = [name for name in ("scipy", "sklearn", "matplotlib", "tyro") if find_spec(name) is None]
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"the extra studies is not installed: {', '.join(MISSING)}")
+pytestmark = [pytest.mark.skipif(bool(MISSING), reason=f"the extra studies is not installed: {', '.join(MISSING)}"),
+              pytest.mark.usefixtures("quick_compilation_of_module")]
 
 
 def is_figure(path: Path) -> bool:

@@ -8,6 +8,8 @@ import pytest
 
 from tests.studies.prediction.comparisons import COMPARISONS, NEEDS, Comparison
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 
 @pytest.mark.parametrize("comparison", COMPARISONS, ids=[f"{each.way}-{each.witness}" for each in COMPARISONS])
 def test_they_agree(comparison: Comparison) -> None:

@@ -13,6 +13,8 @@ from studies.prediction import Linearised, kernel_products, kernels
 from studies.prediction.blocks import Kernels
 from tests.studies.prediction.problems import AGREEMENT, M, N, O, apart, network, problem
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 STOCHASTIC = ("structured_jax.monte_carlo", "equinox.monte_carlo", "structured_torch.monte_carlo")
 
 

@@ -18,6 +18,8 @@ from studies.prediction import Kernels, Linearised, kernels
 from tests.studies.prediction.problems import O, problem
 from tests.studies.prediction.witnesses import neural_tangents_predict
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 WIDTHS, SEEDS, STEPS, RATE = (64, 256, 1024), 6, 100, 0.5
 INPUTS = problem().x_train.shape[1]
 
