@@ -49,7 +49,7 @@ def run(options: Options, console: Console | None = None) -> int:
     console.print(f"{len(x)} examples of {data.name}, kernel {K.train.shape}; gradient descent converges below a "
                   f"learning rate of {linearised.max_learning_rate(options.descent.momentum):.4g}", highlight=False,
                   soft_wrap=True)
-    what, moments, found = _predicted(linearised, options)
+    what, moments, found = _predicted(linearised, options, console)
     if found.jitter or found.truncated:
         console.print(f"jitter {found.jitter:.3g}, {found.truncated} eigenvectors left out", highlight=False)
     rows = [_row(at, train, test, (y, y_test), options, data.classes > 0)
@@ -70,13 +70,14 @@ def _arrays_of(model: Any) -> Any:
     return torch.from_numpy if torch is not None and isinstance(model, torch.nn.Module) else np.asarray
 
 
-def _predicted(linearised: Linearised, options: Options) -> tuple[str, np.ndarray, Outputs]:
+def _predicted(linearised: Linearised, options: Options, console: Console) -> tuple[str, np.ndarray, Outputs]:
     """What the moments are called, the moments, and the outputs at them."""
     descent = options.descent
     if not descent.steps:
         times = np.array(options.times)
         return "t", times, linearised.gradient_flow(times)
     rate = descent.learning_rate or linearised.max_learning_rate(descent.momentum) / 2
+    console.print(f"learning rate {rate:.4g}, momentum {descent.momentum:g}", highlight=False)
     steps = np.array(descent.steps)
     return "step", steps, linearised.gradient_descent(steps, learning_rate=rate, momentum=descent.momentum)
 
@@ -117,14 +118,12 @@ def _save(rows: list[Row], what: str, moments: np.ndarray, found: Outputs, optio
         writer.writerows([(what, *Row._fields[1:]), *rows])
     np.savez(options.out / "predict.npz", moments=moments, train=found.train, test=_present(found.test))
     figure = Figure(figsize=(7, 3.2), layout="constrained")
-    panels = figure.subplots(1, 2)
-    for panel, kind in zip(panels, ("loss", "accuracy"), strict=True):
+    kinds = ("loss",) if rows[0].train_accuracy is None else ("loss", "accuracy")
+    for panel, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
         for side in ("train", "test"):
-            values = [row._asdict()[f"{side}_{kind}"] for row in rows]
-            if values[0] is not None:
-                panel.plot(moments, values, "o-", label=side)
-                panel.set_xscale("symlog")
-                panel.legend()
+            panel.plot(moments, [row._asdict()[f"{side}_{kind}"] for row in rows], "o-", label=side)
+        panel.set_xscale("symlog")
+        panel.legend()
         panel.set_title(kind)
         panel.set_xlabel(what)
     save(figure, options.out / "predict.png")

@@ -76,6 +76,17 @@ def test_steps_of_a_network_of_the_user_are_those_of_its_linearisation(tmp_path:
     np.testing.assert_allclose(np.load(tmp_path / "predict.npz")["train"][1], due, atol=AGREEMENT)
 
 
+def test_targets_that_are_numbers_have_no_accuracy(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    x = np.linspace(-1, 1, 24, dtype=np.float32).reshape(12, 2)
+    np.savez(tmp_path / "waves.npz", x_train=x, y_train=np.sin(x), x_test=x[:3], y_test=np.sin(x[:3]))
+    small = ["--network.width", "8", "--network.activation", "tanh", "--times", "0", "1000", "--out", str(tmp_path)]
+    assert cli.main(["predict", "--data", str(tmp_path / "waves.npz"), *small]) == 0
+    before, after = rows(tmp_path / "predict.csv")
+    assert float(after["test_loss"]) < 0.1 * float(before["test_loss"])
+    assert after["test_accuracy"] == ""
+
+
 @pytest.mark.parametrize(("flags", "says"), [
     (["--times", "-1"], "t must be at least 0 (infinity allowed), got -1.0"),
     (["--method", "structured_jxx"], "unknown method 'structured_jxx'"),
