@@ -30,8 +30,8 @@ from bench.machine import threads
 from bench.records import environment
 from impls import Array
 from impls.choice import auto, calibration, costs
-from impls.choice.calibration import Rates
 from impls.choice.costs import Work
+from impls.choice.rates import Rates
 from impls.frameworks.arrays import block_until_ready
 from impls.frameworks.faces import face
 from impls.protocol import Framework

@@ -13,6 +13,8 @@ from typing import Any
 from impls import registry
 from impls.choice import calibration, costs
 from impls.choice.costs import Facts
+from impls.choice.halves import half
+from impls.choice.rates import Rates
 from impls.frameworks.faces import free_memory
 from impls.given.batches import OwnBatches, in_batches
 from impls.given.network import OwnNetwork
@@ -98,14 +100,7 @@ def table(found: Sequence[Candidate]) -> str:
 
 def own_of_case(framework: Framework, case: Case, request: Request) -> OwnNetwork:
     """The case as a method of that framework would meet it."""
-    if framework == "torch":
-        from impls.networks import torch_case
-
-        functional = torch_case.functional(case, request)
-    else:
-        from impls.networks import jax_case
-
-        functional = jax_case.functional(case, request)
+    functional = half(framework).functional(case, request)
     return OwnNetwork(framework, *functional, request.dtype, request.device, 0, 0)  # the plan counts outputs, params
 
 
@@ -155,16 +150,13 @@ def planned(own: OwnNetwork, request: Request, memory_limit: int | None) -> tupl
 def _facts(framework: Framework, f: Any, params: Any, x1: Any, x2: Any, request: Request) -> tuple[Any, Facts]:
     method: Any = registry.load(f"structured_{framework}")
     some = next(iter(x1)) if isinstance(x1, OwnBatches) else x1
-    if framework == "torch":
-        from impls.choice import facts_torch as of_framework
-    else:
-        from impls.choice import facts_jax as of_framework
+    of_framework = half(framework)
     x1, x2 = (of_framework.stand_in(x) if isinstance(x, OwnBatches) else x for x in (x1, x2))
-    engine = method.engine(f, params, x1, x2, request, **({"once": True} if framework == "torch" else {}))
+    engine = of_framework.engine(method, f, params, x1, x2, request)
     return engine, of_framework.facts(engine, f, params, some, request)
 
 
-def _candidate(name: str, facts: Facts, rates: calibration.Rates, batch_size: int | None, room: float,
+def _candidate(name: str, facts: Facts, rates: Rates, batch_size: int | None, room: float,
                of: str) -> Candidate:
     once = costs.seconds(name, facts, rates)
     if name in costs.STRUCTURED:

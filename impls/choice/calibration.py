@@ -17,12 +17,15 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from impls.choice.halves import half
+from impls.choice.rates import Rates, Sizes
+from impls.frameworks.faces import face
 from impls.protocol import Framework
 from reference.case import Device, DType
 
@@ -31,31 +34,12 @@ FORMAT = 1
 """To be raised with every change of what is measured below."""
 
 # Sizes that a core works on for about a millisecond: longer than it takes to start, short enough to repeat.
-MATRIX, IMAGE, CHANNELS, COPIED, REPEATS = 512, 16, 32, 2**22, 7
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Operations and bytes per second; seconds."""
-
-    matmul_flops: float
-    """Of a product of two square matrices that fill the caches."""
-    convolution_flops: float
-    """Of a 3×3 convolution of a few images."""
-    bytes: float
-    """Read and written by a sum of two large arrays."""
-    dispatch_s: float
-    """Of a call that has hardly any numbers to work on: an operation of PyTorch, a compiled function of JAX."""
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not (isinstance(value, float) and 0 < value < float("inf")):
-                raise ValueError(f"{name} must be a positive number, got {value!r}")
+SIZES, REPEATS = Sizes(matrix=512, image=16, channels=32, copied=2**22), 7
 
 
 def rates(framework: Framework, device: Device, dtype: DType, calls: int = 2) -> Rates:
     """Those of this machine, from the cache; or measured now, but for a single call."""
-    threads = _threads(framework)
+    threads = face(framework).threads()
     if calls > 1:
         return _rates(framework, device, dtype, threads, os.environ.get(VARIABLE))
     found = _kept(cache_file(os.environ.get(VARIABLE)), _key(framework, device, dtype, threads))
@@ -106,10 +90,11 @@ def cache_file(folder: str | None) -> Path | None:
 
 def measure(framework: Framework, device: Device, dtype: DType) -> Rates:
     """The figures of this machine now; about a second."""
-    matmul, convolution, add, tiny = _workloads(framework, device, dtype)
+    matmul, convolution, add, tiny = half(framework).workloads(device, dtype, SIZES)
     itemsize = 4 if dtype == "float32" else 8
-    return Rates(2.0 * MATRIX**3 / _seconds(matmul), 8 * 2.0 * IMAGE**2 * CHANNELS**2 * 9 / _seconds(convolution),
-                 3.0 * COPIED * itemsize / _seconds(add), _seconds(tiny, 50))
+    side, image, channels, copied = SIZES
+    return Rates(2.0 * side**3 / _seconds(matmul), 8 * 2.0 * image**2 * channels**2 * 9 / _seconds(convolution),
+                 3.0 * copied * itemsize / _seconds(add), _seconds(tiny, 50))
 
 
 def _seconds(run: Callable[[], Any], calls: int = 1) -> float:
@@ -122,74 +107,6 @@ def _seconds(run: Callable[[], Any], calls: int = 1) -> float:
             run()
         times.append((time.perf_counter() - begin) / calls)
     return max(min(times), 1e-9)
-
-
-def _workloads(framework: Framework, device: Device, dtype: DType) -> tuple[Callable[[], Any], ...]:
-    if framework == "torch":
-        return _torch_workloads(device, dtype)
-    if framework == "jax":
-        return _jax_workloads(device, dtype)
-    raise ValueError(f"nothing is measured for {framework}")
-
-
-def _torch_workloads(device: Device, dtype: DType) -> tuple[Callable[[], Any], ...]:
-    import torch
-    from torch.nn.functional import conv2d
-
-    from impls.frameworks.torch.support import DTYPES, precision
-
-    def ones(*shape: int) -> torch.Tensor:
-        return torch.ones(shape, dtype=DTYPES[dtype], device=device)
-
-    def ready(compute: Callable[..., torch.Tensor], *arrays: torch.Tensor) -> Callable[[], None]:
-        def run() -> None:
-            with torch.no_grad(), precision(dtype):
-                compute(*arrays)
-                if device == "cuda":
-                    torch.cuda.synchronize()
-        return run
-
-    matrix, image, kernel = ones(MATRIX, MATRIX), ones(8, CHANNELS, IMAGE, IMAGE), ones(CHANNELS, CHANNELS, 3, 3)
-    long, short = ones(COPIED), ones(8)
-    target = torch.empty_like(long)
-    return (ready(torch.mm, matrix, matrix), ready(lambda x, w: conv2d(x, w, padding=1), image, kernel),
-            ready(lambda x: torch.add(x, x, out=target), long), lambda: torch.add(short, short))
-
-
-def _jax_workloads(device: Device, dtype: DType) -> tuple[Callable[[], Any], ...]:
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    from impls.frameworks.jax import support as jax_support
-    from impls.frameworks.jax import xla
-
-    where = jax_support.device(device)
-
-    def ready(compute: Callable[..., Any], *shapes: tuple[int, ...]) -> Callable[[], None]:
-        with jax_support.precision(dtype):
-            arrays = [jax.device_put(np.ones(shape, dtype), where) for shape in shapes]
-        program = xla.compiled(compute)
-
-        def run() -> None:
-            with jax_support.precision(dtype):
-                program(*arrays).block_until_ready()
-        return run
-
-    def convolve(x: Any, w: Any) -> Any:
-        return jax.lax.conv_general_dilated(x, w, (1, 1), "SAME")
-
-    return (ready(jnp.matmul, (MATRIX, MATRIX), (MATRIX, MATRIX)),
-            ready(convolve, (8, CHANNELS, IMAGE, IMAGE), (CHANNELS, CHANNELS, 3, 3)),
-            ready(jnp.add, (COPIED,), (COPIED,)), ready(jnp.add, (8,), (8,)))
-
-
-def _threads(framework: Framework) -> int:
-    if framework == "torch":
-        import torch
-
-        return torch.get_num_threads()
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _key(framework: Framework, device: Device, dtype: DType, threads: int) -> str:

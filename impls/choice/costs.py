@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, replace
 
-from impls.choice.calibration import Rates
+from impls.choice.rates import Rates
 from impls.protocol import Framework
 from impls.structured import planner
 from impls.structured.planner import Plan

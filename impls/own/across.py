@@ -15,6 +15,7 @@ from impls.given.items import Takes, inputs_of
 from impls.given.network import OwnNetwork
 from impls.given.structure import is_structure, leaves
 from impls.own import finite
+from impls.own.halves import half
 from impls.protocol import Array
 from reference import InputError, Request
 
@@ -30,7 +31,7 @@ METHODS = {"torch": ("auto", "torch_func.jacobian_contraction", "torch_autograd.
 
 
 class Framework(Protocol):
-    """What `across_torch` and `across_jax` have."""
+    """What `impls.own.torch.across` and `impls.own.jax.across` have."""
 
     def jacobian(self, own: OwnNetwork, rows: slice, method: str) -> Parts:
         """(n, O, P_i) of each parameter, of these examples of x1."""
@@ -183,11 +184,7 @@ def _named(side: Side) -> list[tuple[str, Array]]:
 
 
 def _framework(side: Side) -> Framework:
-    if side.parts[0].framework == "torch":
-        from impls.own.torch import across as of
-    else:
-        from impls.own.jax import across as of
-    return of
+    return half(side.parts[0].framework).across()
 
 
 def _summed(parts: Any) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 from impls.frameworks.faces import face
 from impls.given.batches import OwnBatches
 from impls.given.network import OwnNetwork
+from impls.own.halves import half
 from reference import InputError
 
 
@@ -42,17 +43,13 @@ def _remedy(own: OwnNetwork) -> str:
 def _first(own: OwnNetwork) -> str | None:
     """In words: an operation or layer of the forward pass, or the gradient of a parameter, of the first example that
     has them."""
-    if own.framework == "torch":
-        from impls.own.torch.finite import backward, forward
-    else:
-        from impls.own.jax.finite import backward, forward
-    number = 0
+    of_framework, number = half(own.framework), 0
     for what, x in (("x1", own.x1), ("x2", own.x2)):
         for batch in () if x is None else x if isinstance(x, OwnBatches) else (x,):
             for number in range(len(batch)):
                 example = batch[number:number + 1]
-                if (found := forward(own, example)) is not None:
+                if (found := of_framework.forward(own, example)) is not None:
                     return f"the forward pass, in {found} (example {number} of {what})"
-                if (found := backward(own, example)) is not None:
+                if (found := of_framework.backward(own, example)) is not None:
                     return f"the backward pass: the gradient of {found} (example {number} of {what})"
     return None

@@ -24,6 +24,7 @@ from impls.given.network import OwnNetwork
 from impls.given.selection import Where
 from impls.given.user_network import UserNetwork
 from impls.own import finite, selfcheck, sides
+from impls.own.halves import framework_of, half
 from impls.own.recognise import as_network, is_linen
 from impls.protocol import Array, Framework, Method, MethodNotInstalled
 from impls.structured.explain import explain as table_of_plan
@@ -280,23 +281,11 @@ def _framework_of(params: Any) -> Literal["jax", "torch"]:
 
 
 def _own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked) -> OwnNetwork:
-    if network.framework == "torch":
-        from impls.own.torch import network as own_torch
-
-        return own_torch.own_network(network, x1, x2, asked)
-    from impls.own.jax import network as own_jax
-
-    return own_jax.own_network(network, x1, x2, asked)
+    return half(framework_of(network)).own_network(network, x1, x2, asked)
 
 
 def _whole(own: OwnNetwork) -> OwnNetwork:
-    if own.framework == "torch":
-        from impls.own.torch import network as own_torch
-
-        return own_torch.whole(own)
-    from impls.own.jax import network as own_jax
-
-    return own_jax.whole(own)
+    return half(own.framework).whole(own)
 
 
 def _method(name: str, framework: Framework) -> Method:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from impls.own.halves import half
 from impls.own.recognise import as_network
 from reference import InputError
 from reference.case import Outputs
@@ -51,10 +52,9 @@ def ntk_fn(model: Any, *, params: Any = None, outputs: Outputs = "full", method:
         return KernelFunction(compute, params)
     if network is not None and network.framework == "equinox":
         from impls.frameworks.jax import equinox
-        from impls.own.jax import ntk_fn as ntk_fn_jax
 
         f, params = equinox.of_part(network.model, params)
-        return KernelFunction(ntk_fn_jax.kernel_function(f, outputs, _method(method, "jax")), params)
+        return KernelFunction(half("jax").kernel_function(f, outputs, _method(method, "jax")), params)
     if isinstance(model, type) or not callable(model):
         raise InputError(f"model must be a torch.nn.Module, an Equinox module or a function f(params, x), got "
                          f"{reprlib.repr(model)}")
@@ -68,20 +68,10 @@ def _of_function(f: Callable[[Any, Any], Any], outputs: Outputs, method: str) ->
     def compute(params: Any, x1: Any, x2: Any) -> Any:
         framework = _framework_of(params)
         if framework not in made:
-            made[framework] = _maker(framework)(f, outputs, _method(method, framework))
+            made[framework] = half(framework).kernel_function(f, outputs, _method(method, framework))
         return made[framework](params, x1, x2)
 
     return compute
-
-
-def _maker(framework: Literal["jax", "torch"]) -> Callable[..., Callable[[Any, Any, Any], Any]]:
-    if framework == "torch":
-        from impls.own.torch import ntk_fn as ntk_fn_torch
-
-        return ntk_fn_torch.kernel_function
-    from impls.own.jax import ntk_fn as ntk_fn_jax
-
-    return ntk_fn_jax.kernel_function
 
 
 def _method(method: str, framework: Literal["jax", "torch"]) -> str:

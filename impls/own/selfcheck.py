@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from impls.frameworks.arrays import to_numpy
 from impls.given.batches import OwnBatches
 from impls.given.network import OwnNetwork
 from impls.own.finite import precision
+from impls.own.halves import half
 from reference import Request
 from reference.case import Outputs
 from reference.tolerances import tolerance
@@ -37,14 +38,6 @@ DRAWS = 3
 
 JACOBIANS = {"torch": "torch_autograd.per_example", "jax": "equinox.exact"}
 """What computes the kernel where the engine did not."""
-
-
-class Witness(Protocol):
-    """⟨J_iᵀ u, J_jᵀ v⟩ for each parameter by its name, and the product of the two lengths; summed over the rows of u
-    and v. `rounded`: the seed of relative errors of one unit in the last place of the parameters."""
-
-    def __call__(self, own: OwnNetwork, x1: Any, x2: Any, u: np.ndarray, v: np.ndarray,
-                 rounded: int | None = None) -> tuple[Mapping[str, float], float]: ...
 
 
 def checked(name: str, kernel: Any, own: OwnNetwork, request: Request, say: Callable[[str], None],
@@ -71,7 +64,7 @@ def checked(name: str, kernel: Any, own: OwnNetwork, request: Request, say: Call
 
 def _wrong(name: str, kernel: Any, own: OwnNetwork, request: Request) -> str | None:
     """What is wrong, in a line, or None."""
-    witness = _witness(own)
+    witness = half(own.framework).products
     (i, x1), (j, x2) = _examples(own)
     if request.outputs == "trace" and own.framework == "torch" and own.n_outputs > CHECKED_OUTPUTS:
         return _wrong_trace(name, kernel, own, request)
@@ -123,14 +116,6 @@ def _layers(name: str, own: OwnNetwork, x1: Any, x2: Any, parts: Mapping[str, fl
     errors = {each: abs(_applied(share, 0, 0, u, v, request.outputs) - parts[each]) for each, share in shares.items()}
     worst = sorted((each for each in errors if not errors[each] <= allowed), key=lambda each: -errors[each])
     return ", ".join(worst[:3]) + (f" and {len(worst) - 3} more" if len(worst) > 3 else "")
-
-
-def _witness(own: OwnNetwork) -> Witness:
-    if own.framework == "torch":
-        from impls.own.torch.selfcheck import products
-    else:
-        from impls.own.jax.selfcheck import products
-    return products
 
 
 def _examples(own: OwnNetwork) -> tuple[tuple[int, Any], tuple[int, Any]]:

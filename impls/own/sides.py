@@ -11,6 +11,7 @@ from impls.given.network import OwnNetwork
 from impls.given.user_network import UserNetwork
 from impls.own import across
 from impls.own.across import Pairs, Side
+from impls.own.halves import half
 from reference import InputError, Request
 from reference.case import Outputs
 
@@ -61,11 +62,7 @@ def _side(network: UserNetwork, x: Any, parts: list[Any] | None, what: str, aske
 
 
 def _whole(own: OwnNetwork) -> OwnNetwork:
-    if own.framework == "torch":
-        from impls.own.torch.network import whole
-    else:
-        from impls.own.jax.network import whole
-    return whole(own)
+    return half(own.framework).whole(own)
 
 
 def _unlike(network: UserNetwork, x: Any, what: str, asked: Asked) -> list[Any] | None:

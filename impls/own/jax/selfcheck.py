@@ -18,7 +18,7 @@ from impls.given.network import OwnNetwork
 
 def products(own: OwnNetwork, x1: jax.Array, x2: jax.Array, u: np.ndarray, v: np.ndarray,
              rounded: int | None = None) -> tuple[Mapping[str, float], float]:
-    """As `selfcheck.Witness` says."""
+    """As `impls.own.halves.Half` says."""
     with precision(own.dtype):
         params = own.params if rounded is None else _rounded(own.params, rounded)
         rows = np.stack([u, v], 1).astype(own.dtype)

@@ -20,7 +20,7 @@ from reference import Request
 
 def products(own: OwnNetwork, x1: Tensor, x2: Tensor, u: np.ndarray, v: np.ndarray,
              rounded: int | None = None) -> tuple[Mapping[str, float], float]:
-    """As `selfcheck.Witness` says."""
+    """As `impls.own.halves.Half` says."""
     leaves = {name: (p.detach() if rounded is None else _rounded(p.detach(), rounded, i)).requires_grad_()
               for i, (name, p) in enumerate(own.params.items())}
     known = None if rounded is not None or own.first is None else own.first  # of the first example of x1

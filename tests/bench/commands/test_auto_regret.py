@@ -12,8 +12,8 @@ import pytest
 import impls
 from bench.commands import auto_cases, auto_regret
 from impls.choice import costs
-from impls.choice.calibration import Rates
 from impls.choice.costs import Work
+from impls.choice.rates import Rates
 
 RATES = Rates(1e11, 1e11, 1e10, 1e-6)
 

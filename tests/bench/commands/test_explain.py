@@ -16,7 +16,7 @@ from bench.cells import methods
 from bench.commands import explain as explaining
 from bench.commands.cli import USAGE, main
 from impls.choice import calibration
-from impls.choice.calibration import Rates
+from impls.choice.rates import Rates
 
 
 @pytest.fixture(autouse=True)

@@ -18,8 +18,8 @@ pytest.importorskip("torch", reason="the PyTorch half is not installed")
 import impls
 from impls import MethodNotInstalled, ntk, registry
 from impls.choice import auto, calibration, costs
-from impls.choice.calibration import Rates
 from impls.choice.costs import FACTORS, Facts
+from impls.choice.rates import Rates
 from impls.protocol import Framework
 from reference import MLP, Case, Conv, ConvNet, InputError, Request, random_case
 from reference.case import DType
@@ -62,7 +62,7 @@ def test_operations_inside_of_scans_and_branches_are_counted() -> None:
     import jax
     import jax.numpy as jnp
 
-    from impls.choice.facts_jax import count
+    from impls.choice.jax_half import count
 
     def f(w: Any, x: Any) -> Any:
         x = jax.lax.scan(lambda h, _: (jnp.tanh(h @ w), None), x, None, length=5)[0]

@@ -1,19 +1,27 @@
-"""What `costs` needs to know of a JAX network: the plan of the structured engine, and a forward pass counted."""
+"""What the choice asks of JAX: a network's plan and a forward pass counted; how fast its basic operations are."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, primitives
 
 from impls.choice.costs import Facts
+from impls.choice.rates import Sizes
+from impls.frameworks.jax import support, xla
 from impls.frameworks.jax.support import Batched, precision
 from impls.given.batches import OwnBatches
+from impls.networks.jax_case import functional
 from impls.structured.jax.engine import Engine
 from reference import Request
+from reference.case import Device, DType
+
+__all__ = ["count", "engine", "facts", "functional", "stand_in", "workloads"]
 
 Counts = tuple[float, float]
 """Operations in matrix products, and in convolutions."""
@@ -68,3 +76,28 @@ def _inside(eqn: JaxprEqn) -> Iterator[Jaxpr]:
                 yield part.jaxpr
             elif isinstance(part, Jaxpr):
                 yield part
+
+
+def engine(method: Any, f: Batched, params: Any, x1: Any, x2: Any, request: Request) -> Engine:
+    return method.engine(f, params, x1, x2, request)
+
+
+def workloads(device: Device, dtype: DType, sizes: Sizes) -> tuple[Callable[[], Any], ...]:
+    where = support.device(device)
+
+    def ready(compute: Callable[..., Any], *shapes: tuple[int, ...]) -> Callable[[], None]:
+        with support.precision(dtype):
+            arrays = [jax.device_put(np.ones(shape, dtype), where) for shape in shapes]
+        program = xla.compiled(compute)
+
+        def run() -> None:
+            with support.precision(dtype):
+                program(*arrays).block_until_ready()
+        return run
+
+    def convolve(x: Any, w: Any) -> Any:
+        return jax.lax.conv_general_dilated(x, w, (1, 1), "SAME")
+
+    return (ready(jnp.matmul, (sizes.matrix, sizes.matrix), (sizes.matrix, sizes.matrix)),
+            ready(convolve, (8, sizes.channels, sizes.image, sizes.image), (sizes.channels, sizes.channels, 3, 3)),
+            ready(jnp.add, (sizes.copied,), (sizes.copied,)), ready(jnp.add, (8,), (8,)))

@@ -1,0 +1,25 @@
+"""JAX's answers to what `impls.own` asks (`impls.own.halves`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from impls.own.jax.finite import backward, forward
+from impls.own.jax.network import own_network, whole
+from impls.own.jax.selfcheck import products
+from reference.case import Outputs
+
+__all__ = ["across", "backward", "forward", "kernel_function", "own_network", "products", "whole"]
+
+
+def across() -> Any:
+    from impls.own.jax import across
+
+    return across
+
+
+def kernel_function(f: Callable[[Any, Any], Any], outputs: Outputs, method: str) -> Callable[[Any, Any, Any], Any]:
+    from impls.own.jax import ntk_fn
+
+    return ntk_fn.kernel_function(f, outputs, method)
