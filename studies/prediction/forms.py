@@ -134,8 +134,11 @@ def shared(kernel: Any) -> np.ndarray:
 
 
 def dtype_of(kernel: Any) -> DType:
-    """The precision that a kernel was computed in, by the dtype of its array."""
+    """The precision that a kernel was computed in, by the dtype of its array. Raises `InputError` for 16 bits."""
     name = str(getattr(kernel, "dtype", "float64")).rpartition(".")[2]
+    if "float16" in name:
+        raise InputError(f"the kernel is {name}, which leaves nothing of its small eigenvalues; compute it in float32 "
+                         "or float64")
     return cast(DType, name) if name in ("float32", "float64") else "float64"
 
 

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from tests import ROOT
 from tests.studies.prediction.comparisons import COMPARISONS, NEEDS, Comparison
 
 pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
@@ -17,3 +18,12 @@ def test_they_agree(comparison: Comparison) -> None:
     if needed is not None and find_spec(needed) is None:
         pytest.skip(f"{needed} is not installed")
     assert comparison.error() <= comparison.allowed
+
+
+def test_the_page_has_all_of_them() -> None:
+    """Else it is older than the comparisons: `nox -s agreement`."""
+    page = (ROOT / "docs" / "prediction.md").read_text()
+    rows = {cells[1].strip(): cells for cells in (line.split("|") for line in page.splitlines()) if len(cells) > 2}
+    header = [cell.strip() for cell in rows["prediction"]]
+    for each in COMPARISONS:
+        assert float(rows[each.way][header.index(each.witness)]) <= each.allowed

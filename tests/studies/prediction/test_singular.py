@@ -98,6 +98,7 @@ def test_what_is_no_kernel_is_told() -> None:
     unknown[2, 2] = np.nan
     for given, says in ((Kernels(negative), "not positive semidefinite: its smallest eigenvalue is -0.4"),
                         (Kernels(lopsided), "is not symmetric: its rows 1 and 4 have"),
+                        (Kernels(K.astype(np.float16)), "the kernel is float16, which leaves nothing"),
                         (Kernels(unknown), "the kernel of the training examples holds NaN or infinite"),
                         (Kernels(K[:, :-1]), r"the kernel of the training examples has shape \(6, 5, 3, 3\)"),
                         (Kernels(K, K[:, :-1]), r"has shape \(6, 5, 3, 3\); .* full, it is \(M, 6, 3, 3\)"),
