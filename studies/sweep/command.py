@@ -12,7 +12,7 @@ from studies.sweep.options import Options
 from studies.sweep.progress import Progress
 from studies.sweep.store import Result, Store
 
-__all__ = ["Options", "run", "sweep"]
+__all__ = ["Options", "compute_all", "run", "sweep"]
 
 PACKAGES = ("jax", "jaxlib", "numpy", "scipy")
 FAILED = 3
@@ -39,15 +39,25 @@ def run(options: Options) -> int:
 
 
 def sweep(options: Options, console: Console | None = None) -> list[Result]:
-    """Compute what is not in `options.out` yet, write table.csv and report.html there, and give all results in order.
+    """`compute_all`, and table.csv and report.html of it in `options.out`."""
+    from studies.sweep.page import render
+    from studies.sweep.table import write_csv
+
+    results, store = compute_all(options, console), Store(options.out)
+    write_csv(options.out / "table.csv", results)
+    store.put(options.out / "report.html", lambda path: path.write_text(render(options, results, store, made_with()),
+                                                                        encoding="utf-8"))
+    return results
+
+
+def compute_all(options: Options, console: Console | None = None) -> list[Result]:
+    """Compute what is not in `options.out` yet, and give all results, in the order of the points.
 
     What failed before is tried again. Rows of other versions of the packages, or of this project's sources, stay where
     they are and do not count. With more than one process, a script that calls this needs the guard
     ``if __name__ == "__main__":`` (as for all of `multiprocessing`).
     """
-    from studies.sweep.page import render
     from studies.sweep.points import points_of
-    from studies.sweep.table import write_csv
     from studies.sweep.work import do_all
 
     versions = made_with()
@@ -62,11 +72,7 @@ def sweep(options: Options, console: Console | None = None) -> list[Result]:
             do_all(left, options.out, processes=options.processes, figures=options.figures,
                    tell=lambda: progress.update(store.count(keys)))
     found = store.results(keys)
-    results = [found[key] for key in keys]
-    write_csv(options.out / "table.csv", results)
-    store.put(options.out / "report.html", lambda path: path.write_text(render(options, results, store, versions),
-                                                                        encoding="utf-8"))
-    return results
+    return [found[key] for key in keys]
 
 
 def made_with() -> str:

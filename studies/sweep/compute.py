@@ -44,8 +44,8 @@ class Computed:
 
 
 def compute(point: Point) -> Computed:
-    """Raises `InputError` for a kernel that is not finite."""
-    with precision(point.dtype):
+    """On the CPU. Raises `InputError` for a kernel that is not finite."""
+    with precision(point.dtype), jax.default_device(jax.devices("cpu")[0]):
         params, frozen = coordinates.initial(point.architecture, point.numbers, point.dtype)
         x = jnp.asarray(grid(point.architecture.dimension, point.points), point.dtype)
         began = time.perf_counter()

@@ -1,10 +1,11 @@
-"""The points of a sweep in several processes, each of one thread."""
+"""The points of a sweep in several processes, each of one thread, on the CPU."""
 
 from __future__ import annotations
 
 import math
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import groupby
 from multiprocessing.connection import wait as wait_for
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from reference import InputError
@@ -21,16 +23,23 @@ from studies.sweep.store import Result, Status, Store
 
 POLL_S = 0.25
 _ONE_THREAD = {**dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-               "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+               "JAX_PLATFORMS": "cpu"}
+_XLA = "--xla_cpu_multi_thread_eigen=false"
 
 Piece = list[tuple[str, Point]]
 """Keys and points of one compiled program."""
+
+
+_stop: Event | None = None
+"""In a process of a sweep: set where no further point is to be begun."""
 
 
 def do(piece: Piece, folder: Path, figures: bool) -> None:
     """Compute the points one by one, each with its files and its row."""
     store = Store(folder)
     for key, point in piece:
+        if _stop is not None and _stop.is_set():
+            return
         began = time.perf_counter()
         status: Status
         try:
@@ -53,8 +62,10 @@ def do_all(points: Sequence[tuple[str, Point]], folder: Path, *, processes: int,
                 do([each], folder, figures)
                 tell()
         return
-    with _environment(_ONE_THREAD), ProcessPoolExecutor(min(processes, len(pieces)),
-                                                        multiprocessing.get_context("spawn"), _die_with_parent) as pool:
+    environment = {**_ONE_THREAD, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_XLA}".strip()}
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    with _environment(environment), ProcessPoolExecutor(min(processes, len(pieces)), context, _start, (stop,)) as pool:
         left: set[Future[None]] = {pool.submit(do, piece, folder, figures) for piece in pieces}
         try:
             while left:
@@ -66,7 +77,8 @@ def do_all(points: Sequence[tuple[str, Point]], folder: Path, *, processes: int,
             raise InputError("a process of the sweep died, of want of memory perhaps; the same command goes on from "
                              "here, with fewer --processes or a smaller network") from error
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            stop.set()
+            pool.shutdown(cancel_futures=True)
             raise
 
 
@@ -91,8 +103,12 @@ def _pieces(points: Sequence[tuple[str, Point]], processes: int) -> list[Piece]:
     return [group[i : i + share] for group in together for i in range(0, len(group), share)]
 
 
-def _die_with_parent() -> None:
-    """A process whose parent is killed would wait for work for ever."""
+def _start(stop: Event) -> None:
+    """What a process does first. Ctrl-C reaches all of them, and is the parent's to answer: points that are begun are
+    finished. Where the parent is killed they would wait for work for ever, and end at once."""
+    global _stop
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (wait_for([parent.sentinel]), os._exit(1)), daemon=True).start()

@@ -26,6 +26,8 @@ from studies.networks import coordinates  # noqa: E402
 from studies.networks.coordinates import Architecture  # noqa: E402
 from tests.studies.agreement import agree  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 H, O, W0, S0 = 3, 2, 2.0, 0.5
 _RNG = np.random.default_rng(0)
 SHAPES = {"W": (H, 1), "b": (H, 1), "V_re": (H, H), "V_im": (H, H), "c_re": (H, 1), "c_im": (H, 1), "U_re": (O, H),

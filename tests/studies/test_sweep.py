@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -27,7 +28,8 @@ from studies.config import from_table, read
 from studies.eigenvalues import summary
 from studies.networks.names import LayerName
 from studies.sweep import compute as computing
-from studies.sweep.command import Options, made_with, sweep
+from studies.sweep import work
+from studies.sweep.command import Options, compute_all, made_with, sweep
 from studies.sweep.maps import numeric_axes, pairs
 from studies.sweep.points import points_of
 from studies.sweep.progress import Progress
@@ -137,16 +139,26 @@ def test_the_page_shows_the_best_and_every_point_and_loads_nothing(done: tuple[O
 def test_the_same_command_computes_nothing_anew(done: tuple[Options, list[Result]],
                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(computing, "compute", lambda point: pytest.fail("computed again"))
-    assert sweep(done[0]) == done[1]
+    assert compute_all(done[0]) == done[1]
 
 
 def test_a_sweep_that_grows_computes_what_is_new(done: tuple[Options, list[Result]],
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     computed, compute = [], computing.compute
     monkeypatch.setattr(computing, "compute", lambda point: computed.append(point) or compute(point))
-    results = sweep(replace(done[0], layer=("siren",), w0=(2.0, 20.0, 30.0), figures=False))
+    results = compute_all(replace(done[0], layer=("siren",), w0=(2.0, 20.0, 30.0), figures=False))
     assert [point.row()["w0"] for point in computed] == [30.0]
     assert results[:2] == done[1][:2]
+
+
+def test_a_process_that_is_told_to_stop_begins_no_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "_stop", threading.Event())
+    pieces = [[(point.key(), point)] for point in points_of(replace(SMALL, layer=("siren",)))]
+    work.do(pieces[0], tmp_path, False)
+    assert work._stop is not None
+    work._stop.set()
+    work.do(pieces[1], tmp_path, False)
+    assert set(Store(tmp_path).results([key for piece in pieces for key, _ in piece])) == {pieces[0][0][0]}
 
 
 def test_a_point_that_fails_says_why_and_is_tried_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,9 +169,9 @@ def test_a_point_that_fails_says_why_and_is_tried_again(tmp_path: Path, capsys: 
     said = capsys.readouterr().out
     assert "failed: laplacian" in said
     assert "not finite" in said
-    failed, right = sweep(replace(options, w0=(2.0,)))
-    assert (failed.status, right.status) == ("failed", "ok")
     assert "not finite" in (tmp_path / "report.html").read_text()
+    failed, right = compute_all(replace(options, w0=(2.0,)))
+    assert (failed.status, right.status) == ("failed", "ok")
 
 
 def test_a_wrong_kernel_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
