@@ -77,11 +77,12 @@ def rank_drop(curve: Sequence[float], definition: Definition = "clipped", drops:
     """Of the ranks r_0, r_1, …, r_L, of which r_0 is that of the first layer, or min(batch, its features).
 
     The drops are d_i = r_{i−1} − r_i, i = 1 … L, or as "ratio" that over r_{i−1} (0 where that is 0). There are two
-    rival definitions, each in one of the repositories that track plasticity beside the kernel:
+    rival definitions, both in a repository that tracks plasticity beside the kernel, in the module named
+    (DorDorHome/architectural_and_learning_on_loss_landscape):
 
-    - "clipped" (basic_ntk_track): d_i is at least 0 in the Gini coefficient; centroid Σ i r_i/Σ r_i, i from 0, of the
-      ranks themselves
-    - "signed" (tracking_plasticity_and_ntk): d_i as it is; centroid Σ i d_i/Σ d_i, i from 1, of the drops
+    - "clipped" (rank_drop_dynamics): d_i is at least 0 in the Gini coefficient; centroid Σ i r_i/Σ r_i, i from 0, of
+      the ranks themselves
+    - "signed" (zeroth_order_features): d_i as it is; centroid Σ i d_i/Σ d_i, i from 1, of the drops
 
     The Gini coefficient is Σ(2i − L − 1) d_(i)/(L Σ d), d_(i) ascending; the area Σ (r_{i−1} + r_i)/2 over r_0 L, in
     both. What is divided by zero is NaN, but the Gini coefficient of no drop at all, clipped, is 0: all are equal.

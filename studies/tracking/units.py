@@ -13,7 +13,7 @@ from studies.config import nearest
 Activation = Literal["relu", "sigmoid", "tanh", "selu", "elu"]
 
 # Where an activation is flat, or nearly: SELU falls to −1.758, ELU (α = 1) to −1. The thresholds are those of the
-# repositories that track plasticity beside the kernel.
+# repository that `studies.tracking.ranks` names.
 _FLAT: Mapping[Activation, Callable[[np.ndarray], np.ndarray]] = {
     "relu": lambda a: a <= 0,
     "sigmoid": lambda a: (a < 0.01) | (a > 0.99),
