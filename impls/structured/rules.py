@@ -23,6 +23,8 @@ Opened = tuple[Sequence[Any], Operand, Mapping[Operand, Value]]
 class RuleBook:
     """How a half's operations are named and read."""
 
+    products: frozenset[str]
+    """What a parameter may enter with a rule that covers it."""
     find_use: Callable[[View, int, Any], Use | str]
     """The product that a step is for the view at that position of its inputs, or why no rule covers it."""
     arranged: Callable[[Use, np.ndarray], np.ndarray]
@@ -53,7 +55,7 @@ class RuleBook:
     sums: frozenset[str]
     """Of two arrays; ``sub`` with the sign turned. Linear in each, whatever the other is."""
     joining: frozenset[str]
-    """Arrays laid beside each other: linear in each, as sums are."""
+    """Arrays laid beside or around each other: linear in each, as sums are."""
     bilinear: frozenset[str]
     linear_in_first: frozenset[str]
     casts: frozenset[str] = frozenset()

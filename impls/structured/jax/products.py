@@ -23,20 +23,26 @@ def find_use(view: View, position: int, step: Step) -> Use | str:
         return f"enters {step.name} together with other parameters"
     if jnp.issubdtype(step.outputs[0].dtype, jnp.complexfloating):  # a product may mix dtypes: real times complex
         return f"enters {step.name} with complex numbers"
-    if step.name in SUMS and view.window is None:
-        return _alone("bias", view, step, -1.0 if step.name == "sub" and position == 1 else 1.0)
-    if step.name == "mul" or (step.name == "div" and position == 0):
-        return _alone("scale", view, step)
     rule = RULES.get(step.name)
     if rule is None:
         return f"enters {step.said}"
-    if view.repeats:
+    if view.repeats and rule not in (_bias, _scale):
         return f"enters {step.name} after being repeated"
     return rule(view, position, step)
 
 
+def _bias(view: View, position: int, step: Step) -> Use | str:
+    if view.window is not None:
+        return f"enters {step.name} as part of a concatenation"
+    return _alone("bias", view, step, -1.0 if step.name == "sub" and position == 1 else 1.0)
+
+
+def _scale(view: View, position: int, step: Step) -> Use | str:
+    return "is divided by" if step.name == "div" and position == 1 else _alone("scale", view, step)
+
+
 def _alone(rule: str, view: View, step: Step, sign: float = 1.0) -> Use:
-    """A bias or a scale: XLA sums its gradient itself, as `factors` writes such a step."""
+    """XLA sums its gradient itself, as `factors` writes such a step."""
     y = step.outputs[0].shape
     return Use(rule, view, step, None, (), (1, 1, 1, math.prod(y)), lambda h: h, lambda g: g.reshape(1, 1, -1), sign,
                overlapping=len(view.shape) != len(y), alone=True)
@@ -187,4 +193,5 @@ def _single_lookup(view: View, position: int, step: Step) -> Use | str:
 
 RULES: dict[str, Callable[[View, int, Step], Use | str]] = {
     "dot_general": _dense, "conv_general_dilated": _convolution, "gather": _lookup, "dynamic_slice": _single_lookup,
+    **dict.fromkeys(SUMS, _bias), "mul": _scale, "div": _scale,
 }

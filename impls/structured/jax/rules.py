@@ -12,7 +12,7 @@ import numpy as np
 from impls.frameworks.jax.loops import loops
 from impls.structured.jax.calls import derivative_is_number_by_number, opened
 from impls.structured.jax.names import NUMBER_BY_NUMBER, WITH_DERIVATIVE
-from impls.structured.jax.products import SUMS, find_use
+from impls.structured.jax.products import RULES, SUMS, find_use
 from impls.structured.jax.program import Step
 from impls.structured.program import Constant
 from impls.structured.rules import RuleBook
@@ -51,6 +51,7 @@ def _is(kind: Any, dtype: Any) -> bool:
 
 
 BOOK = RuleBook(
+    products=frozenset(RULES),
     find_use=find_use,
     arranged=lambda use, numbers: np.asarray(use.arrange(numbers)),
     number=_number,
@@ -65,12 +66,13 @@ BOOK = RuleBook(
     taking=frozenset(("reshape", "transpose", "squeeze", "expand_dims", "rev", "slice", "broadcast_in_dim", "copy",
                       "copy_p")),
     linear=frozenset(("reduce_sum", "neg", "cumsum", "reduce_window_sum", "convert_element_type", "name",
-                      "optimization_barrier")),
+                      "optimization_barrier", "split", "unstack")),
     sums=SUMS,
-    joining=frozenset(("concatenate",)),
+    joining=frozenset(("concatenate", "pad")),
     bilinear=frozenset(("mul", "dot_general")),
     linear_in_first=frozenset(("div", "conv_general_dilated")),
     casts=frozenset(("convert_element_type",)),
+    stops=frozenset(("stop_gradient",)),
     concatenation=lambda step: step.params["dimension"] if step.name == "concatenate" else None,
     opened=opened,
     forward_only=lambda step: loops(step.primitive.name, step.params),

@@ -8,7 +8,7 @@ import torch
 
 from impls.structured.program import Constant
 from impls.structured.rules import RuleBook
-from impls.structured.torch.products import find_use
+from impls.structured.torch.products import RULES, find_use
 from impls.structured.torch.program import Step, is_differentiable, tensor_of
 
 RESHAPING = ("reshape", "squeeze", "unsqueeze")
@@ -45,6 +45,7 @@ def _summed_axes(step: Step) -> list[int] | None:
 
 
 BOOK = RuleBook(
+    products=frozenset(RULES),
     find_use=find_use,
     arranged=lambda use, numbers: use.arrange(tensor_of(numbers)).numpy(),
     number=_number,

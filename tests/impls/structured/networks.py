@@ -134,6 +134,12 @@ def joined_outputs(p: Params, x: Any) -> Any:
     return x @ jnp.concatenate([p["a"], p["b"]], 1) + p["c"]
 
 
+def stopped(p: Params, x: Any) -> Any:
+    """A gradient of one of the two uses, and of none."""
+    h = jnp.tanh(x @ p["w"]) @ jax.lax.stop_gradient(p["w"]).T
+    return h @ p["o"] + jax.lax.stop_gradient(p["b"])
+
+
 def concatenated(p: Params, x: Any) -> Any:
     h = jnp.tanh(x @ jnp.concatenate([p["a"], p["b"], jnp.ones((5, 1), x.dtype)], 1))
     return h @ jnp.concatenate([p["c"], p["d"]], 1).T
@@ -285,6 +291,7 @@ NETWORKS: dict[str, Small] = {
     "joined_with_bias": Small(joined_with_bias, {"a": (5, 2), "b": (5, 3), "c": (5,), "d": (5, 2), "e": (5, 1),
                                                  "f": (3,), "none": (5, 0)}, (5,),
                               {"a": "dense", "b": "dense", "c": "bias", "d": "dense", "none": "unused"}),
+    "stopped": Small(stopped, {"w": (4, 5), "o": (4, 2), "b": (2,)}, (4,), {"w": "dense", "o": "dense", "b": "unused"}),
     "joined_outputs": Small(joined_outputs, {"a": (4, 2), "b": (4, 1), "c": (3,)}, (4,),
                             {"a": "dense", "b": "dense", "c": "bias"}),
     "unknown_loop": Small(unknown_loop, {"a": (5, 4), "b": (4, 4), "c": (4, 2)}, (5,),

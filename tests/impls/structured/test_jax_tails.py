@@ -86,6 +86,9 @@ SEPARABLE = {
     "pool_before_two_heads": images(lambda p, h: two_heads(p, jnp.tanh(h).mean((1, 2))), **HEAD),
     "pool_before_linear_layers": images(lambda p, h: head(p, jnp.tanh(h).mean((1, 2)) @ p["inner"]), inner=(6, 6),
                                         **HEAD),
+    "pool_before_parts": images(lambda p, h: jnp.concatenate(
+        jnp.split(head(p, jnp.tanh(h).mean((1, 2))), 3, 1)[::2], 1), **HEAD),
+    "pool_before_padding": images(lambda p, h: jnp.pad(head(p, jnp.tanh(h).mean((1, 2))), ((0, 0), (1, 2))), **HEAD),
     "mean_of_tokens": tokens(lambda p, h: head(p, jax.nn.softplus(h).mean(1)), **HEAD),
     "mean_of_turned_tokens": tokens(lambda p, h: head(p, jnp.tanh(h.swapaxes(1, 2).reshape(len(h), 24)).reshape(
         len(h), 6, 4).sum(2)), **HEAD),
