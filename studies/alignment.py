@@ -14,10 +14,10 @@ from studies.spectrum import Spectrum
 
 
 def kernel_alignment(kernel1: Any, kernel2: Any, *, centred: bool = False) -> float:
-    """⟨K1, K2⟩_F/(‖K1‖_F ‖K2‖_F), in [0, 1] for kernels (Cristianini et al. 2001, definition 1).
+    """⟨K1, K2⟩_F/(‖K1‖_F ‖K2‖_F), in [0, 1] for kernels (Cristianini et al. 2001).
 
     Both are (N, N), or both (N, N, O, O). `centred`: of H K H, H = I − 11ᵀ/N over the examples, for each pair of
-    outputs (Cortes, Mohri, Rostamizadeh 2012, definition 4); the same as linear CKA (Kornblith et al. 2019, section 3).
+    outputs (Cortes, Mohri, Rostamizadeh 2012); the same as linear CKA (Kornblith et al. 2019, section 3).
     """
     shapes = np.shape(kernel1), np.shape(kernel2)
     if shapes[0] != shapes[1]:
@@ -29,7 +29,7 @@ def kernel_alignment(kernel1: Any, kernel2: Any, *, centred: bool = False) -> fl
 
 
 def target_alignment(kernel: Any, y: Any, *, centred: bool = False) -> float:
-    """The alignment of the kernel with that of the targets, Y Yᵀ (Cristianini et al. 2001, definition 3).
+    """The alignment of the kernel with that of the targets, Y Yᵀ (Cristianini et al. 2001).
 
     `y` is (N,) or (N, O), for a kernel (N, N, O, O) the latter. Classes are given as numbers, such as ±1, or as one
     column each. `centred` centres both kernels over the examples.

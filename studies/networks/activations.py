@@ -38,7 +38,7 @@ def layer(name: str) -> Layer:
 
 
 def siren(x: jax.Array, *, w0: jax.Array) -> jax.Array:
-    """sin(w0 x) (Sitzmann et al. 2020, equation 5)."""
+    """sin(w0 x) (Sitzmann et al. 2020, SIREN, section 3)."""
     return jnp.sin(w0 * x)
 
 
@@ -48,7 +48,7 @@ def variable_period(x: jax.Array) -> jax.Array:
 
 
 def finer(x: jax.Array, *, w0: jax.Array) -> jax.Array:
-    """sin(w0 (|x| + 1) x) (Liu et al. 2024, FINER, equation 5)."""
+    """sin(w0 (|x| + 1) x) (Liu et al. 2024, FINER)."""
     return jnp.sin(w0 * variable_period(x))
 
 
@@ -123,7 +123,7 @@ def wire_real(x0: jax.Array, x1: jax.Array, *, w0: jax.Array, s0: jax.Array) -> 
 
 
 def wire_complex(*x: jax.Array, w0: jax.Array, s0: jax.Array) -> jax.Array:
-    """exp(i w0 x₀ − s0² mean_k |x_k|²) of complex x (Saragadam et al. 2023, equation 4 and, of two maps, its 2-D form).
+    """exp(i w0 x₀ − s0² mean_k |x_k|²) of complex x (Saragadam et al. 2023, WIRE; of two maps, its 2-D form).
 
     The mean is INR_BEP's; WIRE's code has the sum. They differ by a factor in s0².
     """

@@ -41,7 +41,7 @@ def encode(name: EncodingName, of: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def _projected(of: jax.Array, x: jax.Array) -> jax.Array:
-    """(cos 2πBx, sin 2πBx), (2m,) (Tancik et al. 2020, section 3; of whole vectors, its lattice of integers)."""
+    """(cos 2πBx, sin 2πBx), (2m,) (Tancik et al. 2020; of the lattice of whole vectors, Benbarka et al. 2022)."""
     phase = 2 * jnp.pi * (of @ x)
     return jnp.concatenate([jnp.cos(phase), jnp.sin(phase)])
 
@@ -52,7 +52,7 @@ def _positional(of: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def _trident(of: jax.Array, x: jax.Array) -> jax.Array:
-    """exp(−(s sin ω_k x_i)²) and of the cosine, (2md,), s = 1 (TRIDENT, Shenoy et al. 2023, as in INR_BEP)."""
+    """exp(−(s sin ω_k x_i)²) and of the cosine, (2md,), s = 1 (Shen et al. 2023, TRIDENT, as in INR_BEP)."""
     return jnp.exp(-((TRIDENT_SHARPNESS * _waves(of, x)) ** 2))
 
 

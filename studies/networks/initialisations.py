@@ -19,7 +19,7 @@ def draw(kind: Initialisation, n_in: int, n_out: int, *, first: bool, w0: float,
 
     - `siren`: weights 1/n_in in the first layer, √(6/n_in)/w0 in the others (Sitzmann et al. 2020, section 3.2); bias
       π/‖W_row‖, a period of the sine over the unit interval (Romero et al. 2022, CKConv; as in INR_BEP).
-    - `finer`: weights as `siren`, biases `bias_k` (Liu et al. 2024, FINER, section 4.2; INR_BEP in all layers).
+    - `finer`: weights as `siren`, biases `bias_k` (Liu et al. 2024, FINER; INR_BEP in all layers).
     - `standard`: weights √(6/(n_in + n_out)) (Glorot, Bengio 2010), biases 1/√n_in.
     """
     sine = 1 / n_in if first else math.sqrt(6 / n_in) / w0
