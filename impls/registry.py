@@ -43,10 +43,16 @@ METHODS: tuple[tuple[str, Framework, str], ...] = (
 )
 
 # Methods of other kernels than the NTK (reference/DEFINITION.md), and what they compute.
-OTHER_METHODS: tuple[tuple[str, Framework, str, tuple[Quantity, ...]], ...] = ()
+OTHER_METHODS: tuple[tuple[str, Framework, str, tuple[Quantity, ...]], ...] = (
+    ("equinox.nngp", "jax", "impls.methods.nngp_jax", ("nngp",)),
+    ("flax.nngp", "jax", "impls.methods.nngp_jax", ("nngp",)),
+    ("torch.nngp", "torch", "impls.methods.nngp_torch", ("nngp",)),
+    ("equinox.conjugate", "jax", "impls.methods.conjugate_equinox", ("conjugate",)),
+    ("torch.conjugate", "torch", "impls.methods.conjugate_torch", ("conjugate",)),
+)
 
 # What methods of the NTK compute besides.
-ALSO: dict[str, tuple[Quantity, ...]] = {}
+ALSO: dict[str, tuple[Quantity, ...]] = {"neural_tangents.infinite": ("nngp",)}
 
 # Further witnesses, of packages that nothing else here needs: where they are not installed, the gate says so and goes
 # on, unless it is told to ask for all (--require-all), as `nox -s tests` does.

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from impls.networks import torch_layers
 from impls.networks.torch_layers import ACTIVATIONS
-from reference import MLP, Case, Conv, ConvNet, Layered
+from reference import MLP, Case, Conv, ConvNet, Described, Layered, Network, initialisation
+from reference.layers import Drawn
 from reference.networks import bias_scale, weight_scale
 
 
@@ -50,10 +51,27 @@ def tensor_of(array: np.ndarray, dtype: torch.dtype, where: torch.device) -> Ten
 
 def build(case: Case, dtype: torch.dtype, where: torch.device) -> nn.Module:
     """The case's network in evaluation mode, on that device. Draws no random numbers."""
-    network = case.network
-    params = {name: tensor_of(array, dtype, where) for name, array in case.params.items()}
+    params, constants = ({name: tensor_of(array, dtype, where) for name, array in arrays.items()}
+                         for arrays in (case.params, case.constants))
+    return of_tensors(case.network, params, constants)
+
+
+def fresh(case: Case, dtype: torch.dtype, where: torch.device) -> nn.Module:
+    """The case's network freshly initialised, from PyTorch's global generator; its constants are the case's."""
+    assert isinstance(case.network, Described)
+
+    def drawn(how: Drawn) -> Tensor:
+        values = torch.randn(how.shape, dtype=dtype, device=where)
+        return how.mean + how.std * (values.abs() if how.positive else values)
+
+    constants = {name: tensor_of(array, dtype, where) for name, array in case.constants.items()}
+    params = {name: drawn(how) for name, how in initialisation(case.network).items()}
+    return of_tensors(case.network, params, constants)
+
+
+def of_tensors(network: Network, params: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> nn.Module:
+    """The network in evaluation mode with these arrays for its own."""
     if isinstance(network, Layered):
-        constants = {name: tensor_of(array, dtype, where) for name, array in case.constants.items()}
         return _layered(network, params, constants).eval()
     if isinstance(network, MLP):
         layers = _dense_layers(network, network.widths)
@@ -62,7 +80,7 @@ def build(case: Case, dtype: torch.dtype, where: torch.device) -> nn.Module:
     else:
         raise TypeError(f"PyTorch has no build of a {type(network).__name__}; known are MLP, ConvNet and Layered")
     module = nn.Sequential(layers)
-    module.load_state_dict(params, assign=True)  # replaces the parameters on the meta device
+    module.load_state_dict(dict(params), assign=True)  # replaces the parameters on the meta device
     return module.eval()
 
 

@@ -19,6 +19,7 @@ from tests.gate.checks import CHOOSERS, Check, cases_for, cases_for_pairs, check
 from tests.gate.compilation import fitting_optimizations
 from tests.gate.known_wrong import expected_failure
 from tests.gate.limit_rate import rate_cases
+from tests.gate.quantities import QuantityCheck, quantity_checks
 from tests.gate.selection import SELECTION, Selection
 from tests.gate.stochastic import few_cases
 from tests.gate.summary import Tag
@@ -57,7 +58,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         registered = [method for name, method in selection.methods.items() if name in names()]
         metafunc.parametrize("registered", registered, ids=[method.name for method in registered])
     if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", selection.names)
+        metafunc.parametrize("name", selection.all_names)
+    if "quantity_check" in metafunc.fixturenames:
+        asked = quantity_checks(selection)
+        metafunc.parametrize("quantity_check", asked, ids=[check.id for check in asked])
+    if "of_quantity" in metafunc.fixturenames:
+        each = [(method, quantity) for quantity, found in selection.others.items() for method in found.values()]
+        metafunc.parametrize("of_quantity", each, ids=[f"{method.name}-{quantity}" for method, quantity in each])
 
 
 def _cases_of(fixture: str, method: Method, selection: Selection) -> Sequence[Case]:
@@ -86,6 +93,8 @@ def _is_left_out(item: pytest.Item, tag: Tag, selection: Selection) -> bool:
         return not is_due(check, selection.methods[tag.method].framework, selection.gate_seed)
     if tag.method in CHOOSERS and item.path.stem in OF_EACH_CASE:
         share = SHARE_OF_CHOOSERS
+    elif item.path.stem == "test_quantities":
+        share = SHARE
     elif item.path.stem in DRAWN:
         share = SHARE_IN_JAX if selection.methods[tag.method].framework == "jax" else SHARE
     else:
@@ -129,6 +138,10 @@ def _tag(item: pytest.Item) -> Tag | None:
     for fixture, value in item.callspec.params.items():
         if isinstance(value, Check):
             return Tag(value.method, value.case.name, is_check=True)
+        if isinstance(value, QuantityCheck):
+            return Tag(value.method, value.case.name, is_check=False)
+        if fixture == "of_quantity" and isinstance(value, tuple):
+            return Tag(value[0].name, None, is_check=False)
         if isinstance(value, tuple) and fixture in PAIRS:
             return Tag(value[0].name, value[1].name, is_check=False)
         if isinstance(value, Method):
@@ -160,7 +173,7 @@ def few_programs_in_memory(request: pytest.FixtureRequest, selection: Selection)
 def quick_compilation(request: pytest.FixtureRequest, selection: Selection) -> Iterator[None]:
     """See `tests.gate.compilation`; nothing with --optimized."""
     tag = _tag(request.node)
-    method = None if tag is None else selection.methods.get(tag.method)
+    method = None if tag is None else selection.method(tag.method)
     if method is None or request.config.option.optimized:
         yield
         return

@@ -12,9 +12,11 @@ import pytest
 
 from impls import Method, MethodNotInstalled, RegistryError, framework, load, load_object, names
 from impls.protocol import Framework
-from impls.registry import OPTIONAL
-from reference import Request
+from impls.registry import OPTIONAL, quantities
+from reference import Quantity, Request
 from reference.case import Device
+
+OTHER_QUANTITIES: tuple[Quantity, ...] = tuple(each for each in get_args(Quantity) if each != "ntk")
 
 
 @dataclass
@@ -60,12 +62,35 @@ class Selection:
         return [self.impl.name] if self.impl is not None else [name for name in names() if self._asked_for(name)]
 
     @cached_property
+    def all_names(self) -> list[str]:
+        """Those of every kernel."""
+        return [self.impl.name] if self.impl is not None else [name for name in names(None) if self._asked_for(name)]
+
+    @cached_property
     def methods(self) -> dict[str, Method]:
         """Those that can be loaded, which is done here."""
         if self.impl is not None:
-            return {self.impl.name: self.impl}
+            return {self.impl.name: self.impl} if "ntk" in quantities(self.impl) else {}
+        return self._loaded(self.names)
+
+    @cached_property
+    def others(self) -> dict[Quantity, dict[str, Method]]:
+        """Those of each other kernel that can be loaded."""
+        of_impl = {} if self.impl is None else {self.impl.name: self.impl}
+        found: dict[Quantity, dict[str, Method]] = {}
+        for quantity in OTHER_QUANTITIES:
+            ours = [name for name in names(quantity) if self._asked_for(name)]
+            candidates = self._loaded(ours) if self.impl is None else of_impl
+            found[quantity] = {name: each for name, each in candidates.items() if quantity in quantities(each)}
+        return found
+
+    def method(self, name: str) -> Method | None:
+        """Of whichever kernel."""
+        return next((each[name] for each in (self.methods, *self.others.values()) if name in each), None)
+
+    def _loaded(self, wanted: Sequence[str]) -> dict[str, Method]:
         loaded = {}
-        for name in self.names:
+        for name in wanted:
             try:
                 loaded[name] = load(name)
             except Exception as error:  # whatever it is, test_installed raises it again

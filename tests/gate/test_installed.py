@@ -12,7 +12,7 @@ from tests.gate.selection import Selection
 
 def test_installed(name: str, selection: Selection) -> None:
     """The method can be loaded. To leave out a framework on purpose, give --frameworks without it."""
-    if name not in selection.methods:
+    if selection.method(name) is None:
         error = selection.failures[name]
         if selection.may_be_missing(name):
             pytest.skip(f"optional, and not there: {error}")

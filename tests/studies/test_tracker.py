@@ -373,7 +373,7 @@ def test_training_that_diverges_is_noted_and_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("options", "message"), [
     ({"every": 0}, "every must be a positive number"), ({"layer": ("0",)}, "no option 'layer'; did you mean layers?"),
     ({"sinks": ("cvs",)}, "no sink 'cvs'; did you mean csv?"), ({"y": Y[:3]}, "classes of shape (3,), from 0 to 2, do"),
-    ({"layers": ("O",)}, "the network has no layer 'O'; there are 0, 1, 2, 3, 4"),
+    ({"layers": ("O",)}, "the network has no layer 'O'; known are 0, 1, 2, 3, 4"),
     ({"y": Y + 1}, "from 1 to 3, do not fit 3 outputs"), ({"y": np.full(12, np.nan)}, "y has 12 entries that are not"),
     ({"y": np.zeros((12, 2))}, "do not fit targets of shape (12, 2)"), ({"method": "no"}, "unknown method 'no'"),
 ])
@@ -388,7 +388,7 @@ def test_what_is_refused(options: dict[str, Any], message: str, tmp_path: Path) 
 @pytest.mark.parametrize(("model", "layer", "message"), [
     (lambda: eqx.nn.MLP(6, 3, 5, 1, key=jax.random.key(0)), "layers.2", "no layer 'layers.2'; did you mean layers."),
     (lambda: flax_module(), "layer.0", "no layer 'layer.0'; did you mean layers?"),
-    (lambda: Twice(), "lst", "no layer 'lst'; did you mean last?"),
+    (lambda: Twice(), "lst", "no layer 'lst'; did you mean last"),
     (lambda: 3, "x", "a network is a torch.nn.Module, an Equinox or Flax NNX module, or f(params, x)"),
 ])
 def test_layers_that_are_not_there(model: Callable[[], Any], layer: str, message: str) -> None:

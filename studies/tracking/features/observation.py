@@ -1,18 +1,14 @@
-"""What is seen of a network in one forward pass, and what its adapters share."""
+"""What is seen of a network in one forward pass, as NumPy's arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from reference import InputError
-from studies.config import nearest
+from impls.frameworks.watching import Observed
 from studies.tracking.units import Activation
-
-INPUT = ":input"
-"""What ends the name of a layer whose inputs are meant: those of the last layer are the last hidden features."""
 
 
 class Feature(NamedTuple):
@@ -41,38 +37,10 @@ def known_activation(layer: Any) -> Activation | None:
     return next((each for each in get_args(Activation) if each == name), None)
 
 
-def split_name(name: str) -> tuple[str, bool]:
-    """The layer's own path, and whether its inputs are meant."""
-    return name.removesuffix(INPUT), name.endswith(INPUT)
-
-
-class Recording:
-    """What the layers that are watched took and gave, in the course of one forward pass."""
-
-    def __init__(self, layers: Sequence[str]) -> None:
-        self._asked = layers
-        self._uses: dict[str, int] = {}
-        self.found: dict[str, Any] = {}
-
-    @property
-    def paths(self) -> list[str]:
-        return list(dict.fromkeys(split_name(name)[0] for name in self._asked))
-
-    def used(self, path: str, given: Any, got: Any) -> None:
-        """The layer at `path` was called with `given` first and returned `got` (of a tuple the first)."""
-        use = self._uses[path] = self._uses.get(path, 0) + 1
-        got = got[0] if isinstance(got, tuple) and got else got
-        for name in self._asked:
-            layer, is_input = split_name(name)
-            value = given if is_input else got
-            if layer == path and hasattr(value, "shape") and hasattr(value, "dtype"):
-                self.found[name if use == 1 else f"{name}#{use}"] = value
-
-
-def missing_layer(path: str, names: Sequence[str]) -> InputError:
-    return InputError(f"the network has no layer {path!r}{nearest(path, [name for name in names if name])}")
-
-
-def as_features(values: Mapping[str, Any], activations: Mapping[str, Activation | None]) -> dict[str, Feature]:
-    """`activations` are those of the layers by their paths; inputs of a layer have none that is known."""
-    return {name: Feature(np.asarray(value), activations.get(name.partition("#")[0])) for name, value in values.items()}
+def as_observation(observed: Observed, as_array: Callable[[Any], np.ndarray] = np.asarray) -> Observation:
+    """Features that a layer gives have its activation; its inputs have none that is known."""
+    activations: dict[str, Activation | None] = {
+        path: known_activation(layer) for path, layer in observed.layers.items()}
+    return Observation(as_array(observed.outputs), {
+        name: Feature(as_array(value), activations.get(name.partition("#")[0]))
+        for name, value in observed.found.items()})

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from impls.frameworks.watching import check_found
 from impls.own.recognise import as_network
 from reference import InputError
 from studies.tracking.features.observation import Observation
@@ -23,9 +24,7 @@ def observe(model: Any, x: Any, layers: Sequence[str] = (), *, params: Any = Non
     """
     adapter, found = _adapter(model, params)
     observation = adapter.observe(*found, x, tuple(dict.fromkeys(layers)))
-    for name in layers:
-        if name not in observation.features:
-            raise InputError(f"the layer {name!r} is not used in the forward pass, or gives no array; track another")
+    check_found(layers, observation.features)
     return observation
 
 
