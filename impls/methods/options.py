@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from impls.registry import check_quantity, did_you_mean
@@ -10,6 +11,12 @@ from reference import InputError, Quantity, Request
 
 DISTRIBUTIONS = ("gaussian", "rademacher")
 """Of the entries of a random projection."""
+
+STRUCTURED = {"memory_limit": None, "explain": False}
+"""Of the structured engines: bytes beyond the kernel itself (None: no limit), and whether to print the plan."""
+
+MEMORY_OF_BATCHES = 2**30
+"""Bytes beyond the kernel for examples that come in batches, unless `memory_limit` says another number."""
 
 
 def check_options(method: str, request: Request, known: Mapping[str, Any],
@@ -22,6 +29,12 @@ def check_options(method: str, request: Request, known: Mapping[str, Any],
             hint = did_you_mean(name, known) if known else "; it takes no options"
             raise InputError(f"{method} has no option {name!r}{hint}")
     return {**known, **request.options}
+
+
+def limited(request: Request) -> Request:
+    """With a limit for the memory of batches, where none is given."""
+    limit = request.options.get("memory_limit") or MEMORY_OF_BATCHES
+    return replace(request, options={**request.options, "memory_limit": limit})
 
 
 def projection_options(method: str, request: Request) -> tuple[int, str]:

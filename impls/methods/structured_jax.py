@@ -7,7 +7,7 @@ N·L·O·W², but half of the first where x2 = x1, and never a parameter by itse
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,18 +15,13 @@ import jax
 
 from impls.frameworks.jax.kept import kept
 from impls.frameworks.jax.support import Batched, precision
-from impls.methods.options import check_options
+from impls.methods.options import STRUCTURED, check_options, limited
 from impls.networks.jax_case import functional, unsupported_network
 from impls.protocol import Framework, Kind
 from impls.structured.explain import explain
 from impls.structured.jax.batches import Batches
 from impls.structured.jax.engine import Engine
 from reference import Case, Request
-
-OPTIONS = {"memory_limit": None, "explain": False}
-
-MEMORY_OF_BATCHES = 2**30
-"""Bytes beyond the kernel for examples that come in batches, unless `memory_limit` says another number."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +65,7 @@ class Structured:
         (x, y) of which x is taken; `batches2` None means x2 = x1. The limit is 1 GiB unless another is given. Raises
         `InputError` for batches that change, or can be read once only.
         """
-        limit = request.options.get("memory_limit") or MEMORY_OF_BATCHES
-        request = replace(request, options={**request.options, "memory_limit": limit})
+        request = limited(request)
         with precision(request.dtype):
             rows, columns = (None if some is None else Batches(some, request) for some in (batches1, batches2))
             assert rows is not None
@@ -81,7 +75,7 @@ class Structured:
     def engine(self, f: Batched, params: Any, x1: Any, x2: Any | None, request: Request, *,
                apart: bool = False) -> Engine:
         """What `kernel` runs; to be kept by those who need kernels of one network at many parameters."""
-        options = check_options(self.name, request, OPTIONS)
+        options = check_options(self.name, request, STRUCTURED)
         with precision(request.dtype):
             engine = kept(Engine, f, params, x1, x2, outputs=request.outputs, batch_size=request.batch_size,
                           memory_limit=options["memory_limit"], device=request.device, apart=apart)

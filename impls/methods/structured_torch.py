@@ -7,24 +7,19 @@ N·L·O·W², but half of the first where x2 = x1, and never a parameter by itse
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from impls.frameworks.torch.support import Forward, Params
-from impls.methods.options import check_options
+from impls.methods.options import STRUCTURED, check_options, limited
 from impls.networks.torch_case import functional, unsupported_function
 from impls.protocol import Framework, Kind
 from impls.structured.explain import explain
 from impls.structured.torch.batches import Batches, Examples
 from impls.structured.torch.engine import Engine
 from reference import Case, Request
-
-OPTIONS = {"memory_limit": None, "explain": False}
-
-MEMORY_OF_BATCHES = 2**30
-"""Bytes beyond the kernel for examples that come in batches, unless `memory_limit` says another number."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +59,7 @@ class Structured:
         (x, y) of which x is taken; `batches2` None means x2 = x1. The limit is 1 GiB unless another is given. Raises
         `InputError` for batches that change, or can be read once only.
         """
-        limit = request.options.get("memory_limit") or MEMORY_OF_BATCHES
-        request = replace(request, options={**request.options, "memory_limit": limit})
+        request = limited(request)
         where = next(iter(params.values()))
         x1 = Batches(batches1, where.device, where.dtype)
         x2 = None if batches2 is None else Batches(batches2, where.device, where.dtype)
@@ -87,7 +81,7 @@ class Structured:
         graph, which later ones replay and which holds the memory of a call; not with `memory_limit`, nor with kernels
         of more than 64 MiB or by the plan 4 GiB beside them. Raises `InputError` in ``torch.inference_mode``.
         """
-        options = check_options(self.name, request, OPTIONS)
+        options = check_options(self.name, request, STRUCTURED)
         engine = Engine(
             f,
             params,
