@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ PLANTED = {
     "circle": ("impls/structured/planner.py", "from impls.structured import explain", "No circles BROKEN"),
     "PyTorch in a JAX half": ("impls/structured/jax/trace.py", "import torch", "imports PyTorch BROKEN"),
     "JAX in a PyTorch half": ("impls/own/torch/network.py", "import jax", "imports JAX BROKEN"),
+    "PyTorch in what both engines share": ("impls/structured/analysis.py", "import torch", "no framework BROKEN"),
+    "a half asked by what both share": ("impls/structured/analysis.py", "from impls.structured.jax import names",
+                                        "the structured engines BROKEN"),
     "a method asked by a framework": ("impls/frameworks/arrays.py", "from impls.methods import options",
                                       "Arrows inside impls BROKEN"),
     "bench asked by studies": ("studies/config.py", "from bench import units", "Arrows between the packages BROKEN"),
@@ -52,6 +56,13 @@ def test_what_breaks_the_order_is_seen(planted: str, tmp_path: Path) -> None:
     assert said in done.stdout
 
 
+def test_all_that_both_engines_share_is_held_to_it() -> None:
+    contracts = ConfigParser()
+    contracts.read(ROOT / ".importlinter")
+    shared = contracts["importlinter:contract:shared"]["source_modules"].split()
+    assert {*shared} == {f"impls.structured.{path.stem}" for path in (ROOT / "impls/structured").glob("[a-z]*.py")}
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
 def test_what_a_page_names_is_there(page: str) -> None:
     text = (ROOT / page).read_text()
@@ -65,7 +76,7 @@ def test_what_a_page_names_is_there(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "reference/DEFINITION.md", "docs/architecture.md",
-                                  "docs/engines.md", "docs/coverage.md", "docs/models.md"])
+                                  "docs/engines.md", "docs/coverage.md", "docs/models.md", "docs/rules.md"])
 def test_what_a_page_calls_by_name_is_there(page: str) -> None:
     named = set(re.findall(rf"(?<![\w.])(?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+", (ROOT / page).read_text()))
     assert not [name for name in sorted(named) if not is_there(name)]
