@@ -19,6 +19,8 @@ from studies.sweep.table import swept, text, values
 SINGULAR = "#d0d7de"
 COLUMNS = 4
 STYLES = ("-", "--", ":")
+BANDS = 6
+"""Layer types in a figure up to which each line has its band: more of them hide each other."""
 
 
 def numeric_axes(results: Sequence[Result]) -> list[str]:
@@ -38,7 +40,7 @@ def pairs(results: Sequence[Result]) -> Iterator[tuple[str, str]]:
 
 
 def lines(results: Sequence[Result], axis: str, metric: Metric) -> Figure:
-    """The metric's median over all else along an axis, one line a layer type; a band from least to largest.
+    """The metric's median over all else along an axis, one line a layer type; for few, a band from least to largest.
 
     A line has gaps where the median kernel is singular to its precision.
     """
@@ -51,7 +53,7 @@ def lines(results: Sequence[Result], axis: str, metric: Metric) -> Figure:
         columns = [_numbers([r for r in some if r.row[axis] == place], metric) for place in places]
         middle = [_finite(float(np.median(column))) if column else math.nan for column in columns]
         axes.plot(places, middle, STYLES[i // 10 % len(STYLES)], color=f"C{i % 10}", marker=".", label=layer)
-        if any(len(column) > 1 for column in columns):
+        if len(layers) <= BANDS and any(len(column) > 1 for column in columns):
             low, high = ([_finite(end(column, default=math.nan)) for column in columns] for end in (min, max))
             axes.fill_between(places, low, high, color=f"C{i % 10}", alpha=0.15, linewidth=0)
     finite = [value for line in axes.lines for value in np.asarray(line.get_ydata()) if np.isfinite(value)]

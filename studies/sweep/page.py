@@ -83,7 +83,8 @@ def _lines(options: Options, results: Sequence[Result]) -> str:
     axes = maps.numeric_axes(results)
     found = "".join(f"<h3>{axis}</h3><div class=row>{drawn}</div>" for axis in axes
                     for drawn in ["".join(_svg(maps.lines(results, axis, metric)) for metric in _metrics(options))])
-    text_of = "Medians over all else, with a band from least to largest; gaps are singular to the kernel's precision."
+    text_of = ("Medians over all else, with a band from least to largest where there are few layer types; gaps are "
+               "singular to the kernel's precision.")
     return f'<p class="soft">{text_of}</p>{found}' if found else "<p>No numbers were swept.</p>"
 
 
