@@ -144,9 +144,15 @@ class _Paths:
             for position, operand in enumerate(step.inputs):
                 if isinstance(operand, Value):
                     self.readers[operand].append((step, position))
+        self.followed: dict[Value, Sequence[tuple[Value, float]]] = {}
 
-    def follow(self, value: Value) -> Iterator[tuple[Value, float]]:
+    def follow(self, value: Value) -> Sequence[tuple[Value, float]]:
         """(value, 1), then the later values with cotangent(value) = number × cotangent(later value), reshaped."""
+        if value not in self.followed:
+            self.followed[value] = (*self._follow(value),)
+        return self.followed[value]
+
+    def _follow(self, value: Value) -> Iterator[tuple[Value, float]]:
         number = 1.0
         yield value, number
         while value is not self.output and len(self.readers[value]) == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,12 @@ class Step:
 
     @property
     def name(self) -> str:
-        return _name(self.op)
+        return self._name
+
+    @cached_property
+    def _name(self) -> str:
+        """As in ``mm`` or ``add``, without the overload."""
+        return self.op.name().removeprefix("aten::").split(".")[0]
 
     @property
     def inputs(self) -> tuple[Operand, ...]:
@@ -74,12 +79,6 @@ class Step:
 
 
 Program = program.Program[Step]
-
-
-@cache
-def _name(op: OpOverload) -> str:
-    """As in ``mm`` or ``add``, without the overload."""
-    return op.name().removeprefix("aten::").split(".")[0]
 
 
 def operands(args: Any) -> Iterator[Operand]:
