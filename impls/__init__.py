@@ -1,13 +1,13 @@
 """Every method that claims to compute the kernel, behind one signature.
 
 `names()` and `load(name)` are the registry; `ntk(...)` computes the kernel of a network of your own, and `ntk_fn(...)`
-gives it as a function for other programs. Importing this package imports no framework: a method's module is imported
-when the method is loaded.
+gives it as a function for other programs; `nngp(...)` and `conjugate(...)` are other kernels of it. Importing this
+package imports no framework: a method's module is imported when the method is loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from impls.given.selection import Where
@@ -16,11 +16,12 @@ from impls.registry import framework, load, load_object, names, unsupported
 from reference.case import Outputs
 
 if TYPE_CHECKING:
+    from impls.own.nngp import Average
     from impls.own.ntk_fn import KernelFunction
 
 __all__ = [
     "Array", "Method", "MethodNotInstalled", "RegistryError",
-    "framework", "load", "load_object", "names", "ntk", "ntk_fn", "unsupported",
+    "conjugate", "framework", "load", "load_object", "names", "nngp", "ntk", "ntk_fn", "unsupported",
 ]
 
 
@@ -130,3 +131,45 @@ def ntk_fn(model: Any, *, params: Any = None, outputs: Outputs = "full", method:
     from impls.own.ntk_fn import ntk_fn as make
 
     return make(model, params=params, outputs=outputs, method=method)
+
+
+def nngp(factory: Callable[..., Any], x1: Array, x2: Array | None = None, *, n_samples: int = 1024, seed: int = 0,
+         outputs: Outputs = "full", batch_size: int | None = None) -> Average:
+    """The NNGP kernel K[n, m, a, b] = E f_a(x1_n) f_b(x2_m) over initialisations of a network as wide as it is.
+
+    `factory` makes a freshly initialised network: of a key, an Equinox module (of one example, or a pair with its
+    state) or a Flax NNX module (of a batch); or of nothing, a `torch.nn.Module` (of a batch), drawn from PyTorch's
+    global generator, which is seeded for the time and put back as it was:
+
+        nngp(lambda key: eqx.nn.MLP(2, 1, 64, 2, key=key), x1)
+        nngp(lambda key: Net(rngs=nnx.Rngs(key)), x1)
+        nngp(lambda: nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 1)), x1)
+
+    JAX traces the factory once. The answer is ``(kernel, standard_error)``, arrays of the framework, from `n_samples`
+    networks: (N1, N2, O, O) for `outputs` "full"; (N1, N2, O), the entries a = b, for "diagonal"; (N1, N2), their
+    **sum**, for "trace". The estimate is unbiased, nothing is centred, and `seed` decides it; `batch_size` (examples)
+    does not. The limit of infinite width is another kernel, which `load("neural_tangents.infinite")` has for the
+    described networks.
+
+    Raises `InputError` for input that cannot be used, for a factory that makes the same network again, and for outputs
+    that are not finite. Source: reference/DEFINITION.md; Lee et al. 2018 (arXiv 1711.00165).
+    """
+    from impls.own.nngp import nngp as compute
+
+    return compute(factory, x1, x2, n_samples=n_samples, seed=seed, outputs=outputs, batch_size=batch_size)
+
+
+def conjugate(model: Any, x1: Array, x2: Array | None = None, *, layer: str, batch_size: int | None = None) -> Array:
+    """The conjugate kernel K[n, m] = φ(x1_n) · φ(x2_m) / h of a layer's features, flattened to h numbers: (N1, N2).
+
+    `model` is a `torch.nn.Module`, an Equinox module or a Flax NNX module, evaluated in evaluation mode and left as it
+    is. `layer` is the path of a submodule, or in JAX of a function that is an attribute: "features.0" or "layers.2" for
+    what it gives, "head:input" for what it takes (of the last layer, the last hidden features), "cell#2" for its second
+    use. `batch_size` (examples) does not change the values.
+
+    Raises `InputError` for input that cannot be used, and for a layer that is not there, with the nearest that is.
+    Source: reference/DEFINITION.md; Fan, Wang 2020 (arXiv 2005.11879).
+    """
+    from impls.own.conjugate import conjugate as compute
+
+    return compute(model, x1, x2, layer=layer, batch_size=batch_size)
