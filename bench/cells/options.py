@@ -18,8 +18,9 @@ from bench.cells.methods import Listed
 from bench.cells.profiles import PROFILES, Profile, batches, cases_of, default_cases, find_profile, select
 from bench.cells.user_model import UserModel, parse_model
 from bench.machine import memory
+from impls.methods.options import checked_samples
 from reference import InputError
-from reference.case import Device, DType, Outputs
+from reference.case import Device, DType, Outputs, Quantity
 
 GIB = 2**30
 DEFAULT_FOLDER = Path("results")
@@ -48,6 +49,9 @@ class Options:
     """Kinds of kernel, in place of the profile's."""
     dtypes: tuple[DType, ...] = ()
     """In place of the profile's."""
+    quantity: Quantity = "ntk"
+    """Which kernel: the NTK, the NNGP (the covariance of the outputs over initialisations), or the conjugate kernel of
+    the last hidden features; of described networks. Measured are the methods that compute it."""
     device: Device = "cpu"
     """Where the methods run."""
     model: str | None = None
@@ -67,6 +71,8 @@ class Options:
     """Examples in a block, for methods that can be blocked (the request's batch_size)."""
     proj_dim: int = 128
     """Number of random projections of stochastic methods."""
+    n_samples: int = 128
+    """Number of initialisations of an NNGP's average."""
     seed: int = 0
     """Of stochastic methods."""
     replicates: int | None = None
@@ -86,16 +92,25 @@ class Options:
                             ("memory-limit", self.memory_limit), ("proj-dim", self.proj_dim)):
             if value is not None and not value > 0:  # NaN is not, either
                 raise InputError(f"--{name} must be positive, got {value}")
+        checked_samples(self.n_samples)
         own = profile.fixtures or profile.engines
         if own and (self.widths or self.batch or self.input or self.model):
             raise InputError(f"the profile {self.profile} has cases of its own: no --widths, --batch, --input or "
                              "--model")
+        if self.quantity != "ntk" and (profile.engines or self.model):
+            raise InputError(f"--quantity {self.quantity} is measured on the described networks of the other profiles, "
+                             "not with --profile engines or --model; of your own network impls.nngp and "
+                             "impls.conjugate give it")
         if profile.engines and self.outputs:
             raise InputError("the profile engines asks each of its cases for one kind of kernel: no --outputs")
         return replace(profile, widths=self.widths or profile.widths, batch=self.batch or profile.batch,
                        outputs=self.outputs or profile.outputs, dtypes=self.dtypes or profile.dtypes,
                        replicates=self.replicates or profile.replicates,
                        time_limit_s=self.time_limit or profile.time_limit_s)
+
+    def of_stochastic(self) -> dict[str, Any]:
+        """The options of methods that draw."""
+        return {"n_samples": self.n_samples} if self.quantity == "nngp" else {"proj_dim": self.proj_dim}
 
     def memory_bytes(self) -> int:
         """What a cell may hold."""
@@ -110,14 +125,17 @@ class Options:
 
     def as_noted(self) -> dict[str, Any]:
         """For the store: files by their names alone, since folders are nobody's business."""
-        return {"profile": self.profile, "methods": self.methods, "cases": self.cases, "device": self.device,
+        return {"profile": self.profile, "quantity": self.quantity, "methods": self.methods, "cases": self.cases,
+                "device": self.device,
                 "threads": self.threads, "model": self.model and Path(self.model).name,
                 "input": self.input and self.input.name, "impl": [Path(spec).name for spec in self.impl]}
 
 
 def method_names(options: Options) -> list[str]:
-    """Names of the registry that may be measured. With ``--impl``, a pattern may also mean a method of that file."""
-    known = [*impls.names(), *(bounds.NAMES if find_profile(options.profile).engines else ())]
+    """Names of the registry that may be measured: those of methods of the kernel, and what is named in full. With
+    ``--impl``, a pattern may also mean a method of that file."""
+    named = [name for name in impls.names(None) if name in options.methods]
+    known = [*dict.fromkeys([*impls.names(options.quantity), *named]), *(bounds.NAMES if find_profile(options.profile).engines else ())]
     if not options.impl:
         return select(options.methods, known, "method")
     return [name for name in known if not options.methods or name in _matching(options.methods, known)]

@@ -9,10 +9,11 @@ from rich.table import Table
 import impls
 from bench.cells.profiles import PROFILES, default_cases
 from impls import MethodNotInstalled, RegistryError
+from impls.registry import quantities
 
 
 def show(console: Console) -> None:
-    """Print the methods (installed, or how to get them), the profiles and their cases."""
+    """Print the methods (of which kernels; installed, or how to get them), the profiles and their cases."""
     console.print(_methods())
     console.print(_profiles())
     for name, profile in PROFILES.items():
@@ -21,16 +22,16 @@ def show(console: Console) -> None:
 
 
 def _methods() -> Table:
-    table = Table("method", "framework", "kind", "installed", title="methods", title_justify="left")
-    for name in impls.names():
+    table = Table("method", "framework", "kind", "kernels", "installed", title="methods", title_justify="left")
+    for name in impls.names(None):
         try:
             method = impls.load(name)
         except MethodNotInstalled as error:
-            table.add_row(name, "", "", escape(f"no: {error}"))  # ".[jax]" is no markup
+            table.add_row(name, "", "", "", escape(f"no: {error}"))  # ".[jax]" is no markup
         except RegistryError as error:
-            table.add_row(name, "", "", escape(f"broken: {error}"))
+            table.add_row(name, "", "", "", escape(f"broken: {error}"))
         else:
-            table.add_row(name, method.framework, method.kind, "yes")
+            table.add_row(name, method.framework, method.kind, ", ".join(quantities(method)), "yes")
     return table
 
 

@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 Status = Literal["ok", "unsupported", "not_installed", "wrong", "undecided", "nonfinite", "timeout", "oom", "crash"]
 
+QUANTITY = "quantity"
+"""The option of a cell that says which kernel it is, so that rows of two kernels are two measurements."""
+
 Send = Callable[[str, dict[str, Any]], None]
 """``send(phase, measured)``: what begins now, and what is known by now; it survives whatever happens next."""
 
@@ -25,6 +28,17 @@ class Cell:
     batch_size: int | None = None
     seed: int = 0
     options: dict[str, Any] = field(default_factory=dict)
+    """The method's own, and "quantity" where the kernel is another than the NTK (see `quantity`)."""
+
+    @property
+    def quantity(self) -> str:
+        """Which kernel is asked for."""
+        return self.options.get(QUANTITY, "ntk")
+
+    @property
+    def own_options(self) -> dict[str, Any]:
+        """Those that go to the method."""
+        return {name: value for name, value in self.options.items() if name != QUANTITY}
 
 
 @dataclass(frozen=True)

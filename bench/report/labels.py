@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from bench import units
 from bench.report.summary import Group
 
-_HEADINGS = ("network", "data", "N", "O", "width", "kernel", "dtype", "device", "threads", "machine")
+_HEADINGS = ("network", "data", "N", "O", "width", "quantity", "kernel", "dtype", "device", "threads", "machine")
 
 
 def axes(group: Group) -> dict[str, str]:
     """Heading to text, for everything that tells groups apart; "N" is N1, or N1 × N2 where x2 ≠ x1."""
     info = group.info
     batch = str(info.n1) if info.n2 is None else f"{info.n1} × {info.n2}"
-    values = (info.network, info.data, batch, _size(info.n_outputs), _size(info.width), group.outputs, group.dtype,
-              group.device, str(group.threads), group.environment[:8])
+    values = (info.network, info.data, batch, _size(info.n_outputs), _size(info.width), group.quantity, group.outputs,
+              group.dtype, group.device, str(group.threads), group.environment[:8])
     return dict(zip(_HEADINGS, values, strict=True))
 
 
@@ -44,7 +44,7 @@ class Labels:
     def common(self) -> str:
         """What all groups share, "digits, float32, full kernel, cpu, 1 thread"; empty where there are no groups."""
         shared = [_words(heading, text) for heading, text in self._constant.items()
-                  if heading != "machine" and text not in ("", units.NONE)]
+                  if heading != "machine" and (heading, text) != ("quantity", "ntk") and text not in ("", units.NONE)]
         if all(group.info.n2 is None for group in self._axes):
             shared.append("x2 = x1")
         return ", ".join(shared) if self._axes else ""

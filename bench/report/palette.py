@@ -42,7 +42,7 @@ def styles(methods: Iterable[str]) -> dict[str, Style]:
     A method keeps its style whichever others are shown beside it. Past nineteen methods the colours come round again
     with another marker.
     """
-    known = impls.names()
+    known = impls.names(None)
     order = [*known, *sorted(set(methods) - set(known))]
     return {name: _style(index) for index, name in enumerate(order)}
 

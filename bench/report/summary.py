@@ -31,6 +31,8 @@ class Group:
     device: str
     threads: int
     environment: str
+    quantity: str = "ntk"
+    """Which kernel."""
 
 
 @dataclass(frozen=True)
@@ -197,20 +199,21 @@ def totals(rankings: Iterable[Ranking]) -> list[Total]:
 
 def group_of(record: Record) -> Group:
     cell = record.cell
-    return Group(record.info, cell.outputs, cell.dtype, cell.device, cell.threads, record.environment)
+    return Group(record.info, cell.outputs, cell.dtype, cell.device, cell.threads, record.environment,
+                 cell.quantity)
 
 
 def line_of(record: Record) -> Line:
     """The seed is no setting: replicates may differ in it."""
     cell = record.cell
     settings = [] if cell.batch_size is None else [f"batch_size={cell.batch_size}"]
-    settings += [f"{key}={json.dumps(value)}" for key, value in sorted(cell.options.items())]
+    settings += [f"{key}={json.dumps(value)}" for key, value in sorted(cell.own_options.items())]
     return Line(cell.method, ", ".join(settings))
 
 
 def line_order(lines: Iterable[Line]) -> dict[Line, int]:
     """Lines to their places: methods in the order of the registry, others behind them by name."""
-    registry = impls.names()
+    registry = impls.names(None)
     place = {name: index for index, name in enumerate(registry)}
     ordered = sorted(set(lines), key=lambda line: (place.get(line.method, len(registry)), line.method, line.settings))
     return {line: index for index, line in enumerate(ordered)}
@@ -219,8 +222,8 @@ def line_order(lines: Iterable[Line]) -> dict[Line, int]:
 def _reading_order(group: Group, came: dict[str, int]) -> tuple:
     info = group.info
     sizes = tuple(-1 if size is None else size for size in (info.n_outputs, info.n1, info.n2, info.width))
-    return (group.environment, info.data, came[info.network], group.outputs, group.dtype, group.device, group.threads,
-            sizes, info.case)
+    return (group.environment, info.data, came[info.network], group.quantity, group.outputs, group.dtype, group.device,
+            group.threads, sizes, info.case)
 
 
 def _within(seconds: float | None, entry: Entry) -> bool:

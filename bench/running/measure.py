@@ -118,7 +118,8 @@ def measure(send: Send, job: Job) -> dict[str, Any]:
 
 def request_of(cell: Cell) -> Request:
     return Request(outputs=cell.outputs, dtype=cell.dtype, device=cell.device, seed=cell.seed,  # pyright: ignore[reportArgumentType]
-                   batch_size=cell.batch_size, options=cell.options)
+                   batch_size=cell.batch_size, options=cell.own_options,
+                   quantity=cell.quantity)  # pyright: ignore[reportArgumentType]
 
 
 def _least_seconds(case: Case, job: Job, kind: Kind) -> float:

@@ -17,7 +17,7 @@ from bench.cells.user_model import UserModel
 from bench.machine import memory
 from bench.machine.threads import check_threads
 from bench.records.environment import describe_environment
-from bench.records.record import CaseInfo, Cell, Record
+from bench.records.record import QUANTITY, CaseInfo, Cell, Record
 from bench.records.store import Store
 from bench.running import order
 from bench.running.measure import Job, measure
@@ -25,6 +25,7 @@ from bench.running.order import Place, key_of
 from bench.running.pool import Limits, Outcome, Pool
 from bench.running.progress import Progress
 from bench.truth.check import build
+from bench.truth.other_kernels import find_other_truth
 from bench.truth.truth import Truth, find_truth
 from impls.frameworks.faces import LAZY_IMPORTS
 from impls.registry import built_in
@@ -100,7 +101,9 @@ class Run:
 
     def _measure_case(self, source: CaseSource, places: Sequence[Place], progress: Progress) -> None:
         progress.say(f"{source.name}: computing what its kernels are held against")
-        found = self.pool.run(PREPARATION, find_truth, source, *_asked(places), self.options.seed)
+        seed, quantity = self.options.seed, self.options.quantity
+        found = (self.pool.run(PREPARATION, find_truth, source, *_asked(places), seed) if quantity == "ntk"
+                 else self.pool.run(PREPARATION, find_other_truth, source, quantity, seed))
         if found.status == "refused" or (found.status != "ok" and isinstance(source, UserModel)):
             raise InputError(found.reason)
         if "info" not in found.measured and found.status != "ok":
@@ -148,7 +151,8 @@ def _lay_out(options: Options, outputs: Sequence[str], dtypes: Sequence[str], re
     cells = ((source, *rest) for source in sources
              for rest in product(engines.OUTPUTS.get(source.name, outputs), dtypes, methods))
     for source, out, dtype, method in cells:
-        own = {"proj_dim": options.proj_dim} if method.kind == "stochastic" else {}
+        own = options.of_stochastic() if method.kind == "stochastic" else {}
+        own |= {} if options.quantity == "ntk" else {QUANTITY: options.quantity}
         cell = Cell(method.name, source.name, out, dtype, options.device, options.threads, options.block_size,
                     options.seed, own)
         yield from (Place(cell, source, method, replicate) for replicate in range(replicates))

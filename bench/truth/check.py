@@ -11,6 +11,7 @@ import reference
 from bench.cells.cases import CaseSource
 from bench.records.record import Cell, Send
 from bench.truth.conditioning import LARGEST_TOLERANCE
+from bench.truth.other_kernels import compare_other
 from bench.truth.truth import PARTLY_FLOAT32, Truth
 from reference import Comparison
 from reference.statistics import compare_stochastic
@@ -28,6 +29,8 @@ def check(kernel: np.ndarray, truth: Truth, cell: Cell, kind: str, n_checks: int
         "examples1": truth.examples1, "examples2": truth.examples2, "shape": truth.shape(cell.outputs),
     }
     against = truth.expected.source
+    if cell.quantity != "ntk":
+        return _check_other(kernel, truth, cell, kind, n_checks, how)
     if kind == "exact":
         return _check_exact(kernel, truth, cell, how)
     if kind == "limit":
@@ -36,6 +39,19 @@ def check(kernel: np.ndarray, truth: Truth, cell: Cell, kind: str, n_checks: int
     if drawn.error is not None:
         against += f"; {drawn.error:.1f} standard errors off at most, {drawn.tolerance:.1f} allowed"
     return _verdict(replace(drawn, error=_distance(kernel, truth, cell.outputs)), against) | {"tolerance": None}
+
+
+def _check_other(kernel: np.ndarray, truth: Truth, cell: Cell, kind: str, n_checks: int,
+                 how: dict[str, Any]) -> dict[str, Any]:
+    compared = compare_other(kernel, truth, cell.quantity, kind, cell.options.get("n_samples"), n_checks, how)
+    if kind != "stochastic":
+        return _verdict(compared, truth.expected.source)
+    assert truth.initialised is not None
+    against = truth.initialised.expected.source
+    if compared.error is not None:
+        against += f"; {compared.error:.1f} standard errors off at most, {compared.tolerance:.1f} allowed"
+    of_draws = replace(truth, expected=truth.initialised.expected)
+    return _verdict(replace(compared, error=_distance(kernel, of_draws, cell.outputs)), against) | {"tolerance": None}
 
 
 def _check_exact(kernel: np.ndarray, truth: Truth, cell: Cell, how: dict[str, Any]) -> dict[str, Any]:

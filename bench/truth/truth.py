@@ -19,6 +19,7 @@ from impls.given.user_network import UserNetwork
 from impls.networks.size import count_params
 from reference import MLP, Case, ConvNet, Expected
 from reference.case import DType, Outputs
+from reference.initialisations import Initialised
 from reference.tolerances import tolerance
 
 N_SPREAD, N_RANDOM = 3, 2
@@ -44,6 +45,10 @@ class Truth:
     """By how much two witnesses differ, normalised, where nothing says which one is right."""
     undecided: str = ""
     """What each of them says."""
+    initialised: Initialised | None = None
+    """Of an NNGP: what averages over initialisations are held against; `expected` is the limit of infinite width."""
+    is_relu: bool = False
+    """Whether that limit has the closed form of ReLU, which loses half the digits."""
 
     def shape(self, outputs: str) -> tuple[int, ...]:
         """Of the whole kernel."""
@@ -57,7 +62,7 @@ def find_truth(send: Send, source: CaseSource, outputs: Sequence[Outputs] = ("fu
     """Build the case and compute what its kernels are held against. Raises `InputError` where the case cannot run."""
     case = source.build()
     with users_code(case):
-        info = _info(source, case)
+        info = info_of(source, case)
     send("truth", {"info": info})
     if isinstance(source, Fixture) and reference.has_proof(case):
         return Truth(info, reference.expected(case))
@@ -157,7 +162,8 @@ def _stands(probed: Probe, drawn: Projection, float64: Conditioning, seed: int) 
                for which in (1, 2) for u in (rng.standard_normal((len(probed.examples(which)), probed.n_outputs)),))
 
 
-def _info(source: CaseSource, case: Case) -> CaseInfo:
+def info_of(source: CaseSource, case: Case) -> CaseInfo:
+    """What the report needs to know of it."""
     return CaseInfo(case=source.name, network=source.network, width=_width(case), n1=len(case.x1),
                     n2=None if case.x2 is None else len(case.x2), n_outputs=case.network.n_outputs,
                     n_params=count_params(case), data=source.data, digest=source.digest)

@@ -34,9 +34,11 @@ def _features(model: Any, framework: str, x: np.ndarray, layer: str, batch_size:
 
         return features_of(model, torch.tensor(x.copy()), layer, batch_size)
     if framework == "equinox":
+        import jax.numpy as jnp
+
         from impls.methods.conjugate_equinox import features_of
 
-        return features_of(model, x, layer, batch_size)
+        return features_of(model, jnp.asarray(x), layer, batch_size)
     from impls.own.jax.conjugate import features_of
 
     return features_of(model, x, layer, batch_size)

@@ -32,12 +32,13 @@ def run(model: Any, x: jax.Array) -> Any:
     """The model of a batch in evaluation mode; numbers are taken in the dtype of its first parameters."""
     dtypes = [leaf.dtype for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))]
     x = x.astype(dtypes[0]) if dtypes and jnp.issubdtype(x.dtype, jnp.floating) else x
-    module, *state = model if isinstance(model, tuple) and len(model) == 2 else (model,)
+    parts: tuple[Any, ...] = model if isinstance(model, tuple) and len(model) == 2 else (model,)
+    module, *state = parts
     if isinstance(module, eqx.Module):
         evaluated: Any = eqx.nn.inference_mode(module)
         return jax.vmap(lambda example: evaluated(example, *state)[0] if state else evaluated(example))(x)
     if "flax.nnx" not in sys.modules or not isinstance(model, sys.modules["flax.nnx"].Module):
         raise InputError("the factory must return an Equinox module, a pair of one and its state, or a Flax NNX "
                          f"module, got {type(model).__name__}")
-    model.eval()
-    return model(x)
+    module.eval()
+    return module(x)
