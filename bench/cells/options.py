@@ -126,8 +126,7 @@ class Options:
     def as_noted(self) -> dict[str, Any]:
         """For the store: files by their names alone, since folders are nobody's business."""
         return {"profile": self.profile, "quantity": self.quantity, "methods": self.methods, "cases": self.cases,
-                "device": self.device,
-                "threads": self.threads, "model": self.model and Path(self.model).name,
+                "device": self.device, "threads": self.threads, "model": self.model and Path(self.model).name,
                 "input": self.input and self.input.name, "impl": [Path(spec).name for spec in self.impl]}
 
 
@@ -135,7 +134,8 @@ def method_names(options: Options) -> list[str]:
     """Names of the registry that may be measured: those of methods of the kernel, and what is named in full. With
     ``--impl``, a pattern may also mean a method of that file."""
     named = [name for name in impls.names(None) if name in options.methods]
-    known = [*dict.fromkeys([*impls.names(options.quantity), *named]), *(bounds.NAMES if find_profile(options.profile).engines else ())]
+    known = list(dict.fromkeys([*impls.names(options.quantity), *named]))
+    known += bounds.NAMES if find_profile(options.profile).engines else ()
     if not options.impl:
         return select(options.methods, known, "method")
     return [name for name in known if not options.methods or name in _matching(options.methods, known)]

@@ -198,7 +198,7 @@ def test_list_of_what_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.StringIO()
     listing.show(Console(width=200, file=written))
     assert "broken: there is no mylib:FAST" in written.getvalue()
-    assert written.getvalue().count('no: get it with ".[jax]"') == len(impls.names()) - 1
+    assert written.getvalue().count('no: get it with ".[jax]"') == len(impls.names(None)) - 1
 
 
 def test_export(all_kinds: tuple[Done, Path], tmp_path: Path) -> None:
