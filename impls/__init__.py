@@ -75,9 +75,9 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
 
     `method` is a name of `impls.names()` that works on any function of the framework; `seed` and `options` go to it, as
     in ``method="equinox.monte_carlo", proj_dim=4096``. "auto" takes the exact method with the least predicted time
-    among those that fit into memory (`impls.choice.auto`). In PyTorch on the CPU the whole call counts, and where
-    tracing the network alone would take longer than another method does, nothing is traced (`impls.choice.one_call`);
-    with `expect_calls` above 1, and elsewhere, the time is that of the steady state, without tracing and compilation.
+    among those that fit into memory (`impls.choice.auto`). On the CPU the whole call counts, and where tracing and
+    compiling the engine alone would take longer than another method does, it is not done (`impls.choice.halves`); with
+    `expect_calls` above 1, and elsewhere, the time is that of the steady state, without tracing and compilation.
     With `expect_calls` above 1 it measures the machine, the first time, for about a second, and keeps the figures in
     the user's cache (`impls.choice.calibration`); a single call takes what is kept, or what is typical.
     ``verbose=True`` prints every method's predicted time and memory, and the choice; ``explain=True`` what the

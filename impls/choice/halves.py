@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from impls.choice.costs import Facts
 from impls.choice.rates import Sizes
 from impls.given.batches import OwnBatches
+from impls.given.network import OwnNetwork
 from impls.protocol import Framework
 from reference import Case, Request
-from reference.case import Device, DType
+from reference.case import Device, DType, Outputs
 
 
 class Half(Protocol):
@@ -26,6 +27,12 @@ class Half(Protocol):
 
     def facts(self, engine: Any, f: Any, params: Any, x1: Any, request: Request) -> Facts:
         """Of the batched f with examples like those of x1; `engine` was made for it."""
+        ...
+
+    def one_call(self, own: OwnNetwork, outputs: Outputs, *, check: bool) -> Mapping[str, float]:
+        """Seconds of a whole call but for the checks of the network: of methods that need no trace and of the engine,
+        before anything is traced. `check`: whether the kernel is checked. Empty where nothing else comes into question.
+        """
         ...
 
     def functional(self, case: Case, request: Request) -> tuple[Any, Any, Any, Any]:

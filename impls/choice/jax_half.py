@@ -12,6 +12,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, primitives
 
 from impls.choice.costs import Facts
+from impls.choice.jax_one_call import predicted as one_call
 from impls.choice.rates import Sizes
 from impls.frameworks.jax import support, xla
 from impls.frameworks.jax.support import Batched, precision
@@ -21,7 +22,7 @@ from impls.structured.jax.engine import Engine
 from reference import Request
 from reference.case import Device, DType
 
-__all__ = ["count", "engine", "facts", "functional", "stand_in", "workloads"]
+__all__ = ["count", "engine", "facts", "functional", "one_call", "stand_in", "workloads"]
 
 Counts = tuple[float, float]
 """Operations in matrix products, and in convolutions."""

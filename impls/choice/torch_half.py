@@ -11,6 +11,7 @@ from torch.nn.functional import conv2d
 
 from impls.choice.costs import Facts
 from impls.choice.rates import Sizes
+from impls.choice.torch_one_call import predicted as one_call
 from impls.frameworks.torch.operations import operations
 from impls.frameworks.torch.support import DTYPES, Forward, Params, precision
 from impls.given.batches import OwnBatches
@@ -19,7 +20,7 @@ from impls.structured.torch.engine import Engine
 from reference import Request
 from reference.case import Device, DType
 
-__all__ = ["engine", "facts", "functional", "stand_in", "workloads"]
+__all__ = ["engine", "facts", "functional", "one_call", "stand_in", "workloads"]
 
 OPERATIONS_PER_PARAMETER = 3
 """Where a network cannot be written down; two layers of a weight and a bias are some twelve operations."""

@@ -34,6 +34,13 @@ def to_numpy(array: Array) -> np.ndarray:
     return np.array(ready, copy=True)
 
 
+def on_host(array: Any) -> Any:
+    """A JAX array of the CPU as NumPy's, which shares its memory and compiles nothing; any other array as it is."""
+    if _is("jax", "Array", array) and {device.platform for device in array.devices()} == {"cpu"}:
+        return np.asarray(array)
+    return array
+
+
 def _is(framework: str, kind: str, array: Array) -> bool:
     """Whether `array` is a ``framework.kind``; an array of a framework that is not imported cannot exist."""
     module = sys.modules.get(framework)

@@ -10,6 +10,7 @@ import numpy as np
 from impls.given.asked import ALL, Asked
 from impls.given.network import OwnNetwork
 from impls.given.user_network import UserNetwork
+from reference import Request
 from reference.case import Outputs
 
 
@@ -36,6 +37,12 @@ class Half(Protocol):
                  rounded: int | None = None) -> tuple[Mapping[str, float], float]:
         """⟨J_iᵀ u, J_jᵀ v⟩ for each parameter by its name, and the product of the two lengths; summed over the rows of
         u and v. `rounded`: the seed of relative errors of one unit in the last place of the parameters."""
+        ...
+
+    def ready(self, name: str, own: OwnNetwork, request: Request, allowed: float | None, *,
+              components: bool) -> tuple[Any, bool] | None:
+        """The kernel by a method of `impls.choice.halves.Half.one_call` that needs no trace, and whether it is known to
+        be right to `allowed` relative errors (None: nothing is checked); None where the method itself is to compute."""
         ...
 
     def across(self) -> Any:

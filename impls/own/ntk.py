@@ -16,6 +16,7 @@ from impls import registry
 from impls.choice import auto
 from impls.choice.auto import JACOBIAN_BYTES, Candidate
 from impls.choice.costs import FACTORS, STRUCTURED
+from impls.choice.halves import half as choice_half
 from impls.frameworks.crossing import ways as crossing
 from impls.frameworks.faces import free_memory
 from impls.given.asked import Asked
@@ -88,28 +89,25 @@ def _untraced(own: OwnNetwork, request: Request, say: Callable[[str], None], *, 
               check: bool) -> Any | None:
     """The kernel by a method that needs no trace, where tracing alone is predicted to take longer; None elsewhere, and
     where all of them fail."""
-    if own.framework != "torch" or in_batches(own) or request.batch_size is not None or own.device != "cpu":
+    if in_batches(own) or request.batch_size is not None or own.device != "cpu":
         return None
     held = (len(own.x1) + (0 if own.x2 is None else len(own.x2))) * own.jacobian_bytes  # all at once, and copies
     free = free_memory(own.framework, own.device)
     if held > JACOBIAN_BYTES or (free is not None and 2 * held > auto.USABLE * free):
         return None
-    from impls.choice import one_call
-    from impls.own.torch import selfcheck as by_torch
-
     try:
-        found = one_call.predicted(own, request.outputs, check=check)
+        found = choice_half(own.framework).one_call(own, request.outputs, check=check)
     except Exception as error:  # of a network that does not run so: the methods say what is the matter
         say(f"ntk: nothing is predicted before tracing: {reason(error)}")
         return None
     for name, each in sorted(found.items(), key=lambda item: item[1]):
         say(f"ntk: one call of {name} is predicted to take {each * 1e3:.3g} ms")
     for name in sorted(found, key=found.__getitem__):
-        if name == one_call.ENGINE:
+        if name in STRUCTURED:
             return None
         try:
             allowed = selfcheck.SLACK * tolerance(own.dtype) if check else None
-            ready = None if components else by_torch.ready(name, own, request, allowed)
+            ready = half(own.framework).ready(name, own, request, allowed, components=components)
             return _checked(name, own, request, say, components=components, check=check, mapped=True, ready=ready)
         except InputError:
             raise

@@ -79,19 +79,20 @@ def _one(name: str) -> int:
     """A process that measures PyTorch's networks does not import JAX for the others."""
     from tests.models import torch_zoo
 
-    if entry := _named(name, torch_zoo.ENTRIES):
+    if entry := named(name, torch_zoo.ENTRIES):
         from tests.models.measure import measured
     else:
         from tests.models.jax_zoo import ENTRIES
         from tests.models.measure_jax import measured
 
-        entry = _named(name, ENTRIES)
+        entry = named(name, ENTRIES)
     assert entry is not None
     print(json.dumps(measured(entry)))
     return 0
 
 
-def _named(name: str, among: Iterable[Entry]) -> Entry | None:
+def named(name: str, among: Iterable[Entry]) -> Entry | None:
+    """The one that is called so, as package/name."""
     return next((entry for entry in among if f"{entry.package}/{entry.name}" == name), None)
 
 

@@ -6,8 +6,11 @@ are kept between them, and forgotten before the call that counts.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 import equinox  # noqa: F401  (these are imported once, before the processes are forked)
@@ -18,7 +21,9 @@ import numpy as np
 from tests.models import truth_jax
 from tests.models.entry import Entry, Made
 from tests.models.forks import error_of, forked
-from tests.models.table import LOOP_JAX, METHODS_JAX, TIMED_JAX
+from tests.models.table import LOOP_JAX, METHODS_JAX, TIMED_JAX, predictions
+
+METHODS_ONCE = tuple(method for method in TIMED_JAX if method != LOOP_JAX)
 
 
 def measured(entry: Entry) -> dict[str, Any]:
@@ -33,6 +38,64 @@ def measured(entry: Entry) -> dict[str, Any]:
     for method in (*METHODS_JAX, LOOP_JAX):
         answer[method] = {"float32": single.get(method, {}), "float64": double["errors"].get(method, {})}
     return answer
+
+
+def one_call(entry: Entry, repeats: int) -> dict[str, Any]:
+    """As `tests.models.one_call.measured`."""
+    with tempfile.TemporaryDirectory() as kept:
+        forked(lambda: _only_made(entry, kept))
+        seconds: dict[str, list[float]] = {method: [] for method in TIMED_JAX}
+        for _ in range(repeats):
+            for method in TIMED_JAX:
+                seconds[method] += forked(lambda method=method: _seconds_of(entry, kept, method)).get("seconds", [])
+        warm = {method: forked(lambda method=method: _warm(entry, kept, method)) for method in METHODS_ONCE}
+    predicted = warm["auto"].get("predicted") or {}
+    after = {method: each.get("seconds") for method, each in warm.items()}
+    if predicted and min(predicted, key=predicted.__getitem__) == LOOP_JAX:
+        after[LOOP_JAX] = after["auto"]
+    return {"seconds": {method: min(each, default=None) for method, each in seconds.items()}, "warm": after,
+            "checks": warm["auto"].get("checks"), "predicted": predicted}
+
+
+def _only_made(entry: Entry, kept: str) -> dict[str, Any]:
+    _made(entry, kept)
+    return {}
+
+
+def _seconds_of(entry: Entry, kept: str, method: str) -> dict[str, Any]:
+    made = _made(entry, kept)
+    return {"seconds": [_timed(lambda: _kernel(made, method))]}
+
+
+def _warm(entry: Entry, kept: str, method: str) -> dict[str, Any]:
+    """Of a call where JAX has computed, and the checks of the network are made."""
+    made = _made(entry, kept)
+    checks = _timed(lambda: _check(made))
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        seconds = checks + _timed(lambda: _kernel(made, method, verbose=True))
+    return {"seconds": seconds, "checks": checks, "predicted": predictions(printed.getvalue())}
+
+
+def _check(made: Made) -> None:
+    """The network, as `ntk` does before anything else."""
+    from impls.own.jax.network import own_network
+    from impls.own.ntk import _as_network
+
+    own_network(_as_network(made.model, made.options.get("params")), made.x, None)
+
+
+def _kernel(made: Made, method: str, **options: Any) -> Any:
+    from impls import ntk
+
+    if method == LOOP_JAX:
+        return truth_jax.kernel(made)
+    return ntk(made.model, made.x, outputs="trace", method=method, **made.options, **options)
+
+
+def _timed(call: Callable[[], Any]) -> float:
+    begin = time.process_time()
+    call()
+    return time.process_time() - begin
 
 
 def _in_float64(entry: Entry, kept: str) -> dict[str, Any]:

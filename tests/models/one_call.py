@@ -1,9 +1,10 @@
 """``python -m tests.models.one_call [NAME …]``: what one call takes by each method, and what was predicted of it.
 
-Writes bench/results/one_call_models.json and docs/one_call.md. Each call is the first of a process of its own, forked
-where PyTorch and the model are ready; the methods take turns, and the least of `REPEATS` seconds of the processor
-counts. What is predicted are the seconds after the checks of the network, which all methods share; they are held
-against those of a call in a process that has imported everything, without the checks.
+Writes bench/results/one_call_models.json and docs/one_call.md, and keeps the rows of other networks that are there.
+Each call is the first of a process of its own, forked where the framework and, in PyTorch, the model are ready; the
+methods take turns, and the least of `REPEATS` seconds of the processor counts. What is predicted are the seconds after
+the checks of the network, which all methods share; they are held against those of a call in a process that has imported
+everything, without the checks.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import contextlib
 import fnmatch
 import io
 import json
-import re
 import statistics
 import subprocess
 import sys
@@ -22,52 +22,85 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.models.__main__ import entries, named
 from tests.models.entry import N_EXAMPLES, Entry, Made
-from tests.models.table import METHODS, TITLES
+from tests.models.table import METHODS, predictions, timed
 
 REPEATS = 2
 RESULTS, PAGE = Path("bench/results/one_call_models.json"), Path("docs/one_call.md")
-PREDICTED = re.compile(r"one call of (\S+) is predicted to take (\S+) ms")
 
 HEAD = """# One call
 
 Seconds of the processor (one thread) of the first call `ntk(model, x, outputs="trace")` in a process of its own, with
-{n} examples in float32, the checks of the network, tracing, planning, the engine's check of itself and imports
-included: by `python -m tests.models.one_call`, the networks of [models.md](models.md). Predicted over measured: what
-`ntk` says before it traces anything, over what it took after the checks of the network, all imported.
+{n} examples in float32, the checks of the network, tracing, planning, compilation, the engine's check of itself and
+imports included: by `python -m tests.models.one_call`, the networks of [models.md](models.md). Predicted over measured:
+what `ntk` says before it traces or compiles anything, over what it took after the checks of the network, all imported.
 
 """
+LOOP_IS = {"torch": "", "jax": "The loop is one of `jax.vjp` written by hand and compiled at XLA's optimisation level "
+           "0, as `tests.models.truth_jax` has it: it checks nothing, and is no method of `ntk`. The prediction for a "
+           "loop is that of `ntk`'s own, over `ntk` where it took it.\n\n"}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=["*"], help="patterns of names or packages")
-    parser.add_argument("--without", nargs="*", default=[], help="patterns of names or packages to leave out")
+    parser.add_argument("names", nargs="*", default=["*"], help="patterns of names, packages or frameworks")
+    parser.add_argument("--without", nargs="*", default=[], help="patterns of what to leave out")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="rows of other networks that are there stay")
+    parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    from tests.models.torch_zoo import ENTRIES
-
     if args.one is not None:
-        print(json.dumps(measured(next(entry for entry in ENTRIES if entry.name == args.one))))
+        print(json.dumps(_one(args.one)))
         return 0
-    rows = []
-    for entry in ENTRIES:
-        if not _fits(entry, args.names) or _fits(entry, args.without):
-            continue
-        command = [sys.executable, "-W", "ignore", "-m", "tests.models.one_call", "--one", entry.name]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            print(entry.name, done.stderr.strip().splitlines()[-1:], flush=True)
-            continue
-        rows.append({"name": entry.name, "package": entry.package, **json.loads(done.stdout.splitlines()[-1])})
-        print(_line(rows[-1]), flush=True)
-        RESULTS.write_text(json.dumps({"examples": N_EXAMPLES, "rows": rows}, indent=1) + "\n")
-        PAGE.write_text(page(rows, [entry.name for entry in ENTRIES]))
+    suite = entries()
+    rows = {(row["package"], row["name"]): row for row in _before(args.out)}
+    for entry in suite:
+        if _fits(entry, args.names) and not _fits(entry, args.without) and (row := _row(entry)) is not None:
+            rows[entry.package, entry.name] = row
+            print(_line(row), flush=True)
+            args.out.write_text(json.dumps({"examples": N_EXAMPLES, "rows": _in_order(rows, suite)}, indent=1) + "\n")
+    args.page.write_text(page(_in_order(rows, suite), suite))
     return 0
 
 
+def _before(out: Path) -> list[dict[str, Any]]:
+    return json.loads(out.read_text())["rows"] if out.exists() else []
+
+
+def _in_order(rows: Mapping[tuple[str, str], dict[str, Any]], suite: Sequence[Entry]) -> list[dict[str, Any]]:
+    known = [(entry.package, entry.name) for entry in suite]
+    return [rows[key] for key in known if key in rows]
+
+
+def _row(entry: Entry) -> dict[str, Any] | None:
+    """Measured in a process of its own; None where that fails, which is told."""
+    command = [sys.executable, "-W", "ignore", "-m", "tests.models.one_call", "--one", f"{entry.package}/{entry.name}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(entry.name, done.stderr.strip().splitlines()[-1:], flush=True)
+        return None
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {"name": entry.name, "package": entry.package, "framework": entry.framework, **found}
+
+
+def _one(name: str) -> dict[str, Any]:
+    """Of a process that imports one framework alone."""
+    from tests.models import torch_zoo
+
+    if entry := named(name, torch_zoo.ENTRIES):
+        return measured(entry)
+    from tests.models.jax_zoo import ENTRIES
+    from tests.models.measure_jax import one_call
+
+    entry = named(name, ENTRIES)
+    assert entry is not None
+    return one_call(entry, REPEATS)
+
+
 def _fits(entry: Entry, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatch(what, pattern) for what in (entry.name, entry.package) for pattern in patterns)
+    return any(fnmatch.fnmatch(what, pattern) for what in (entry.name, entry.package, entry.framework)
+               for pattern in patterns)
 
 
 def measured(entry: Entry) -> dict[str, Any]:
@@ -117,8 +150,7 @@ def _warm_call(made: Made, method: str) -> dict[str, Any]:
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         seconds = _seconds(lambda: ntk(made.model, made.x, outputs="trace", method=method, verbose=True,
                                        **made.options))
-    predicted = {name: float(ms) / 1e3 for name, ms in PREDICTED.findall(printed.getvalue())}
-    return {"seconds": seconds, "checks": checks, "predicted": predicted}
+    return {"seconds": seconds, "checks": checks, "predicted": predictions(printed.getvalue())}
 
 
 def _seconds(call: Callable[[], Any]) -> float:
@@ -127,33 +159,52 @@ def _seconds(call: Callable[[], Any]) -> float:
     return time.process_time() - begin
 
 
-def page(rows: Sequence[Mapping[str, Any]], suite: Sequence[str]) -> str:
+def page(rows: Sequence[Mapping[str, Any]], suite: Sequence[Entry]) -> str:
     """Markdown; the networks of the suite that have no row are named."""
+    parts = [HEAD.format(n=N_EXAMPLES)]
+    for framework, title in (("torch", "PyTorch"), ("jax", "JAX")):
+        chosen = [row for row in rows if row["framework"] == framework]
+        if chosen:
+            parts += [f"## {title}\n\n", LOOP_IS[framework], _summary(chosen),
+                      _missing(chosen, [entry.name for entry in suite if entry.framework == framework]),
+                      _table(chosen, framework), "\n"]
+    return "".join(parts).rstrip() + "\n"
+
+
+def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
     ratios = sorted(ratio for row in rows if (ratio := over_best(row)) is not None)
     share = [one for row in rows for one in _over_measured(row).values()]
     within = sum(0.5 <= one <= 2 for one in share)
-    text = (f"{len(rows)} networks. The default's one call takes {statistics.median(ratios):.2f} times as long as the "
-            f"best method's in the median, and {ratios[-1]:.2f} times at worst. Of {len(share)} predictions {within} "
-            "are within a factor of two of what was measured; some of the networks are those that the constants were "
-            "fitted to.\n\n")
+    return (f"{len(rows)} networks. The default's one call takes {statistics.median(ratios):.2f} times as long as the "
+            f"best of the others in the median, and {ratios[-1]:.2f} times at worst. Of {len(share)} predictions "
+            f"{within} are within a factor of two of what was measured; some of the networks are those that the "
+            "constants were fitted to.\n\n")
+
+
+def _missing(rows: Sequence[Mapping[str, Any]], suite: Sequence[str]) -> str:
     measured_here = {row["name"] for row in rows}
-    if missing := [name for name in suite if name not in measured_here]:
-        text += f"Not measured here ({len(missing)} of {len(suite)}): {', '.join(missing)}.\n\n"
-    head = ["network", "package", *(f"{title}, s" for title in TITLES), "auto over best",
-            "predicted over measured: engine", "loop", "torch.func"]
+    missing = [name for name in suite if name not in measured_here]
+    return f"Not measured here ({len(missing)} of {len(suite)}): {', '.join(missing)}.\n\n" if missing else ""
+
+
+def _table(rows: Sequence[Mapping[str, Any]], framework: str) -> str:
+    times = timed(framework)
+    predicted = [method for method in times if any(method in _over_measured(row) for row in rows)]
+    head = ["network", "package", *(f"{title}, s" for title in times.values()), "auto over best",
+            *(f"predicted over measured: {times[method]}" for method in predicted)]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
-        ratio, predictions = over_best(row), _over_measured(row)
-        cells = [row["name"], row["package"], *(_cell(row["seconds"][method]) for method in METHODS), _cell(ratio),
-                 *(_cell(predictions.get(method)) for method in METHODS[1:])]
+        over = _over_measured(row)
+        cells = [row["name"], row["package"], *(_cell(row["seconds"].get(method)) for method in times),
+                 _cell(over_best(row)), *(_cell(over.get(method)) for method in predicted)]
         lines.append("| " + " | ".join(cells) + " |")
-    return HEAD.format(n=N_EXAMPLES) + text + "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def over_best(row: Mapping[str, Any]) -> float | None:
     """The default's seconds over those of the best method."""
-    default, *others = (row["seconds"][method] for method in METHODS)
-    best = min((each for each in others if each is not None), default=None)
+    default = row["seconds"]["auto"]
+    best = min((each for name, each in row["seconds"].items() if name != "auto" and each is not None), default=None)
     return None if default is None or best is None else default / best
 
 

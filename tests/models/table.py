@@ -19,6 +19,8 @@ LOOP_JAX = "jax.vjp"
 TIMED_JAX = ("auto", "structured_jax", LOOP_JAX, "equinox.exact")
 TITLES_JAX = ("`ntk` (auto)", "engine", "loop", "Equinox")
 
+PREDICTED = re.compile(r"one call of (\S+) is predicted to take (\S+) ms")
+
 REASON = 240
 """Characters of a reason that are shown."""
 
@@ -52,6 +54,11 @@ def page(rows: Sequence[Mapping[str, Any]], versions: Mapping[str, str], n_examp
 def timed(framework: str) -> dict[str, str]:
     """The methods of that framework whose one call is timed, and their titles."""
     return dict(zip(*((METHODS, TITLES) if framework == "torch" else (TIMED_JAX, TITLES_JAX)), strict=True))
+
+
+def predictions(printed: str) -> dict[str, float]:
+    """Seconds by method, of what `ntk` says."""
+    return {name: float(ms) / 1e3 for name, ms in PREDICTED.findall(printed)}
 
 
 def _summary(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -30,12 +30,7 @@ def kept(build: Callable[..., T], f: Batched, *arrays: Any, **settings: Any) -> 
     `f` is the same where it is the same function, or a pytree (an Equinox module) of the same arrays. As with
     `jax.jit`, what it reads from elsewhere is read once.
     """
-    leaves, structure = jax.tree.flatten(f)
-    numbers = tuple(leaf for leaf in leaves if isinstance(leaf, bool | int | float | complex | str))
-    objects = [leaf for leaf in leaves if not isinstance(leaf, bool | int | float | complex | str)]
-    shapes = [(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(arrays)]
-    key = (build, structure, numbers, tuple(map(id, objects)), jax.tree.structure(arrays), tuple(shapes),
-           jnp.result_type(float), tuple(sorted(settings.items())))
+    key, objects = _key(build, f, arrays, settings)
     try:
         hash(key)
         # At the end of Python names of this module are gone before the last of them: `forget` is held by each.
@@ -51,3 +46,24 @@ def kept(build: Callable[..., T], f: Batched, *arrays: Any, **settings: Any) -> 
     while len(_kept) > MAX_KEPT:
         _kept.popitem(last=False)
     return found[1]
+
+
+def is_kept(build: Callable[..., Any], f: Batched, *arrays: Any, **settings: Any) -> bool:
+    """Whether `kept` has it."""
+    key, objects = _key(build, f, arrays, settings)
+    try:
+        found = _kept.get(key)
+    except TypeError:
+        return False
+    return found is not None and all(ref() is leaf for ref, leaf in zip(found[0], objects, strict=True))
+
+
+def _key(build: Callable[..., Any], f: Batched, arrays: tuple[Any, ...], settings: dict[str, Any]
+         ) -> tuple[tuple[Any, ...], list[Any]]:
+    """And the objects that it goes by, which have to live."""
+    leaves, structure = jax.tree.flatten(f)
+    numbers = tuple(leaf for leaf in leaves if isinstance(leaf, bool | int | float | complex | str))
+    objects = [leaf for leaf in leaves if not isinstance(leaf, bool | int | float | complex | str)]
+    shapes = [(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(arrays)]
+    return (build, structure, numbers, tuple(map(id, objects)), jax.tree.structure(arrays), tuple(shapes),
+            jnp.result_type(float), tuple(sorted(settings.items()))), objects

@@ -11,6 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.extend.core import Jaxpr, Literal
 
+from impls.frameworks.arrays import on_host
 from impls.frameworks.jax.kept import kept
 from impls.frameworks.jax.support import Batched, flat_outputs
 from impls.frameworks.jax.xla import options
@@ -61,13 +62,15 @@ def _outputs(f: Batched, params: Any, two: jax.Array) -> tuple[jax.Array, jax.Ar
     return both, jax.lax.map(lambda x: flat_outputs(f(params, x), 1)[0], two[:, None])
 
 
-def _two_examples(x1: jax.Array, x2: jax.Array | None) -> jax.Array:
+def _two_examples(x1: Any, x2: Any) -> Any:
     """The first one and one that differs from it: of x1, of x2, or its own numbers in another order."""
+    x1, x2 = on_host(x1), None if x2 is None else on_host(x2)
+    numbers: Any = np if isinstance(x1, np.ndarray) else jnp
     first = x1[:1]
     for x in (x1, x1[1:2]) if x2 is None else (x1, x2, x1[1:2]):
         if len(x) and bool((x[-1:] != first).any()):
-            return jnp.concatenate([first, x[-1:].astype(x1.dtype)])
-    return jnp.concatenate([first, jnp.roll(first.reshape(1, -1), 1).reshape(first.shape)])
+            return numbers.concatenate([first, x[-1:].astype(x1.dtype)])
+    return numbers.concatenate([first, numbers.roll(first.reshape(1, -1), 1).reshape(first.shape)])
 
 
 def _check_apart(y: np.ndarray, alone: np.ndarray) -> None:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from impls.frameworks.arrays import on_host
 from impls.frameworks.jax import packing as jax_inputs
 from impls.frameworks.jax import params as jax_params
 from impls.frameworks.jax.packing import Packing
@@ -45,7 +46,7 @@ def own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked = ALL) -> O
         some1, some2 = (next(iter(x)) if isinstance(x, OwnBatches) else x for x in (x1, x2))
         check_examples(some1, some2)
         for name, leaf in params.items():
-            check_finite(bool(jnp.isfinite(leaf).all()), f"params ({name})")
+            check_finite(_finite(leaf), f"params ({name})")
         placed = [some1, *([] if some2 is None else [some2]), *params.values()]
         kind = one_device(_device_name(device) for array in placed for device in array.devices())
         n_outputs = check_batched(f, params, some1, some2)
@@ -125,7 +126,7 @@ class _Examples:
     def _array(self, x: Any, what: str) -> jax.Array:
         x = jax_inputs.as_array(x, what, self.dtype)
         x = jax.device_put(x, self.where) if isinstance(x, np.ndarray) else x
-        check_finite(bool(jnp.isfinite(x).all()), what)
+        check_finite(_finite(x), what)
         return x
 
     def _know(self, packing: Packing | None, what: str) -> None:
@@ -143,6 +144,11 @@ class _Packed:
 
     def __iter__(self) -> Iterator[jax.Array]:
         return (self.examples.one(batch, self.what) for batch in self.batches)
+
+
+def _finite(array: jax.Array) -> bool:
+    array = on_host(array)
+    return bool((np if isinstance(array, np.ndarray) else jnp).isfinite(array).all())
 
 
 def _device_name(device: Any) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 
 from impls.own.torch.finite import backward, forward
 from impls.own.torch.network import own_network, whole
-from impls.own.torch.selfcheck import products
+from impls.own.torch.selfcheck import products, ready
 from reference.case import Outputs
 
-__all__ = ["across", "backward", "forward", "kernel_function", "own_network", "products", "whole"]
+__all__ = ["across", "backward", "forward", "kernel_function", "own_network", "products", "ready", "whole"]
 
 
 def across() -> Any:

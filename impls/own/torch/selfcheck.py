@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from impls import registry
-from impls.choice import one_call
+from impls.choice import torch_one_call
 from impls.frameworks.arrays import to_numpy
 from impls.frameworks.torch.cotangents import pulled_back
 from impls.frameworks.torch.support import Params, precision
@@ -41,13 +41,15 @@ def products(own: OwnNetwork, x1: Tensor, x2: Tensor, u: np.ndarray, v: np.ndarr
     return shares, scale
 
 
-def ready(name: str, own: OwnNetwork, request: Request, allowed: float | None) -> tuple[Any, bool]:
-    """The kernel by a method that needs no trace, without another look for operations that it is known to be wrong for,
-    as `one_call.predicted` has looked; and whether it is known to be right: Jacobians are checked themselves, in one
-    backward pass, to `allowed` relative errors. None: nothing is checked."""
+def ready(name: str, own: OwnNetwork, request: Request, allowed: float | None, *,
+          components: bool) -> tuple[Any, bool] | None:
+    """As `impls.own.halves.Half` says, without another look for operations that the method is known to be wrong for, as
+    `torch_one_call.predicted` has looked. Jacobians are checked themselves, in one backward pass."""
+    if components:
+        return None
     method: Any = registry.load(name)
-    if name != one_call.MAPPED or allowed is None or own.first is None:
-        return method.compute(own.f, own.params, own.x1, own.x2, request), name != one_call.MAPPED
+    if name != torch_one_call.MAPPED or allowed is None or own.first is None:
+        return method.compute(own.f, own.params, own.x1, own.x2, request), name != torch_one_call.MAPPED
     look = LooksAtJacobians(own)
     kernel = method.compute(own.f, own.params, own.x1, own.x2, request, look)
     return kernel, look.right(allowed)

@@ -14,7 +14,7 @@ from torch import Tensor, nn  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 from impls import ntk  # noqa: E402
-from impls.choice import one_call  # noqa: E402
+from impls.choice import torch_one_call  # noqa: E402
 from impls.frameworks.torch.cotangents import ContiguousCotangents  # noqa: E402
 from impls.frameworks.torch.first_pass import FirstPass, first_pass  # noqa: E402
 from impls.frameworks.torch.module import ModuleFunction  # noqa: E402
@@ -118,7 +118,7 @@ def test_gradients_that_the_module_has_stay() -> None:
 def test_a_mapping_that_is_wrong_is_found_and_mended(monkeypatch: pytest.MonkeyPatch) -> None:
     module, jacobians = Of(plain), torch_func._jacobians
     right = ntk(module, X, method=LOOP)
-    monkeypatch.setattr(one_call, "seconds", lambda *_, **__: {one_call.MAPPED: 0.0, LOOP: 1.0})
+    monkeypatch.setattr(torch_one_call, "seconds", lambda *_, **__: {torch_one_call.MAPPED: 0.0, LOOP: 1.0})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         torch.testing.assert_close(ntk(module, X), right)

@@ -13,8 +13,8 @@ pytest.importorskip("torch", reason="the PyTorch half is not installed")
 import torch
 
 from impls import ntk
-from impls.choice import one_call
-from impls.choice.one_call import ENGINE, LOOP, MAPPED, Outline
+from impls.choice import torch_one_call as one_call
+from impls.choice.torch_one_call import ENGINE, LOOP, MAPPED, Outline
 from reference import InputError
 from reference.tolerances import tolerance
 
