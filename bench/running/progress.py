@@ -92,7 +92,7 @@ def _result(record: Record) -> str:
 
 def _error(record: Record) -> str:
     """In words where it is no mistake: a limit is another kernel, a stochastic method estimates."""
-    if record.kind == "limit" and record.error is not None:
+    if record.kind == "limit" and record.error is not None and record.cell.quantity == "ntk":
         return f"distance {record.error:.2g} from the finite kernel"
     if record.kind == "stochastic" and record.error is not None:
         return f"an estimate, off by {record.error:.2g}"
