@@ -129,3 +129,39 @@ def test_where_jax_is_not_finite_is_told() -> None:
         ntk(f, jnp.asarray([[1.0, 2.0], [-1.0, -1.0]]), params={"w": jnp.ones((2, 2))})
     with pytest.raises(InputError, match=r"forward pass, in the operation exp with a result of shape \(1, 2\)"):
         ntk(lambda p, x: jnp.exp(x @ p["w"]), jnp.full((2, 2), 100.0), params={"w": jnp.ones((2, 2))})
+
+
+@pytest.mark.parametrize("outputs", OUTPUTS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_rounding_of_saturated_units_is_no_fault_and_hides_none(framework: str, outputs: Outputs,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the last example nothing is left but rounding; those of the largest entry tell."""
+    f, x, params = network(framework)
+    arrays: Any = torch if framework == "torch" else jnp
+    x = arrays.concatenate([x[:-1], 1e4 * x[-1:]])
+
+    def saturated(p: Any, x: Any) -> Any:
+        return arrays.tanh(f(p, x) * x[:, :1])
+
+    name = f"structured_{framework}"
+    round_kernels(name, monkeypatch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ntk(saturated, x, **params, outputs=outputs, method=name)
+    monkeypatch.undo()
+    plant(framework, monkeypatch)
+    round_kernels(name, monkeypatch)
+    with pytest.warns(RuntimeWarning, match="wrong kernel of this network: .* the share of first differs"):
+        ntk(saturated, x, **params, outputs=outputs, method=name)
+
+
+def round_kernels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each entry is off by less than a unit in the last place of the largest one."""
+    method: Any = impls.load(name)
+    kernel = type(method).kernel
+
+    def rounded(self: Any, *args: Any) -> Any:
+        found = kernel(self, *args)
+        return found + np.finfo(np.float32).eps / 2 * abs(found).max()
+
+    monkeypatch.setattr(type(method), "kernel", rounded)
