@@ -323,7 +323,7 @@ def test_auto_without_the_fastest(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     original = registry.load
     monkeypatch.setattr(registry, "load", load)
     monkeypatch.setattr(costs, "seconds", lambda name, *_: 1.0 if name.startswith("neural_tangents.") else 2.0)
-    assert_right(ntk(f, X1, X2, params=jax_params(), verbose=True), numpy_expected(), "float32")
+    assert_right(ntk(f, X1, X2, params=jax_params(), expect_calls=2, verbose=True), numpy_expected(), "float32")
     assert "not neural_tangents.structured_derivatives: neural_tangents is not installed" in capsys.readouterr().out
 
 
