@@ -158,6 +158,15 @@ def _params(network: MLP | ConvNet, rng: np.random.Generator) -> Any:
                                  Request(dtype="float64"))
 
 
+def test_images_in_a_batch_of_ordinary_size() -> None:
+    """The program of 16 images ended the process; entries are those of each image alone and of the pairs."""
+    conv = Conv(16, padding=(1, 1))
+    network = ConvNet((1, 8, 8), (conv, conv), (1,), "global", "relu", parameterization="ntk", W_std=2**0.5, b_std=0.1)
+    many = random_case("infinite ConvNet, 16 images", network, 16, None)
+    few = replace(many, x1=many.x1[[0, 7, 15]])
+    np.testing.assert_allclose(kernel(many)[np.ix_([0, 7, 15], [0, 7, 15])], kernel(few), rtol=tolerance("float32"))
+
+
 def test_relu_in_blocks_is_unsupported() -> None:
     of = random_case("blocks", RELU, 5, None)
     assert "half the digits" in str(unsupported(INFINITE, of, Request(batch_size=2)))
