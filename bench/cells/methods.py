@@ -10,6 +10,7 @@ from pathlib import Path
 import impls
 from bench.cells import bounds
 from bench.records.record import Send
+from bench.records.text import printable
 from impls import Method, MethodNotInstalled, RegistryError
 from impls.frameworks.faces import missing_device
 from impls.protocol import Framework
@@ -60,6 +61,8 @@ def _load_own(spec: str, device: str) -> Listed:
         raise
     except Exception as error:  # whatever the user's file raises while it is imported
         raise RegistryError(f"--impl {spec!r} cannot be imported: {type(error).__name__}: {error}") from error
+    if printable(method.name) != method.name:
+        raise RegistryError(f"--impl {spec!r}: the method's name {method.name!r} has characters that cannot be printed")
     contents = Path(spec.rpartition(":")[0]).expanduser().read_bytes()
     return _describe(Listed(method.name, spec, hashlib.sha256(contents).hexdigest()[:16]), device)
 

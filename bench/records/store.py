@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.records.record import CaseInfo, Cell, Environment, Record
+from bench.records.text import storable
 
 FILE_NAME = "results.sqlite"
 SCHEMA_VERSION = 1
@@ -46,6 +47,7 @@ _CELL_FIELDS = [field.name for field in dataclasses.fields(Cell)]
 _INFO_FIELDS = [field.name for field in dataclasses.fields(CaseInfo)]
 _RECORD_FIELDS = [field.name for field in dataclasses.fields(Record) if field.name not in ("cell", "info")]
 
+_FROM_OUTSIDE = ("reason", "remark", "checked_against", "stderr")
 
 # Columns that a file of an earlier version lacks, and what stands in them there.
 _LATER: dict[str, tuple[str, str]] = {"amplification": ("REAL", "NULL"), "remark": ("TEXT NOT NULL DEFAULT ''", "''")}
@@ -92,12 +94,15 @@ class Store:
             connection.execute("INSERT INTO runs (started_at, environment, options) VALUES (?, ?, ?)",
                                (started_at, environment.key, _to_json(options)))
 
-    def add(self, record: Record) -> None:
-        """Write one row for good; it replaces an earlier one of the same measurement."""
+    def add(self, record: Record) -> Record:
+        """Write one row for good; it replaces an earlier one of the same measurement. The row as it is read again:
+        texts that a method may have written are cut and escaped here, and nowhere else."""
+        record = dataclasses.replace(record, **{name: storable(getattr(record, name)) for name in _FROM_OUTSIDE})
         row = _to_row(record)
         columns, marks = ", ".join(f'"{name}"' for name in row), ", ".join("?" * len(row))
         with self._transaction() as connection:
             connection.execute(f"INSERT OR REPLACE INTO records ({columns}) VALUES ({marks})", list(row.values()))
+        return record
 
     def records(self) -> list[Record]:
         """All rows, in the order in which they were written."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver, resource_tracker
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
@@ -23,19 +23,25 @@ import psutil
 from bench.machine import memory
 from bench.machine.threads import variables
 from bench.running import preload
-from bench.running.worker import Answer, Failure, Progress, printable, serve
+from bench.running.data import Answer, Failure, Garbled, Message, Progress
+from bench.running.line import Line
+from bench.running.worker import serve
 
 POLL_S = 0.02
+_SERVER_TRIES = 100
 _LOG_TAIL = 4000
 """Characters of a process's stderr that are kept."""
+_LOG_MOST = 64 * 2**20
+"""Bytes of it on the disk: what is beyond them is dropped while the process runs."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one process: wall-clock seconds, resident bytes."""
+    """Of one process: wall-clock seconds, resident bytes, bytes that it may tell its parent in all."""
 
     time_s: float
     memory_bytes: int
+    told_bytes: int = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -54,11 +60,25 @@ class Pool:
 
     def __init__(self, modules: Sequence[str], threads: int, device: str) -> None:
         self._threads = threads
+        self._variables = _server_variables(modules, threads, device)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([preload.__name__])
         resource_tracker.ensure_running()  # first, as it unblocks SIGINT when it has started
-        with _environment(_server_variables(modules, threads, device)), _sigint_blocked():
+        self._ensure_server()
+
+    def _ensure_server(self) -> None:
+        with _environment(self._variables), _sigint_blocked():
             forkserver.ensure_running()
+
+    def _start(self, process: BaseProcess) -> None:
+        """A server that a method has killed starts again; until the kernel has buried it, it seems to be there."""
+        for _ in range(_SERVER_TRIES):
+            self._ensure_server()
+            try:
+                return process.start()
+            except (EOFError, ConnectionError):
+                time.sleep(POLL_S)
+        raise RuntimeError("the server that starts the processes of the cells was killed and does not start again")
 
     def run(self, limits: Limits, task: Callable[..., Any], *arguments: Any) -> Outcome:
         """``task(send, *arguments)`` in a new process, one at a time; it is killed when it passes a limit."""
@@ -70,9 +90,9 @@ class Pool:
             kills = memory.kills_by_kernel()
             try:
                 with _sigint_put_off():
-                    process.start()
+                    self._start(process)
                 sender.close()
-                outcome = _Watch(process, receiver, limits, kills).outcome()
+                outcome = _Watch(process, Line(receiver.fileno(), limits.told_bytes), log, limits, kills).outcome()
             finally:
                 _end(process)
                 receiver.close()
@@ -82,8 +102,8 @@ class Pool:
 class _Watch:
     """Follows one process until it has answered, has died or has passed a limit."""
 
-    def __init__(self, process: BaseProcess, receiver: Connection, limits: Limits, kills: int) -> None:
-        self._process, self._receiver, self._limits, self._kills = process, receiver, limits, kills
+    def __init__(self, process: BaseProcess, line: Line, log: Path, limits: Limits, kills: int) -> None:
+        self._process, self._line, self._log, self._limits, self._kills = process, line, log, limits, kills
         self._phase = "start"
         self._measured: dict[str, Any] = {}
         self._children = 0
@@ -93,19 +113,17 @@ class _Watch:
         deadline = time.monotonic() + self._limits.time_s
         inside = _ps(self._process.pid)
         while True:
-            ready = wait([self._receiver, self._process.sentinel], timeout=POLL_S)
-            if ready:
-                if not self._receiver.poll():  # dead without a word; a child of its own may hold the pipe open
-                    return self._died()
-                try:
-                    message = self._receiver.recv()
-                except (EOFError, OSError):  # the other end is gone, perhaps in the middle of a message
-                    return self._died()
-                if isinstance(message, Progress):
-                    self._phase = message.phase
-                    self._measured |= message.measured
-                else:
-                    return self._answered(message)
+            watched = [self._process.sentinel, *([self._line.descriptor] if self._line.open else [])]
+            ready = wait(watched, timeout=POLL_S)
+            try:
+                told = next((end for message in self._line.messages() if (end := self._heard(message))), None)
+            except Garbled as error:
+                return self._ended("crash", f"it wrote what is no message ({error}), in phase: {self._phase}")
+            if told is not None:
+                return told
+            if self._process.sentinel in ready:
+                return self._died()
+            _shorten(self._log)
             if time.monotonic() > deadline:
                 return self._ended("timeout", f"killed after {self._limits.time_s:g} s, in phase: {self._phase}")
             children = memory.of_children(self._process.pid)
@@ -114,6 +132,14 @@ class _Watch:
             if held > self._limits.memory_bytes:
                 return self._ended("oom", f"killed at {held / 2**30:.2f} GiB, over the limit of "
                                           f"{self._limits.memory_bytes / 2**30:.2f} GiB, in phase: {self._phase}")
+
+    def _heard(self, message: Message) -> Outcome | None:
+        """The end, where the message is that."""
+        if not isinstance(message, Progress):
+            return self._answered(message)
+        self._phase = message.phase
+        self._measured |= message.measured
+        return None
 
     def _answered(self, message: Answer | Failure) -> Outcome:
         if isinstance(message, Answer):
@@ -181,8 +207,14 @@ def _end(process: BaseProcess) -> None:
 
 
 def _with_log(outcome: Outcome, log: Path) -> Outcome:
-    text = printable(_tail(log)) if log.exists() else ""
+    text = _tail(log) if log.exists() else ""
     return Outcome(outcome.status, outcome.reason, outcome.answer, outcome.measured, text)
+
+
+def _shorten(log: Path) -> None:
+    with suppress(OSError):
+        if log.stat().st_size > _LOG_MOST:
+            os.truncate(log, 0)  # it is appended to: the next words are the first ones
 
 
 def _tail(log: Path) -> str:
@@ -194,7 +226,7 @@ def _tail(log: Path) -> str:
 
 def _server_variables(modules: Sequence[str], threads: int, device: str) -> dict[str, str]:
     found = variables(threads) | {
-        preload.VARIABLE: ",".join(modules),
+        preload.VARIABLE: ",".join(("bench.running.measure", *modules)),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # else the allocator's peak is 75 % of the device
         "JAX_ENABLE_COMPILATION_CACHE": "false",   # else the first call of a second run compiles nothing
     }

@@ -19,7 +19,9 @@ from bench.machine.threads import check_threads
 from bench.records.environment import describe_environment
 from bench.records.record import QUANTITY, CaseInfo, Cell, Record
 from bench.records.store import Store
+from bench.records.text import storable
 from bench.running import order
+from bench.running.data import fits, hints_of
 from bench.running.measure import Job, measure
 from bench.running.order import Place, key_of
 from bench.running.pool import Limits, Outcome, Pool
@@ -31,9 +33,13 @@ from impls.frameworks.faces import LAZY_IMPORTS
 from impls.registry import built_in
 from reference import InputError
 
-PREPARATION = Limits(time_s=600, memory_bytes=memory.total())
+PREPARATION = Limits(time_s=600, memory_bytes=memory.total(), told_bytes=2**30)
 """Of what is done before the cells: importing the methods, the truth of a case."""
 
+_TOLD = {"status", "reason", "kind", "error", "tolerance", "amplification", "remark", "checked_against", "setup_s",
+         "first_call_s", "samples_s", "peak_bytes", "kernel_bytes"}
+"""The fields of a `Record` that the process of a cell fills in."""
+_NO_MEASUREMENT = {"status": "crash", "reason": "what its process told is no measurement"}
 
 
 
@@ -86,12 +92,14 @@ class Run:
         if sources and isinstance(sources[0], UserModel):
             outcome = self.pool.run(PREPARATION, build, sources[0])
             if outcome.status != "ok":
-                raise InputError(outcome.reason)
+                raise InputError(storable(outcome.reason))
 
     def _methods(self, names: Sequence[str]) -> list[Listed]:
         outcome = self.pool.run(PREPARATION, find_methods, names, self.options.impl, self.options.device)
         if outcome.status != "ok":
-            raise InputError(outcome.reason)
+            raise InputError(storable(outcome.reason))
+        if not fits(outcome.answer, list[Listed]):
+            raise InputError("a file that --impl names wrote into the line between the processes of the harness")
         methods: list[Listed] = self.options.chosen(outcome.answer)
         if methods and all(method.no_device or method.problem for method in methods):
             lacking = next((method.no_device for method in methods if method.no_device), "")
@@ -105,24 +113,24 @@ class Run:
         found = (self.pool.run(PREPARATION, find_truth, source, *_asked(places), seed) if quantity == "ntk"
                  else self.pool.run(PREPARATION, find_other_truth, source, quantity, seed))
         if found.status == "refused" or (found.status != "ok" and isinstance(source, UserModel)):
-            raise InputError(found.reason)
-        if "info" not in found.measured and found.status != "ok":
-            raise InputError(f"{source.name} cannot be built: {found.status}: {found.reason}")
+            raise InputError(storable(found.reason))
+        if not isinstance(found.measured.get("info"), CaseInfo):
+            raise InputError(f"{source.name} cannot be built: {found.status}: {storable(found.reason)}")
         for place in places:
             progress.begin(place.cell)
             if self.profile.engines and place.replicate and not order.contends(place.cell, self._rows()):
                 progress.skip(place.cell)
                 continue
-            record = self._row(place, found)
-            self.store.add(record)
-            progress.finish(record)
+            progress.finish(self.store.add(self._row(place, found)))
 
     def _row(self, place: Place, found: Outcome) -> Record:
         started = _now()
         if found.status != "ok":
             outcome = Outcome("crash", f"nothing to hold its kernel against: {found.reason}", stderr=found.stderr)
             return self._record(place, found.measured["info"], outcome, started)
-        truth: Truth = found.answer
+        truth = found.answer
+        if not isinstance(truth, Truth):
+            raise InputError(f"{place.source.name} wrote into the line between the processes of the harness")
         if place.method.no_device:
             outcome = Outcome("ok", answer={"status": "unsupported", "reason": place.method.no_device})
         else:
@@ -133,10 +141,17 @@ class Run:
     def _record(self, place: Place, info: CaseInfo, outcome: Outcome, started: str) -> Record:
         status = "crash" if outcome.status == "refused" else outcome.status
         fields: dict[str, Any] = {"status": status, "reason": outcome.reason, "kind": place.method.kind}
-        fields |= outcome.measured | (outcome.answer or {})
+        for told in (outcome.measured, outcome.answer or {}):
+            fields |= told if _is_a_measurement(told) else _NO_MEASUREMENT
         stderr = "" if fields["status"] == "ok" else outcome.stderr
         return Record(place.cell, info, place.replicate, started_at=started, environment=self.environment.key,
                       method_digest=place.method.digest, stderr=stderr, **fields)
+
+
+def _is_a_measurement(told: Any) -> bool:
+    """Whether the harness may have said so in a process: a method can write into the line as well."""
+    hints = hints_of(Record)
+    return isinstance(told, dict) and all(name in _TOLD and fits(value, hints[name]) for name, value in told.items())
 
 
 def exit_code(records: Sequence[Record]) -> int:

@@ -6,15 +6,18 @@ import faulthandler
 import os
 import re
 import signal
+import stat
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bench.machine.threads import pin
+from bench.running.data import Answer, Failure, Progress
+from bench.running.line import tell
 from impls import RegistryError
 from reference import InputError
 
@@ -22,23 +25,8 @@ from reference import InputError
 _OUT_OF_MEMORY = re.compile(r"out of memory|RESOURCE_EXHAUSTED|can(no|')t allocate memory", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Progress:
-    phase: str
-    measured: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Answer:
-    value: Any
-
-
-@dataclass(frozen=True)
-class Failure:
-    """`refused` is input that cannot be used: the user's to mend, not the method's."""
-
-    status: Literal["oom", "crash", "refused"]
-    reason: str
+MOST_OF_A_MESSAGE = 1 << 16
+"""Characters of an exception's message that are sent on; the store keeps fewer."""
 
 
 def serve(connection: Connection, threads: int, log: Path, task: Callable[..., Any],
@@ -47,33 +35,38 @@ def serve(connection: Connection, threads: int, log: Path, task: Callable[..., A
     os.setpgid(0, 0)  # a group of its own, which ends as a whole: nothing that a method starts outlives its cell
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to decide on
     _redirect_output(log)
+    line = connection.fileno()
+    _close_other_pipes(line)
     faulthandler.enable()  # the stack of a crash by signal goes to the log
     pin(threads)
 
     def send(phase: str, measured: dict[str, Any]) -> None:
-        connection.send(Progress(phase, measured))
+        tell(line, Progress(phase, measured))
 
     try:
-        connection.send(Answer(task(send, *arguments)))
+        tell(line, Answer(task(send, *arguments)))
     except (InputError, RegistryError) as error:
-        connection.send(Failure("refused", printable(str(error))))
+        tell(line, Failure("refused", str(error)[:MOST_OF_A_MESSAGE]))
     except BaseException as error:  # whatever a method raises, SystemExit included, is its row's reason
         traceback.print_exc()
-        connection.send(describe(error))
+        tell(line, describe(error))
 
 
 def describe(error: BaseException) -> Failure:
     """Type, message and place of an exception that a task raised, in one line."""
-    message = printable(" ".join(_text_of(error).split()))
+    message = " ".join(_text_of(error)[:MOST_OF_A_MESSAGE].split())
     frames = traceback.extract_tb(error.__traceback__)
     place = f" (at {'/'.join(Path(frames[-1].filename).parts[-2:])}:{frames[-1].lineno})" if frames else ""
     memory = isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(message) is not None
     return Failure("oom" if memory else "crash", f"{type(error).__name__}: {message}{place}")
 
 
-def printable(text: str) -> str:
-    """`text` with what neither UTF-8 nor a terminal takes, lone surrogates and control characters, as escapes."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+def _close_other_pipes(line: int) -> None:
+    """Those of the fork server and of the resource tracker: a word written there would end the one or the other."""
+    for name in os.listdir("/dev/fd"):
+        with suppress(OSError):  # the one by which the folder was read is closed by now
+            if int(name) > 2 and int(name) != line and stat.S_ISFIFO(os.fstat(int(name)).st_mode):
+                os.close(int(name))
 
 
 def _text_of(error: BaseException) -> str:

@@ -14,6 +14,7 @@ import pytest
 from bench.records.environment import PACKAGES, describe_environment
 from bench.records.record import CaseInfo, Cell, Environment, Record
 from bench.records.store import FILE_NAME, SCHEMA_VERSION, Store, StoreError, latest
+from bench.records.text import MOST, storable
 from tests import ROOT
 
 ENVIRONMENT = Environment("key", "a machine", "", "Linux", {"python": "3"})
@@ -39,6 +40,20 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         assert reopened.records() == rows
         assert [row.info.digest for row in reopened.records()] == ["d1", "d1"]
         assert reopened.environments() == {"key": ENVIRONMENT}
+
+
+def test_texts_are_cut_and_escaped_where_they_are_stored(tmp_path: Path) -> None:
+    store = Store.create(tmp_path)
+    texts = ["lone \udcff, \x1b[31mred, \u2603", "a" * 2_000_000, "\udcff" * 5000, "x" * MOST, "\x00" * 900,
+             "two\nlines"]
+    for index, text in enumerate(texts):
+        assert store.add(record(replicate=index, reason=text, stderr=text)) == store.records()[-1]
+    stored = [row.reason for row in store.records()]
+    assert stored[0] == r"lone \udcff, \x1b[31mred, ☃"
+    assert stored[3] == texts[3]
+    assert stored[5] == texts[5]
+    assert "2000000 characters" in stored[1]
+    assert all(len(text) <= MOST and storable(text) == text and text.encode() for text in stored)
 
 
 def test_one_row_for_a_measurement(tmp_path: Path) -> None:

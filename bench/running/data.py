@@ -1,0 +1,145 @@
+"""What may cross from a process of the pool to its parent: JSON, and a closed list of records. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import functools
+import json
+import types
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from bench.cells.methods import Listed
+from bench.records.record import CaseInfo
+from bench.truth.conditioning import Conditioning
+from bench.truth.projections import Projection
+from bench.truth.truth import Truth
+from reference import Expected
+
+_KIND = "kind of record"
+_LARGEST_INTEGER = 2**63 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    phase: str
+    measured: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    value: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """`refused` is input that cannot be used: the user's to mend, not the method's."""
+
+    status: Literal["oom", "crash", "refused"]
+    reason: str
+
+
+Message = Progress | Answer | Failure
+_RECORDS = {kind.__name__: kind for kind in (
+    Progress, Answer, Failure, CaseInfo, Listed, Truth, Expected, Conditioning, Projection)}
+
+
+class Garbled(Exception):
+    """What came is none of ours."""
+
+
+def encoded(message: Message) -> bytes:
+    """`message` as ASCII. Raises `TypeError` for what is neither JSON, a NumPy value nor one of our records."""
+    return json.dumps(_plain(message)).encode("ascii")
+
+
+def decoded(text: bytes) -> Message:
+    """The message again. Raises `Garbled` for anything that `encoded` does not write."""
+    try:
+        message = json.loads(text, object_hook=_restored)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise Garbled(f"{type(error).__name__}") from error
+    if not isinstance(message, Progress | Answer | Failure):
+        raise Garbled(f"a {type(message).__name__}")
+    return message
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether `value` is of that type, to the bottom. An integer is a float too, and has 64 bits."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (Union, types.UnionType):
+        return any(fits(value, each) for each in arguments)
+    if origin is Literal:
+        return isinstance(value, str) and value in arguments
+    if origin is dict:
+        return isinstance(value, dict) and all(
+            fits(key, arguments[0]) and fits(each, arguments[1]) for key, each in value.items())
+    if origin in (tuple, list):
+        return isinstance(value, origin) and all(fits(each, arguments[0]) for each in value)
+    if hint in (int, float):
+        integer = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_INTEGER
+        return integer or (hint is float and isinstance(value, float))
+    return isinstance(value, hint)
+
+
+@functools.cache
+def hints_of(kind: type) -> dict[str, Any]:
+    """Field → type of a dataclass."""
+    return get_type_hints(kind)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {_key(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return {_KIND: "tuple", "items": [_plain(each) for each in value]}
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode("ascii")
+        return {_KIND: "array", "dtype": value.dtype.str, "shape": list(value.shape), "data": data}
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    name = type(value).__name__
+    if _RECORDS.get(name) is type(value):
+        fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(_RECORDS[name])}
+        return {_KIND: name, "fields": fields}
+    raise TypeError(f"a {name} cannot be sent")
+
+
+def _key(key: Any) -> str:
+    if not isinstance(key, str) or key == _KIND:
+        raise TypeError(f"a dict with the key {key!r} cannot be sent")
+    return key
+
+
+def _restored(found: dict[str, Any]) -> Any:
+    """Innermost first, as `json.loads` calls it."""
+    if _KIND not in found:
+        return found
+    name = found[_KIND]
+    if name == "tuple":
+        return tuple(found["items"])
+    if name == "array":
+        return _array(found)
+    kind, fields = _RECORDS[name], found["fields"]
+    hints = hints_of(kind)
+    fields = {field: np.asarray(value) if hints[field] is np.ndarray and isinstance(value, float) else value
+              for field, value in fields.items()}  # one number of NumPy's, where an array may stand
+    if not all(fits(value, hints[field]) for field, value in fields.items()):
+        raise TypeError(name)
+    return kind(**fields)
+
+
+def _array(found: dict[str, Any]) -> np.ndarray:
+    dtype = np.dtype(found["dtype"])
+    if dtype.kind not in "fiub":
+        raise TypeError(dtype)
+    flat = np.frombuffer(base64.b64decode(found["data"], validate=True), dtype)
+    return flat.reshape(found["shape"]).copy()
