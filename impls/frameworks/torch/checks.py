@@ -64,13 +64,15 @@ def apart(y: Tensor, other: Tensor) -> bool:
 
 
 def check_output(y: Any, n: int) -> None:
-    """Raise `InputError` unless y is one tensor of n rows."""
+    """Raise `InputError` unless y is one tensor of n rows that are not empty."""
     if not isinstance(y, Tensor):
         raise InputError(f"the model must return one tensor, got {type(y).__name__}; wrap it in a module that returns "
                          "the outputs whose kernel you want")
     if y.ndim < 1 or y.shape[0] != n:
         raise InputError(f"the model is not batched: for {n} example(s) it returns shape {tuple(y.shape)}, whose first "
                          f"axis should be {n}")
+    if not y.numel():
+        raise InputError(f"the model has no outputs: for {n} example(s) it returns shape {tuple(y.shape)}")
 
 
 def believed(f: Any, params: Params, x: Tensor, base: ModuleFunction | None) -> tuple[Any, int]:

@@ -51,6 +51,8 @@ class _Checked:
         run = traced.lower().compile(compiler_options={**options(quick=True)})
         both, alone = (np.asarray(y) for y in run(params, two))
         self.n_outputs = both.shape[-1]
+        if not self.n_outputs:
+            raise InputError("the model has no outputs: an axis of what it returns has length 0")
         with np.errstate(invalid="ignore"):  # what is not finite is told of by others
             for pair, expected in zip(both, (alone, alone[::-1]), strict=True):
                 _check_apart(pair, expected)

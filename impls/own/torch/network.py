@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from impls.frameworks.torch.first_pass import Checked, checked
+from impls.frameworks.torch.internals import has_hooks
 from impls.frameworks.torch.module import ModuleFunction, unwrapped
 from impls.frameworks.torch.support import Forward, Params, dtype_of, module_function
 from impls.given.asked import ALL, Asked
@@ -55,10 +57,20 @@ def _function(network: UserNetwork, asked: Asked) -> tuple[Any, Real, Takes]:
                              "trained with requires_grad_(False)")
         base, params = module_function(unwrapped(network.model))
         module = base.module
+        _warn_of_hooks(base)
         return base, torch_params.real(params, torch_params.constants_of(module), asked), takes(module.forward)
     params = {name: p.detach() for name, p in network.params.items() if p.is_floating_point() or p.is_complex()}
     rest = {name: p for name, p in network.params.items() if name not in params}
     return torch_params.of_function(network.model, rest), torch_params.real(params, {}, asked), ONE
+
+
+def _warn_of_hooks(base: ModuleFunction) -> None:
+    """Of hooks of the parameters themselves, which act on a gradient that is whole; a kernel is made without one."""
+    if hooked := [name for name, p in base.trained.items() if has_hooks(p)]:
+        warnings.warn(f"what register_hook changes in the gradient of {', '.join(hooked[:5])} is no part of the "
+                      "network's derivative: the kernel is that without these hooks; to mask entries of a parameter, "
+                      "multiply it by the mask in the forward pass (torch.nn.utils.parametrize)", UserWarning,
+                      stacklevel=2)
 
 
 def _checked(f: Forward, params: Params, x: Tensor, rows: Table | None, base: Any) -> Checked:

@@ -250,6 +250,7 @@ def _rows(model: nn.Module, x: Tensor) -> np.ndarray:
     return to_numpy(torch.stack(rows).reshape(len(x), -1, rows[0].numel())).astype(np.float64)
 
 
+@pytest.mark.filterwarnings("ignore:what register_hook changes")
 @pytest.mark.parametrize("name", MODULES)
 def test_the_kernel_is_right_and_nothing_changes(name: str) -> None:
     torch.manual_seed(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict, UserDict, namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -265,3 +266,26 @@ def test_where_without_a_match() -> None:
         ntk(Lora(), torch.randn(2, 4), where="*.lora_c")
     with pytest.raises(InputError, match="holds for none of the 4"):
         ntk(Lora(), torch.randn(2, 4), where=lambda name, value: False)
+
+
+def test_hooks_of_parameters_are_told() -> None:
+    module, x = nn.Linear(4, 3), torch.randn(5, 4)
+    unhooked = ntk(module, x)
+    hook = module.weight.register_hook(lambda gradient: gradient * 0)
+    with pytest.warns(UserWarning, match="register_hook changes in the gradient of weight is no part"):
+        assert torch.equal(ntk(module, x), unhooked)
+    hook.remove()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ntk(module, x)
+
+
+def test_no_outputs() -> None:
+    for method in ("auto", "structured_torch"):
+        with pytest.raises(InputError, match=r"no outputs: for 1 example\(s\) it returns shape \(1, 0\)"):
+            ntk(nn.Sequential(nn.Linear(4, 3), nn.Unflatten(1, (3, 1)), Nothing()), torch.randn(5, 4), method=method)
+
+
+class Nothing(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, 0, 1:]

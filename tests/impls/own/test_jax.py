@@ -197,6 +197,12 @@ def _reads_a_global(params: Any, x: Any) -> Any:
 
 # --- networks that have no kernel of pairs of examples ---
 
+def test_no_outputs() -> None:
+    for method in ("auto", "structured_jax"):
+        with pytest.raises(InputError, match="no outputs"):
+            ntk(lambda p, x: f(p, x)[:, :0], X, params={"w": weight()}, method=method)
+
+
 COUPLED: dict[str, Callable[..., Any]] = {
     "batch statistics": lambda p, x: (f(p, x) - f(p, x).mean(0)) / (f(p, x).var(0) + 1),
     "running sum": lambda p, x: jnp.cumsum(f(p, x), 0), "sorted": lambda p, x: f(p, jnp.sort(x, 0)),
