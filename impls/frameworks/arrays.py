@@ -24,13 +24,14 @@ def block_until_ready(array: Array) -> Array:
 
 
 def to_numpy(array: Array) -> np.ndarray:
-    """A NumPy copy of `array`, same shape and dtype, sharing no memory with what the method may write to later.
+    """A NumPy copy of `array`, same shape and dtype, sharing no memory with what the method may write to later; a
+    bfloat16 of PyTorch's, which NumPy has not, as float32, which holds all of its numbers.
 
     Waits until the array is computed. Raises `TypeError` for what is no array of NumPy, JAX or PyTorch.
     """
     ready = block_until_ready(array)
     if _is("torch", "Tensor", ready):
-        ready = ready.detach().cpu().numpy()
+        ready = (ready.float() if ready.dtype == sys.modules["torch"].bfloat16 else ready).numpy(force=True)
     return np.array(ready, copy=True)
 
 

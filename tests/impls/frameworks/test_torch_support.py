@@ -138,3 +138,10 @@ def test_built_network_names_its_parameters_as_the_case_does(name: str) -> None:
     assert {key: tuple(p.shape) for key, p in module.named_parameters()} == shared.network.param_shapes()
     assert not module.training
     assert all(torch.equal(p, torch.tensor(shared.params[key])) for key, p in module.named_parameters())
+
+
+def test_numbers_that_numpy_has_no_view_of() -> None:
+    narrow, turned = torch.tensor([1.5, -3.0]).bfloat16(), torch.tensor([1 + 2j]).conj()
+    assert to_numpy(narrow).tolist() == [1.5, -3.0]
+    assert to_numpy(turned).tolist() == [1 - 2j]
+    assert to_numpy(torch.nn.Parameter(turned.imag)).tolist() == [-2.0]
