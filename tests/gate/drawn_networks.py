@@ -138,6 +138,24 @@ def long_recurrences(draw: Draws) -> list[Asked]:
 
 
 @dimension
+def same_examples_in_blocks(draw: Draws) -> list[Asked]:
+    """Convolutions, attention, recurrences with x2 = x1, every form in blocks, of more examples than a stored case of
+    layers has; as many positions as entries at each; five convolutions, and many outputs behind them."""
+    n_many, n_few, n_outputs = draw.between(37, 45), draw.between(9, 13), draw.between(33, 40)
+    images = Layered((2, 5, 6), (Convolution("one", 3, (3, 2)), BatchNorm("norm"), Activate("tanh"),
+                                 Convolution("two", 4, (2, 2)), Activate("gelu"), GlobalPool(), Dense("head", 2)))
+    square = Layered((4, 4), (LayerNorm("norm"), Attention("attention", draw.one_of(2, 4)), Activate("tanh"),
+                              Dense("head", 1)))
+    steps = Layered((3, 3), (Recurrent("cell", draw.between(17, 20)), Dense("head", 2)))
+    narrow = tuple(layer for i in range(5) for layer in (Convolution(f"layer{i}", 3, (2, 2)), Activate("tanh")))
+    deep = Layered((2, 7, 8), (*narrow, GlobalPool(), Dense("head", n_outputs)))
+    return [Asked(f"images, {n_many} examples and x2 = x1", draw.case(images, n_many, None), draw.forms(7)),
+            Asked(f"attention, {n_few} examples and x2 = x1", draw.case(square, n_few, None), draw.forms(4)),
+            Asked(f"recurrence, {n_few} examples and x2 = x1", draw.case(steps, n_few, None), draw.forms(4)),
+            Asked(f"five convolutions, {n_outputs} outputs", draw.case(deep, 3, 2), draw.forms(2)[:3])]
+
+
+@dimension
 def tied_and_frozen(draw: Draws) -> list[Asked]:
     """A weight that two layers use, its bias, its neighbour's or a norm's frozen; and a tied embedding that is frozen
     with the layers around it trained, or trained with these frozen."""

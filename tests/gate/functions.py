@@ -81,9 +81,9 @@ def _nested(params: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return nested
 
 
-def dense(draw: Draws, n_outputs: int, n2: int | None) -> Plain:
+def dense(draw: Draws, n_outputs: int, n2: int | None, width: int | None = None) -> Plain:
     """With an output of one number per example where there is one: shape (N,)."""
-    case = draw.case(MLP((4, draw.between(5, 9), n_outputs), "tanh"), 5, n2)
+    case = draw.case(MLP((4, draw.between(5, 9) if width is None else width, n_outputs), "tanh"), 5, n2)
     flat = n_outputs == 1
 
     def in_torch(p: Any, x: Any) -> Any:
@@ -97,6 +97,11 @@ def dense(draw: Draws, n_outputs: int, n2: int | None) -> Plain:
         return y[:, 0] if flat else y
 
     return Plain(case, NAMES, {"torch": in_torch, "jax": in_jax}, case.x1, case.x2)
+
+
+def of_equal_shapes(draw: Draws, n2: int | None) -> Plain:
+    """Two weights of one shape, and two biases."""
+    return dense(draw, 4, n2, width=4)
 
 
 def of_one_number(draw: Draws, n2: int | None) -> Plain:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, get_args
 
 import numpy as np
@@ -18,6 +20,7 @@ from tests.gate.drawn import Draws, told
 from tests.gate.functions import (
     Plain,
     dense,
+    of_equal_shapes,
     of_one_number,
     of_tokens,
     padded_convolution,
@@ -25,9 +28,20 @@ from tests.gate.functions import (
     truth_by_parameter,
 )
 from tests.gate.selection import Selection
+from tests.gate.state import global_state
 from tests.gate.subject import tape
+from tests.gate.surroundings import MAY_REFUSE, surroundings
 from tests.gate.test_calls import small_case
+from tests.gate.test_drawn import described
 from tests.gate.test_independence import plain_request
+from tests.gate.test_state import changed
+
+Function = Callable[[Draws, int | None], Plain]
+
+
+def flat(draw: Draws, n2: int | None) -> Plain:
+    """Outputs of shape (N,)."""
+    return dense(draw, 1, n2)
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,7 @@ def test_kernel_of_a_function(exact_method: Method, selection: Selection) -> Non
         for function in (plain, *again):
             with told(f"kernel(f, params, x1, x2, request), {plain.case.network}", selection.gate_seed):
                 f, params, x1, x2 = function.in_framework(method.framework, request)
-                with ends_no_test():
+                with leaves_alone(params, x1, x2):
                     kernel = method.kernel(f, params, x1, x2, request)
                 assert_right(to_numpy(kernel), function.case, request)
 
@@ -64,8 +78,61 @@ def _asked(draw: Draws, method: Any, selection: Selection) -> list[tuple[Plain, 
              (padded_convolution(draw, None), forms[4]), (dense(draw, 3, n2), forms[5])]
     if not selection.alone:
         asked = [asked[i] for i in draw.rng.permutation(5)][: 1 if method.framework == "jax" else 3]
-    return [(function, replace(plain, outputs=form.outputs, dtype=form.dtype, batch_size=form.batch_size))
-            for function, form in asked]
+    return [(function, _as_drawn(plain, form)) for function, form in asked]
+
+
+def _as_drawn(plain: Request, form: Request) -> Request:
+    return replace(plain, outputs=form.outputs, dtype=form.dtype, batch_size=form.batch_size)
+
+
+@contextmanager
+def leaves_alone(*arrays: Any) -> Iterator[None]:
+    """Raises `AssertionError` where these arrays, in nested dicts or not, or global state are not what they were."""
+    leaves = [leaf for leaf in _leaves(arrays) if leaf is not None]
+    before, state = [_as_it_is(leaf) for leaf in leaves], global_state()
+    with ends_no_test():
+        yield
+    after = [_as_it_is(leaf) for leaf in leaves]
+    assert all(np.array_equal(one[0], other[0]) and one[1] == other[1]
+               for one, other in zip(before, after, strict=True)), "the method changed its inputs"
+    assert changed(state) == [], "the call changed the settings of the process"
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, Mapping | tuple):
+        for part in tree.values() if isinstance(tree, Mapping) else tree:
+            yield from _leaves(part)
+    else:
+        yield tree
+
+
+def _as_it_is(array: Array) -> tuple[np.ndarray, object]:
+    """Its values; of a tensor, whether it is differentiated with respect to, and the gradient that it holds."""
+    return np.array(to_numpy(array)), (getattr(array, "requires_grad", None), id(getattr(array, "grad", None)))
+
+
+def test_kernel_as_users_call_it(exact_method: Method, selection: Selection) -> None:
+    """PyTorch's parameters that are differentiated with respect to, as a module has them, and hold gradients; x1 that
+    is a view with its axes turned; x2 that is x1; and inside of what users have switched on."""
+    method = _with(exact_method, "kernel")
+    if method.framework != "torch":
+        pytest.skip("JAX's arrays and parameters have no such states")
+    draw = Draws(selection.gate_seed, f"calls of {method.name}")
+    request = replace(plain_request(method, selection), outputs=draw.one_of(*get_args(Outputs)))
+    plain, around = dense(draw, 3, 2), surroundings("torch")
+    f, params, x1, x2 = plain.in_framework("torch", request)
+    turned, same = x1.T.contiguous().T, replace(plain.case, x2=plain.case.x1)
+    for what, case, given in (("x1 is a view", plain.case, (turned, x2)), ("x2 is x1", same, (x1, x1))):
+        with told(what, selection.gate_seed), leaves_alone(params, *given):
+            assert_right(to_numpy(method.kernel(f, params, *given, request)), case, request)
+    trained = {name: p.clone().requires_grad_() for name, p in params.items()}
+    f(trained, x1).sum().backward()
+    with told("parameters that require gradients", selection.gate_seed), leaves_alone(trained, x1, x2):
+        assert_right(to_numpy(method.kernel(f, trained, x1, x2, request)), plain.case, request)
+    for what, inside in around.items():
+        if what not in MAY_REFUSE:
+            with told(f"kernel under {what}", selection.gate_seed), inside(), ends_no_test():
+                assert_right(to_numpy(method.kernel(f, params, x1, x2, request)), plain.case, request)
 
 
 def test_components_by_name(exact_method: Method, selection: Selection) -> None:
@@ -74,22 +141,23 @@ def test_components_by_name(exact_method: Method, selection: Selection) -> None:
     draw = Draws(selection.gate_seed, f"components of {method.name}")
     if method.name.startswith("neural_tangents") and not selection.alone:
         pytest.skip("it compiles a kernel for each parameter; tests/impls/own/test_components.py asks it of one case")
-    for n2, size, outputs in _component_forms(draw, method, selection):
-        request = replace(plain_request(method, selection), batch_size=size, outputs=outputs)
+    for function, n2, form in _component_forms(draw, method, selection):
+        request = _as_drawn(plain_request(method, selection), form)
         if hasattr(method, "kernel"):
-            plain = dense(draw, 3, n2)
-            if selection.alone:
+            plain = function(draw, n2)
+            if selection.alone and plain.x1 is plain.case.x1 and plain.case.network.n_tokens is None:
                 _ask_before(method, plain, request)
             names, case = plain.names, plain.case
-            with ends_no_test():
-                found = method.components(*plain.in_framework(method.framework, request), request)
+            f, params, x1, x2 = plain.in_framework(method.framework, request)
+            with leaves_alone(params, x1, x2):
+                found = method.components(f, params, x1, x2, request)
         else:
             case = small_case(draw) if n2 else small_case(draw).with_symmetry()
             names = {name: name for name in case.params}
             skip_unsupported(method, case, request)
             with ends_no_test():
                 found = method.components(copied(case), request)
-        with told(f"components, N2 = {n2}, batch_size={size}", selection.gate_seed):
+        with told(f"components of {case.network}, {described(request)}", selection.gate_seed):
             assert_components(found, names, case, request)
 
 
@@ -100,11 +168,15 @@ def _ask_before(method: Any, plain: Plain, request: Request) -> None:
         method.components(*plain.moved().in_framework(method.framework, request), request)
 
 
-def _component_forms(draw: Draws, method: Any, selection: Selection) -> list[tuple[int | None, int | None, Outputs]]:
-    outputs = [draw.one_of(*get_args(Outputs)) for _ in range(4)]
-    forms: list[tuple[int | None, int | None, Outputs]] = [
-        (3, None, outputs[0]), (None, None, outputs[1]), (3, 2, outputs[2]), (None, 2, outputs[3])]
-    return forms if selection.alone and method.framework != "jax" else forms[:2] if selection.alone else forms[:1]
+def _component_forms(draw: Draws, method: Any, selection: Selection) -> list[tuple[Function, int | None, Request]]:
+    forms = draw.forms(None, 2)
+    asked: list[tuple[Function, int | None]] = [
+        (of_equal_shapes, 3), (of_equal_shapes, None), (of_tokens, 2), (of_one_number, None), (padded_convolution, 2),
+        (flat, 3)]
+    found = [(function, n2, form) for (function, n2), form in zip(asked, forms, strict=True)]
+    if selection.alone:
+        return found[:3] if method.framework == "jax" else found
+    return found[:1]
 
 
 def assert_components(found: Mapping[str, Array], names: Mapping[str, str], case: Case, request: Request) -> None:
@@ -117,17 +189,38 @@ def assert_components(found: Mapping[str, Array], names: Mapping[str, str], case
 
 
 def test_kernel_of_batches(exact_method: Method, selection: Selection) -> None:
-    """Batches of several sizes, the first one of one example; x2 in batches of its own, or x2 = x1."""
+    """Batches of several sizes, in a number and of sizes that are drawn, and one of all; x2 in batches of its own, or
+    x2 = x1; and the same function again, of other parameters and examples."""
     method = _with(exact_method, "kernel_of_batches")
     draw = Draws(selection.gate_seed, f"batches of {method.name}")
-    for n2 in (4, None) if selection.alone else (draw.one_of(4, None),):
-        request = replace(plain_request(method, selection), outputs=draw.one_of(*get_args(Outputs)))
-        plain = dense(draw, 3, n2)
-        f, params, x1, x2 = plain.in_framework(method.framework, request)
-        second = None if x2 is None else Batches([x2[:3], x2[3:]])
-        with told(f"kernel_of_batches, N2 = {n2}", selection.gate_seed), ends_no_test():
-            kernel = method.kernel_of_batches(f, params, Batches([x1[:1], x1[1:4], x1[4:]]), second, request)
-            assert_right(to_numpy(kernel), plain.case, request)
+    for plain, ends, form in _batch_forms(draw, method, selection):
+        request = _as_drawn(plain_request(method, selection), form)
+        again = [plain.moved()] if plain.x1 is plain.case.x1 and not ends else []
+        for function in (plain, *again):
+            f, params, x1, x2 = function.in_framework(method.framework, request)
+            first, second = _cut(x1, ends), None if x2 is None else _cut(x2, [len(x2) - 1])
+            with told(f"kernel_of_batches cut at {ends}, {plain.case.network}", selection.gate_seed):
+                with leaves_alone(params, x1, x2):
+                    kernel = method.kernel_of_batches(f, params, first, second, request)
+                assert_right(to_numpy(kernel), function.case, request)
+
+
+def _cut(x: Array, ends: list[int]) -> Batches:
+    """At these numbers of examples."""
+    return Batches([x[begin:end] for begin, end in pairwise([0, *ends, len(x)])])
+
+
+def _batch_forms(draw: Draws, method: Any, selection: Selection) -> list[tuple[Plain, list[int], Request]]:
+    """The first batch of one example, the last one smaller than it, each of one example, and all in one."""
+    forms = draw.forms(None, 2)
+    drawn: list[tuple[Function, int | None, list[int]]] = [
+        (of_equal_shapes, 4, [1, 4]), (of_equal_shapes, None, []), (of_tokens, 2, [2]), (flat, None, [1, 2, 3, 4]),
+        (padded_convolution, 3, [2]), (of_one_number, 4, [3, 4])]
+    if not selection.alone:
+        drawn = [draw.one_of(*drawn[:4])]
+    elif method.framework == "jax":
+        drawn = drawn[:4]
+    return [(function(draw, n2), ends, form) for (function, n2, ends), form in zip(drawn, forms, strict=False)]
 
 
 def assert_right(kernel: np.ndarray, case: Case, request: Request) -> None:

@@ -11,14 +11,33 @@ import pytest
 
 from impls import Method
 from impls.registry import names, quantities, unsupported
-from reference import Case, InputError, Quantity, Request, case, compare, conjugate, infinite_width
+from reference import (
+    Case,
+    Expected,
+    InputError,
+    Quantity,
+    Request,
+    case,
+    compare,
+    conjugate,
+    infinite_width,
+    normalised,
+    round_to_float32,
+    tolerance,
+)
+from reference.case import DType
+from reference.initialisations import compare_average
 from tests.gate.checks import moved, prepare, skip_unsupported
-from tests.gate.quantities import FEW, QuantityCheck, judge, quantity_checks
+from tests.gate.drawn import Draws, told
+from tests.gate.quantities import FEW, QuantityCheck, judge, quantity_checks, truth_of_average
 from tests.gate.selection import Selection
 from tests.gate.state import global_state
 from tests.gate.test_state import changed
 
 OfQuantity = tuple[Method, Quantity]
+
+REMAINDERS, N_DRAWN = (31, 255), 1300
+"""Draws: twice a power of two, less one; and how many of them in all, so that half of them are ten standard errors."""
 
 
 def few_request(of: OfQuantity, selection: Selection) -> Request:
@@ -52,8 +71,7 @@ def test_blocks_of_examples(of_quantity: OfQuantity, selection: Selection) -> No
     """Of two, and a smaller last one; and what is larger than x1 and x2."""
     method, request = of_quantity[0], few_request(of_quantity, selection)
     of = some_case(method, replace(request, batch_size=3))
-    scale = (conjugate(of) if of_quantity[1] == "conjugate" else infinite_width(of, "nngp"))
-    due = replace(scale, full=prepare(method, of, request)())
+    due = replace(scale_of(of_quantity, of), full=prepare(method, of, request)())
     for batch_size in (3, 1000):
         blocked = prepare(method, of, replace(request, batch_size=batch_size))()
         comparison = compare(blocked, due, outputs="full", dtype="float64", symmetric=False)
@@ -66,8 +84,7 @@ def test_x1_and_x2_are_of_the_same_networks(of_quantity: OfQuantity, selection: 
     of = some_case(method, request)
     assert of.x2 is not None
     joint = prepare(method, replace(of, x1=np.concatenate([of.x1, of.x2]), x2=None), request)()
-    scale = conjugate(of) if of_quantity[1] == "conjugate" else infinite_width(of, "nngp")
-    due = replace(scale, full=joint[:len(of.x1), len(of.x1):])
+    due = replace(scale_of(of_quantity, of), full=joint[:len(of.x1), len(of.x1):])
     for outputs in ("full", "trace"):
         found = prepare(method, of, replace(request, outputs=outputs))()
         comparison = compare(found, due, outputs=outputs, dtype="float64", symmetric=False)
@@ -85,6 +102,61 @@ def test_other_parameters(of_quantity: OfQuantity, selection: Selection) -> None
         return
     comparison = compare(second, conjugate(other), outputs="full", dtype="float64", symmetric=False)
     assert comparison.ok, f"a second network, after a first: {comparison.reason}"
+
+
+def test_the_same_examples_in_another_order(of_quantity: OfQuantity, selection: Selection) -> None:
+    """Arrays of the same shapes, sums and norms as before, and the rows and columns of the kernel in that order; and
+    once again as they were."""
+    method, request = of_quantity[0], few_request(of_quantity, selection)
+    of = some_case(method, request)
+    assert of.x2 is not None
+    first, order = prepare(method, of, request)(), np.roll(np.arange(len(of.x1)), 1)
+    for what, x1, x2, due in (("x1", of.x1[order], of.x2, first[order]), ("x2", of.x1, of.x2[::-1], first[:, ::-1]),
+                              ("neither", of.x1, of.x2, first)):
+        changed_order = replace(of, x1=x1.copy(), x2=x2.copy())
+        found = prepare(method, changed_order, request)()
+        comparison = compare(found, replace(scale_of(of_quantity, changed_order), full=due), outputs="full",
+                             dtype="float64", symmetric=False)
+        assert comparison.ok, f"{what} in another order: {comparison.reason}"
+
+
+@pytest.mark.parametrize("dtype", get_args(DType))
+def test_many_examples(of_quantity: OfQuantity, dtype: DType, selection: Selection) -> None:
+    """More than 64, in blocks and not: the rows of the last of them are those of these alone."""
+    method = of_quantity[0]
+    draw = Draws(selection.gate_seed, f"many examples of {of_quantity[1]} in {dtype}")
+    request = replace(few_request(of_quantity, selection), dtype=dtype, outputs=draw.one_of("diagonal", "trace"))
+    of, n_many = some_case(method, replace(request, batch_size=7)), draw.between(65, 90)
+    x1 = round_to_float32(draw.rng.standard_normal((n_many, *of.x1.shape[1:])))
+    many, last = replace(of, x1=x1), replace(of, x1=x1[-3:])
+    due = prepare(method, last, request)()
+    with told(f"{n_many} examples", selection.gate_seed):
+        for batch_size in (None, 7):
+            rows = prepare(method, many, replace(request, batch_size=batch_size))()[-3:]
+            error = normalised(rows.astype(np.float64) - due, scale_of(of_quantity, last).scale(request.outputs)).max()
+            assert error <= tolerance(dtype), f"batch_size={batch_size}: the last rows are {error:.3g} off"
+
+
+def scale_of(of_quantity: OfQuantity, of: Case) -> Expected:
+    """The kernel whose lengths errors are measured by; an average over a few draws is near it, at best."""
+    return conjugate(of) if of_quantity[1] == "conjugate" else infinite_width(of, "nngp")
+
+
+@pytest.mark.parametrize("n_samples", REMAINDERS)
+def test_no_draw_is_lost(of_quantity: OfQuantity, n_samples: int, selection: Selection) -> None:
+    """Numbers that no block divides, nearly half of which are in the last one, on average over seeds."""
+    method, request = of_quantity[0], few_request(of_quantity, selection)
+    if method.kind != "stochastic":
+        pytest.skip(f"{method.name} draws nothing")
+    if method.framework == "jax" and n_samples == REMAINDERS[0]:
+        pytest.skip("JAX compiles it anew for each of so many seeds")
+    of = some_case(method, request)
+    request = replace(request, options={"n_samples": n_samples})
+    n_seeds = N_DRAWN // n_samples
+    mean = np.mean([prepare(method, of, replace(request, seed=1000 + seed))() for seed in range(n_seeds)], axis=0)
+    comparison = compare_average(mean, truth_of_average(of.name, of.symmetric), outputs="full", dtype="float64",
+                                 symmetric=False, n_samples=n_seeds * n_samples, n_checks=len(REMAINDERS))
+    assert comparison.ok, f"n_samples={n_samples}, {n_seeds} seeds: {comparison.reason}"
 
 
 def test_the_seed_decides(of_quantity: OfQuantity, selection: Selection) -> None:

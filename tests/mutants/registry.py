@@ -12,6 +12,7 @@ from tests.mutants import (
     limit_mutants,
     model_mutants,
     numpy_mutants,
+    offered_mutants,
     path_mutants,
     random_mutants,
     size_mutants,
@@ -25,7 +26,8 @@ MUTANTS: tuple[Mutant, ...] = (
     *numpy_mutants.MUTANTS, *torch_layer_mutants.MUTANTS, *torch_kernel_mutants.MUTANTS, *explicit_mutants.MUTANTS,
     *layerwise_mutants.MUTANTS, *jax_layer_mutants.MUTANTS, *jax_kernel_mutants.MUTANTS, *random_mutants.MUTANTS,
     *limit_mutants.MUTANTS, *state_mutants.MUTANTS, *model_mutants.MUTANTS,
-    *size_mutants.MUTANTS, *call_mutants.MUTANTS, *path_mutants.MUTANTS, *hidden_mutants.MUTANTS)
+    *size_mutants.MUTANTS, *call_mutants.MUTANTS, *path_mutants.MUTANTS, *hidden_mutants.MUTANTS,
+    *offered_mutants.MUTANTS)
 
 # The list of known bugs of NTK libraries, by their numbers.
 ITEMS = {

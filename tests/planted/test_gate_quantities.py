@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from reference import Comparison
+from reference import Case, Comparison, Request
+from reference.initialisations import draw_outputs
 from tests.gate.quantities import QuantityCheck, checks_of, judge
+from tests.mutants.hold import Death, gate_tests, outcome
 from tests.planted import quantities as planted
+from tests.planted.correct import second_inputs
+from tests.planted.exact import Compute
 from tests.planted.test_gate import run_gate
 
 pytest_plugins = ["pytester"]
@@ -50,6 +55,59 @@ def test_a_mistake_fails_and_is_named(method: planted.Planted, forms: int, reaso
     wrong = [verdict.reason for verdict in verdicts(method) if not verdict.ok]
     assert len(wrong) >= forms, wrong
     assert any(reason in each for each in wrong), wrong
+
+
+def stale(compute: Compute) -> Compute:
+    """What was computed at first for these parameters, shapes and draws, whatever the examples are by then."""
+    kept: dict[object, np.ndarray] = {}
+
+    def computed(case: Case, request: Request) -> np.ndarray:
+        shapes = case.x1.shape, second_inputs(case).shape
+        key = (*(array.tobytes() for array in case.params.values()), shapes, request.seed)
+        if key not in kept:
+            kept[key] = compute(case, request)
+        return kept[key]
+
+    return computed
+
+
+def drawn_anew(case: Case, request: Request) -> np.ndarray:
+    """As `planted.averaged`, which keeps its draws for examples that do not change."""
+    n1 = len(case.x1)
+    drawn = draw_outputs(case, request.options["n_samples"], np.random.default_rng(request.seed))
+    return np.einsum("sna,smb->nmab", drawn[:, :n1], drawn[:, :n1] if case.symmetric else drawn[:, n1:]) / len(drawn)
+
+
+def full_blocks_only(case: Case, request: Request) -> np.ndarray:
+    """What blocks of 16 draws leave is lost."""
+    asked = request.options["n_samples"]
+    made = asked // 16 * 16
+    return drawn_anew(case, replace(request, options={"n_samples": made})) * made / asked
+
+
+def beyond_64(kernel: np.ndarray, case: Case, request: Request) -> np.ndarray:
+    return kernel * (1.01 if len(case.x1) > 64 else 1.0)
+
+
+def blocked_float32(kernel: np.ndarray, case: Case, request: Request) -> np.ndarray:
+    return kernel * (1.01 if request.batch_size is not None and request.dtype == "float32" else 1.0)
+
+
+@pytest.mark.parametrize(("method", "test"), [
+    (replace(planted.FEATURES, compute=stale(planted.features)), "test_the_same_examples_in_another_order"),
+    (replace(planted.INFINITE, compute=stale(planted.infinite)), "test_the_same_examples_in_another_order"),
+    (replace(planted.AVERAGED, compute=stale(drawn_anew)), "test_the_same_examples_in_another_order"),
+    (replace(planted.FEATURES, change=beyond_64), "test_many_examples"),
+    (replace(planted.INFINITE, change=beyond_64), "test_many_examples"),
+    (replace(planted.FEATURES, change=blocked_float32), "test_many_examples"),
+    (replace(planted.AVERAGED, compute=full_blocks_only), "test_no_draw_is_lost"),
+], ids=lambda value: getattr(value, "name", value))
+def test_what_the_stored_requests_do_not_show_is_caught(method: planted.Planted, test: str) -> None:
+    right = replace(method, compute={"stochastic": drawn_anew, "limit": planted.infinite}.get(
+        method.kind, planted.features), change=planted.as_it_is)
+    assert all(outcome(each, right) == "passed" for each in gate_tests(right) if each.name == test)
+    died = [outcome(each, method) for each in gate_tests(method) if each.name == test]
+    assert any(isinstance(each, Death) and each.error is None for each in died), died
 
 
 def test_the_gate_fails_and_says_why(pytester: pytest.Pytester) -> None:
