@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 
 import impls
 from impls import ntk
+from impls.frameworks.arrays import to_numpy
 from reference import InputError
 from reference.case import Outputs
 from reference.tolerances import tolerance
@@ -165,3 +167,78 @@ def round_kernels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return found + np.finfo(np.float32).eps / 2 * abs(found).max()
 
     monkeypatch.setattr(type(method), "kernel", rounded)
+
+
+def deeper(framework: str) -> tuple[Any, Any, dict[str, Any]]:
+    """With two hidden layers: of one, each block of the kernel is symmetric in the outputs."""
+    _, x, params = network(framework)
+    xp = torch if framework == "torch" else jnp
+    params["params"]["middle"] = params["params"]["first"].T @ params["params"]["first"] / 4
+    return (lambda p, x: xp.tanh(xp.tanh(x @ p["first"]) @ p["middle"]) @ p["last"]), x, params
+
+
+def spoil(framework: str, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any]) -> None:
+    """An engine whose kernel, or dict of kernels, is what `change` makes of it as NumPy's arrays."""
+    method: Any = impls.load(f"structured_{framework}")
+    as_theirs = torch.tensor if framework == "torch" else jnp.asarray
+    kernel, components = method.kernel, method.components
+
+    def spoiled(self: Any, *args: Any) -> Any:
+        return as_theirs(change(to_numpy(kernel(*args))))
+
+    def spoiled_parts(self: Any, *args: Any) -> dict[str, Any]:
+        parts = change({name: to_numpy(each) for name, each in components(*args).items()})
+        return {name: as_theirs(each) for name, each in parts.items()}
+
+    monkeypatch.setattr(type(method), "kernel", spoiled)
+    monkeypatch.setattr(type(method), "components", spoiled_parts)
+
+
+def _mirrored(kernel: np.ndarray) -> np.ndarray:
+    """The lower triangle is the upper one, its outputs not transposed."""
+    for i in range(len(kernel)):
+        kernel[i:, i] = kernel[i, i:]
+    return kernel
+
+
+def _one_output(kernel: np.ndarray) -> np.ndarray:
+    kernel[..., -1, -1] *= 1.1
+    return kernel
+
+
+@pytest.mark.parametrize("change", [_mirrored, _one_output], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_fault_of_some_entries_is_caught(framework: str, change: Callable[[Any], Any],
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    f, x, params = deeper(framework)
+    spoil(framework, monkeypatch, change)
+    with pytest.warns(RuntimeWarning, match="wrong kernel of this network"):
+        ntk(f, x, **params, method=f"structured_{framework}")
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_components_whose_sum_alone_is_right_are_caught(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    f, x, params = network(framework)
+    name = f"structured_{framework}"
+    right = ntk(f, x, **params, components=True, method=name)
+    spoil(framework, monkeypatch, lambda found: {"first": found["last"], "last": found["first"]})
+    with pytest.warns(RuntimeWarning, match="the share of first in uᵀKv of examples 0 and 4"):
+        mended = ntk(f, x, **params, components=True, method=name)
+    for each, kernel in right.items():
+        np.testing.assert_allclose(np.asarray(mended[each]), np.asarray(kernel), rtol=0,
+                                   atol=tolerance("float32") * np.abs(np.asarray(kernel)).max())
+
+
+def test_a_fault_of_other_examples_alone_is_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two examples are looked at: the limit of the check, as its module says."""
+    f, x, params = network("torch")
+
+    def middle(kernel: np.ndarray) -> np.ndarray:
+        kernel[2] *= 2
+        kernel[:, 2] *= 2
+        return kernel
+
+    spoil("torch", monkeypatch, middle)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ntk(f, x, **params, method="structured_torch")
