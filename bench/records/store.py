@@ -87,7 +87,7 @@ class Store:
 
     def add_run(self, environment: Environment, options: Mapping[str, Any], started_at: str) -> None:
         """Note that a run began: where, when, and what was asked for."""
-        with self._transaction() as connection:
+        with self._step() as connection:
             connection.execute("INSERT OR REPLACE INTO environments VALUES (?, ?, ?, ?, ?)",
                                (environment.key, environment.machine, environment.accelerator, environment.system,
                                 _to_json(environment.versions)))
@@ -100,14 +100,14 @@ class Store:
         record = dataclasses.replace(record, **{name: storable(getattr(record, name)) for name in _FROM_OUTSIDE})
         row = _to_row(record)
         columns, marks = ", ".join(f'"{name}"' for name in row), ", ".join("?" * len(row))
-        with self._transaction() as connection:
+        with self._step() as connection:
             connection.execute(f"INSERT OR REPLACE INTO records ({columns}) VALUES ({marks})", list(row.values()))
         return record
 
     def records(self) -> list[Record]:
         """All rows, in the order in which they were written."""
         columns = [*_CELL_FIELDS, *(name for name in _INFO_FIELDS if name != "case"), *_RECORD_FIELDS]
-        with self._transaction() as connection:
+        with self._step() as connection:
             lacking = _lacking(connection)
             selected = ", ".join(_LATER[name][1] if name in lacking else f'"{name}"' for name in columns)
             rows = connection.execute(f"SELECT {selected} FROM records ORDER BY id").fetchall()
@@ -115,10 +115,20 @@ class Store:
 
     def environments(self) -> dict[str, Environment]:
         """Key → where rows were measured."""
-        with self._transaction() as connection:
+        with self._step() as connection:
             rows = connection.execute("SELECT key, machine, accelerator, system, versions FROM environments").fetchall()
         return {key: Environment(key, machine, accelerator, system, json.loads(versions))
                 for key, machine, accelerator, system, versions in rows}
+
+    @contextmanager
+    def _step(self) -> Iterator[sqlite3.Connection]:
+        """A transaction whose failure, on a full disk or in a damaged file, is a `StoreError`."""
+        try:
+            with self._transaction() as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path} cannot be read or written ({error}); the rows that were finished stay. Make "
+                             "room on the disk, or, where the file is damaged, give another --out") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

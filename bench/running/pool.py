@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -11,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -25,10 +27,13 @@ from bench.machine.threads import variables
 from bench.running import preload
 from bench.running.data import Answer, Failure, Garbled, Message, Progress
 from bench.running.line import Line
+from bench.running.lock import PREFIX, Lock, sweep
 from bench.running.worker import serve
 
 POLL_S = 0.02
 _SERVER_TRIES = 100
+_LONGEST_FOLDER = 107 - len("/pymp-12345678/sock-12345678")
+"""Of a socket: unix(7)."""
 _LOG_TAIL = 4000
 """Characters of a process's stderr that are kept."""
 _LOG_MOST = 64 * 2**20
@@ -64,7 +69,8 @@ class Pool:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([preload.__name__])
         resource_tracker.ensure_running()  # first, as it unblocks SIGINT when it has started
-        self._ensure_server()
+        with _temporary_files_in(_own_folder()):  # the server's socket as well
+            self._ensure_server()
 
     def _ensure_server(self) -> None:
         with _environment(self._variables), _sigint_blocked():
@@ -82,7 +88,7 @@ class Pool:
 
     def run(self, limits: Limits, task: Callable[..., Any], *arguments: Any) -> Outcome:
         """``task(send, *arguments)`` in a new process, one at a time; it is killed when it passes a limit."""
-        with tempfile.TemporaryDirectory(prefix="ntk-bench-") as folder:
+        with tempfile.TemporaryDirectory(dir=_own_folder()) as folder:
             log = Path(folder, "log")
             receiver, sender = self._context.Pipe(duplex=False)
             inside = (sender, self._threads, log, task, arguments)
@@ -97,6 +103,32 @@ class Pool:
                 _end(process)
                 receiver.close()
             return _with_log(outcome, log)
+
+
+@functools.cache
+def _own_folder() -> str:
+    """This process's, removed at its end, or by the next run where it is killed."""
+    sweep()
+    folder = tempfile.mkdtemp(prefix=PREFIX)
+    held = Lock(Path(folder, "lock"))
+    util.Finalize(None, shutil.rmtree, (folder, True), exitpriority=-200)  # after the socket's folder, which is at -100
+    _held.append(held)
+    return folder
+
+
+_held: list[Lock] = []
+"""Until this process ends."""
+
+
+@contextmanager
+def _temporary_files_in(folder: str) -> Iterator[None]:
+    before = tempfile.tempdir
+    if len(folder) <= _LONGEST_FOLDER:
+        tempfile.tempdir = folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 class _Watch:
@@ -226,6 +258,7 @@ def _tail(log: Path) -> str:
 
 def _server_variables(modules: Sequence[str], threads: int, device: str) -> dict[str, str]:
     found = variables(threads) | {
+        preload.PARENT: str(os.getpid()),
         preload.VARIABLE: ",".join(("bench.running.measure", *modules)),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # else the allocator's peak is 75 % of the device
         "JAX_ENABLE_COMPILATION_CACHE": "false",   # else the first call of a second run compiles nothing

@@ -9,7 +9,15 @@ from __future__ import annotations
 import importlib
 import os
 
+from bench.running import bound
+
 VARIABLE = "NTK_BENCH_PRELOAD"
+PARENT = "NTK_BENCH_PARENT"
+"""The number of the process that starts the server, with which it ends."""
+
+SERVER = os.getpid()
+if PARENT in os.environ:
+    bound.end_with(int(os.environ[PARENT]))
 
 for name in filter(None, os.environ.get(VARIABLE, "").split(",")):
     try:

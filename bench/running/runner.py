@@ -18,10 +18,11 @@ from bench.machine import memory
 from bench.machine.threads import check_threads
 from bench.records.environment import describe_environment
 from bench.records.record import QUANTITY, CaseInfo, Cell, Record
-from bench.records.store import Store
+from bench.records.store import Store, StoreError
 from bench.records.text import storable
 from bench.running import order
 from bench.running.data import fits, hints_of
+from bench.running.lock import Lock
 from bench.running.measure import Job, measure
 from bench.running.order import Place, key_of
 from bench.running.pool import Limits, Outcome, Pool
@@ -35,6 +36,9 @@ from reference import InputError
 
 PREPARATION = Limits(time_s=600, memory_bytes=memory.total(), told_bytes=2**30)
 """Of what is done before the cells: importing the methods, the truth of a case."""
+
+LOCK = "lock"
+"""In the folder of the results: held while a run is at work there."""
 
 _TOLD = {"status", "reason", "kind", "error", "tolerance", "amplification", "remark", "checked_against", "setup_s",
          "first_call_s", "samples_s", "peak_bytes", "kernel_bytes"}
@@ -54,6 +58,7 @@ class Run:
         names = method_names(options)
         sources = sources_of(options, self.profile, console)
         self.store = Store.create(options.out)
+        self._lock = _locked(self.store)
         self.environment = describe_environment()
         self.pool = Pool(_modules(names), options.threads, options.device)
         self._check_model(sources)
@@ -146,6 +151,15 @@ class Run:
         stderr = "" if fields["status"] == "ok" else outcome.stderr
         return Record(place.cell, info, place.replicate, started_at=started, environment=self.environment.key,
                       method_digest=place.method.digest, stderr=stderr, **fields)
+
+
+def _locked(store: Store) -> Lock:
+    """So that no other run measures beside this one and writes between its rows."""
+    folder = store.path.parent
+    try:
+        return Lock(folder / LOCK)
+    except BlockingIOError as error:
+        raise StoreError(f"another run is at work in {folder}; wait for its end, or give another --out") from error
 
 
 def _is_a_measurement(told: Any) -> bool:

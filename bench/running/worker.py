@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine.threads import pin
+from bench.running import bound, preload
 from bench.running.data import Answer, Failure, Progress
 from bench.running.line import tell
 from impls import RegistryError
@@ -32,6 +33,7 @@ MOST_OF_A_MESSAGE = 1 << 16
 def serve(connection: Connection, threads: int, log: Path, task: Callable[..., Any],
           arguments: tuple[Any, ...]) -> None:
     """Run ``task(send, *arguments)`` and send its answer, or why there is none."""
+    bound.end_with(preload.SERVER)
     os.setpgid(0, 0)  # a group of its own, which ends as a whole: nothing that a method starts outlives its cell
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to decide on
     _redirect_output(log)

@@ -97,6 +97,39 @@ def test_read_only_file(tmp_path: Path) -> None:
         tmp_path.chmod(0o755)
 
 
+def test_a_full_disk_is_said_and_finished_rows_stay(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="no limit to the size of a file here")
+    store = Store.create(tmp_path)
+    store.add(record())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / FILE_NAME).stat().st_size, before[1]))
+    try:
+        with pytest.raises(StoreError, match="room on the disk"):
+            _fill(store)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert store.records()[0] == record()
+    store.add(record(replicate=99))
+    assert store.records()[-1].replicate == 99
+
+
+def _fill(store: Store) -> None:
+    for replicate in range(1, 99):
+        store.add(record(replicate=replicate, stderr="x" * MOST))
+
+
+def test_a_damaged_file_is_said(tmp_path: Path) -> None:
+    store = Store.create(tmp_path)
+    for replicate in range(50):
+        store.add(record(replicate=replicate, stderr="x" * MOST))
+    size = (tmp_path / FILE_NAME).stat().st_size
+    with (tmp_path / FILE_NAME).open("r+b") as file:
+        file.seek(size // 20)
+        file.write(b"\xa5" * (size // 2))
+    with pytest.raises(StoreError, match="damaged"):
+        Store(tmp_path).records()
+
+
 def test_another_version(tmp_path: Path) -> None:
     Store.create(tmp_path)
     _execute(tmp_path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")

@@ -47,7 +47,7 @@ def test_a_truth_arrives_as_it_was() -> None:
     rng = np.random.default_rng(0)
     blocks = [rng.standard_normal(shape) for shape in ((2, 2, 3, 3), (2, 3, 3), (2, 3, 3))]
     drawn = Projection("full", blocks[1][0], blocks[2][0], (0, 1), blocks[0].sum(), np.ones(()))
-    truth = Truth(INFO, Expected(*blocks, "tape"), (0, 1), None,
+    truth = Truth(INFO, Expected(blocks[0], blocks[1], blocks[2], "tape"), (0, 1), None,
                   {"float32": Conditioning("float32", 1e-7, {"full": 1e-8}, 3)}, {"full": drawn}, True, 0.5, "both")
     answer = decoded(encoded(Answer(truth)))
     assert isinstance(answer, Answer)
