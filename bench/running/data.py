@@ -17,6 +17,7 @@ from bench.truth.conditioning import Conditioning
 from bench.truth.projections import Projection
 from bench.truth.truth import Truth
 from reference import Expected
+from reference.initialisations import Initialised
 
 _KIND = "kind of record"
 _LARGEST_INTEGER = 2**63 - 1
@@ -42,8 +43,9 @@ class Failure:
 
 
 Message = Progress | Answer | Failure
-_RECORDS = {kind.__name__: kind for kind in (
-    Progress, Answer, Failure, CaseInfo, Listed, Truth, Expected, Conditioning, Projection)}
+RECORDS = {kind.__name__: kind for kind in (
+    Progress, Answer, Failure, CaseInfo, Listed, Truth, Expected, Initialised,
+    Conditioning, Projection)}
 
 
 class Garbled(Exception):
@@ -107,8 +109,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return _plain(value.item())
     name = type(value).__name__
-    if _RECORDS.get(name) is type(value):
-        fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(_RECORDS[name])}
+    if RECORDS.get(name) is type(value):
+        fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(RECORDS[name])}
         return {_KIND: name, "fields": fields}
     raise TypeError(f"a {name} cannot be sent")
 
@@ -128,7 +130,7 @@ def _restored(found: dict[str, Any]) -> Any:
         return tuple(found["items"])
     if name == "array":
         return _array(found)
-    kind, fields = _RECORDS[name], found["fields"]
+    kind, fields = RECORDS[name], found["fields"]
     hints = hints_of(kind)
     fields = {field: np.asarray(value) if hints[field] is np.ndarray and isinstance(value, float) else value
               for field, value in fields.items()}  # one number of NumPy's, where an array may stand

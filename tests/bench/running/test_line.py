@@ -7,13 +7,14 @@ import json
 import os
 import pickle
 from collections.abc import Iterator
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from bench.cells.methods import Listed
 from bench.records.record import CaseInfo
-from bench.running.data import Answer, Failure, Garbled, Message, Progress, decoded, encoded
+from bench.running.data import RECORDS, Answer, Failure, Garbled, Message, Progress, decoded, encoded, hints_of
 from bench.running.line import Line, tell
 from bench.truth.conditioning import Conditioning
 from bench.truth.projections import Projection
@@ -104,3 +105,18 @@ def test_what_is_not_data_cannot_be_sent() -> None:
     for value in (object(), {1: 2}, np.array([object()]), {"kind of record": "tuple"}):
         with pytest.raises(TypeError, match="cannot be sent"):
             encoded(Answer(value))
+
+
+def test_every_record_inside_a_truth_can_be_sent() -> None:
+    reached, left = set[type](), [Truth, Listed]
+    while left:
+        kind = left.pop()
+        reached.add(kind)
+        left += [each for hint in hints_of(kind).values() for each in _records_in(hint) if each not in reached]
+    assert {Truth, Listed, CaseInfo, Expected, Conditioning, Projection} < reached
+    assert reached <= set(RECORDS.values())
+
+
+def _records_in(hint: Any) -> list[type]:
+    inside = [each for argument in get_args(hint) for each in _records_in(argument)]
+    return [*inside, hint] if isinstance(hint, type) and dataclasses.is_dataclass(hint) else inside
