@@ -6,13 +6,17 @@ import fcntl
 import os
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
 
 PREFIX = "ntk-bench-"
 
 
 class Lock:
-    """Held until `release`, or the end of this process. Raises `BlockingIOError` where another one holds it."""
+    """Held until `release`, for as long as there is this object, at most until the end of the process.
+
+    Raises `BlockingIOError` where another one holds it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -21,9 +25,7 @@ class Lock:
         except OSError:
             os.close(self._descriptor)
             raise
-
-    def release(self) -> None:
-        os.close(self._descriptor)
+        self.release = weakref.finalize(self, os.close, self._descriptor)
 
 
 def sweep() -> None:

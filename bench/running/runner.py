@@ -80,9 +80,12 @@ class Run:
         if not memory.reset_peak():
             self.console.print("peak memory is not measured: this system has no /proc/self/clear_refs (Linux has)")
         self.store.add_run(self.environment, self.options.as_noted(), _now())
-        with Progress(self.console, [place.cell for place in left]) as progress:
-            for source, places in _by_source(left):
-                self._measure_case(source, places, progress)
+        try:
+            with Progress(self.console, [place.cell for place in left]) as progress:
+                for source, places in _by_source(left):
+                    self._measure_case(source, places, progress)
+        finally:
+            self._lock.release()
 
     def records(self) -> list[Record]:
         """The rows of this run's cells, whenever they were measured."""

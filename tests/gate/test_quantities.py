@@ -91,7 +91,7 @@ def test_x1_and_x2_are_of_the_same_networks(of_quantity: OfQuantity, selection: 
         assert comparison.ok, f"outputs={outputs}: {comparison.reason}"
 
 
-def test_other_parameters(of_quantity: OfQuantity, selection: Selection) -> None:
+def test_a_quantity_of_other_parameters(of_quantity: OfQuantity, selection: Selection) -> None:
     """A conjugate kernel is that of the parameters; those of the case do not enter an average over initialisations."""
     method, request = of_quantity[0], few_request(of_quantity, selection)
     of = some_case(method, request)
@@ -121,7 +121,7 @@ def test_the_same_examples_in_another_order(of_quantity: OfQuantity, selection: 
 
 
 @pytest.mark.parametrize("dtype", get_args(DType))
-def test_many_examples(of_quantity: OfQuantity, dtype: DType, selection: Selection) -> None:
+def test_a_quantity_of_many_examples(of_quantity: OfQuantity, dtype: DType, selection: Selection) -> None:
     """More than 64, in blocks and not: the rows of the last of them are those of these alone."""
     method = of_quantity[0]
     draw = Draws(selection.gate_seed, f"many examples of {of_quantity[1]} in {dtype}")
@@ -186,7 +186,7 @@ def test_what_is_refused(of_quantity: OfQuantity, selection: Selection) -> None:
             prepare(method, of, replace(request, options={"n_samples": 1}))()
 
 
-def test_no_global_state_is_changed(of_quantity: OfQuantity, selection: Selection) -> None:
+def test_a_quantity_changes_no_global_state(of_quantity: OfQuantity, selection: Selection) -> None:
     """Of settings and random generators."""
     method, request = of_quantity[0], few_request(of_quantity, selection)
     importlib.import_module(method.framework)

@@ -55,6 +55,11 @@ class GateTest:
             check = self.check
             same = ["x2 = x1"] if check.case.symmetric else []
             return ", ".join([check.case.name, check.dtype, check.outputs, *same])
+        if (of_quantity := self.arguments.get("quantity_check")) is not None:
+            return of_quantity.id
+        if (pair := self.arguments.get("of_quantity")) is not None:
+            said = [f"{name}={value}" for name, value in self.arguments.items() if isinstance(value, str | int)]
+            return ", ".join([pair[1], *said])
         said = [f"{name}={value}" for name, value in self.arguments.items()
                 if isinstance(value, str | bool | int) and name != "name"]
         return ", ".join(said if self.case is None else [self.case, *said])
@@ -167,8 +172,10 @@ _OPTIONS = SimpleNamespace(laws_examples=None, laws_seed=0)
 def _functions() -> dict[str, Callable[..., None]]:
     modules = [importlib.import_module(f"tests.gate.{info.name}") for info in pkgutil.iter_modules(tests.gate.__path__)
                if info.name.startswith("test_")]
-    return {name: value for module in modules for name, value in vars(module).items()
-            if name.startswith("test_") and value.__module__ == module.__name__}
+    found = [(name, value) for module in modules for name, value in vars(module).items()
+             if name.startswith("test_") and value.__module__ == module.__name__]
+    assert len({name for name, _ in found}) == len(found), "two tests of the gate share a name, and one would be lost"
+    return dict(found)
 
 
 def distance(test: GateTest, mutant: Mutant) -> tuple[bool, ...]:

@@ -15,6 +15,7 @@ from impls.frameworks.torch import checks as torch_checks
 from impls.frameworks.torch import support as torch_support
 from impls.frameworks.torch.support import DTYPES, Forward, Params
 from impls.methods import torch_autograd, torch_func
+from impls.networks import torch_native
 from reference import Case, Request
 from reference.case import Outputs
 from tests.mutants import mistakes
@@ -28,7 +29,7 @@ PRODUCTS = "torch_func.ntk_vector_products"
 
 def _parameters(keep: Callable[[nn.Module, str], bool], buffers: bool = False) -> Patch:
     """The function's parameters are those that `keep` takes of the module; the others are constants of it."""
-    right = torch_support.module_function
+    right = torch_native.module_function
 
     def module_function(module: nn.Module) -> tuple[Forward, Params]:
         f, _ = right(module)
@@ -38,7 +39,7 @@ def _parameters(keep: Callable[[nn.Module, str], bool], buffers: bool = False) -
     def no_check(*_: Any) -> None:
         """A parameter that is left out is no mistake of the user's here."""
 
-    return lambda: together((attribute(torch_support, "module_function", module_function),
+    return lambda: together((attribute(torch_native, "module_function", module_function),
                              attribute(torch_checks, "_check_reached", no_check)))
 
 

@@ -97,9 +97,9 @@ def blocked_float32(kernel: np.ndarray, case: Case, request: Request) -> np.ndar
     (replace(planted.FEATURES, compute=stale(planted.features)), "test_the_same_examples_in_another_order"),
     (replace(planted.INFINITE, compute=stale(planted.infinite)), "test_the_same_examples_in_another_order"),
     (replace(planted.AVERAGED, compute=stale(drawn_anew)), "test_the_same_examples_in_another_order"),
-    (replace(planted.FEATURES, change=beyond_64), "test_many_examples"),
-    (replace(planted.INFINITE, change=beyond_64), "test_many_examples"),
-    (replace(planted.FEATURES, change=blocked_float32), "test_many_examples"),
+    (replace(planted.FEATURES, change=beyond_64), "test_a_quantity_of_many_examples"),
+    (replace(planted.INFINITE, change=beyond_64), "test_a_quantity_of_many_examples"),
+    (replace(planted.FEATURES, change=blocked_float32), "test_a_quantity_of_many_examples"),
     (replace(planted.AVERAGED, compute=full_blocks_only), "test_no_draw_is_lost"),
 ], ids=lambda value: getattr(value, "name", value))
 def test_what_the_stored_requests_do_not_show_is_caught(method: planted.Planted, test: str) -> None:

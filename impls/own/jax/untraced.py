@@ -28,8 +28,12 @@ def ready(name: str, own: OwnNetwork, request: Request, allowed: float | None, *
         left = _jacobians(program, own, own.x1)
         right = left if own.x2 is None else _jacobians(program, own, own.x2)
         shares = (contract(a, b, request.outputs) for a, b in zip(left, right, strict=True))
-        found = dict(zip(leaf_names(own.params), shares, strict=True)) if components else sum(shares)
-        kernel = jax.device_put(found, next(iter(own.x1.devices())))
+        where = next(iter(own.x1.devices()))
+        if components:  # each by itself: a dict would come back in the order of its names
+            names = leaf_names(own.params)
+            kernel = {name: jax.device_put(share, where) for name, share in zip(names, shares, strict=True)}
+        else:
+            kernel = jax.device_put(sum(shares), where)
         program.spent_s += time.process_time() - begin
     return kernel, True
 
