@@ -3,6 +3,7 @@ shapes."""
 
 from __future__ import annotations
 
+import atexit
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -20,6 +21,9 @@ MAX_KEPT = 16
 """Beyond this many, the one that was used longest ago is dropped."""
 
 _kept: OrderedDict[Hashable, tuple[list[weakref.ref[Any]], Any]] = OrderedDict()
+# Before Python takes its modules apart: a network that dies after that would be looked for by comparisons that have
+# lost what they compare with.
+atexit.register(_kept.clear)
 
 
 def kept(build: Callable[..., T], f: Batched, *arrays: Any, **settings: Any) -> T:
@@ -33,7 +37,7 @@ def kept(build: Callable[..., T], f: Batched, *arrays: Any, **settings: Any) -> 
     key, objects = _key(build, f, arrays, settings)
     try:
         hash(key)
-        # At the end of Python names of this module are gone before the last of them: `forget` is held by each.
+        # `forget` is held by each: this module's names may be gone before the last of them.
         references = [weakref.ref(leaf, lambda _, forget=_kept.pop: forget(key, None)) for leaf in objects]
     except TypeError:  # something that cannot be told apart without a comparison of its contents
         return build(f, *arrays, **settings)
