@@ -10,7 +10,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver, resource_tracker, util
@@ -29,6 +29,7 @@ from bench.running.data import Answer, Failure, Garbled, Message, Progress
 from bench.running.line import Line
 from bench.running.lock import PREFIX, Lock, sweep
 from bench.running.worker import serve
+from impls.frameworks.environment import environment
 
 POLL_S = 0.02
 _SERVER_TRIES = 100
@@ -73,7 +74,7 @@ class Pool:
             self._ensure_server()
 
     def _ensure_server(self) -> None:
-        with _environment(self._variables), _sigint_blocked():
+        with environment(self._variables), _sigint_blocked():
             forkserver.ensure_running()
 
     def _start(self, process: BaseProcess) -> None:
@@ -264,21 +265,6 @@ def _server_variables(modules: Sequence[str], threads: int, device: str) -> dict
         "JAX_ENABLE_COMPILATION_CACHE": "false",   # else the first call of a second run compiles nothing
     }
     return found | ({"JAX_PLATFORMS": "cpu"} if device == "cpu" else {})
-
-
-@contextmanager
-def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """The process's environment with these variables, as it was afterwards."""
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _ps(pid: int | None) -> psutil.Process | None:

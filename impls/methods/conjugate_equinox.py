@@ -20,6 +20,7 @@ from impls.frameworks.jax.equinox_features import observe
 from impls.frameworks.jax.support import place, precision
 from impls.frameworks.jax.xla import compiled
 from impls.frameworks.watching import check_found
+from impls.methods.conjugate import product
 from impls.methods.options import check_options
 from impls.networks import equinox as equinox_networks
 from impls.networks.equinox_layers import Tied
@@ -27,7 +28,6 @@ from impls.networks.equinox_layers import build as build_layered
 from impls.networks.features import asked_layer, check_layer, place_in_layers
 from impls.protocol import Framework, Kind
 from reference import MLP, Case, ConvNet, Described, Layered, Quantity, Request
-from reference.case import Outputs
 from reference.seen import INPUT
 
 
@@ -62,7 +62,7 @@ class Conjugate:
             with precision(request.dtype):
                 phi = partial(features_of, module, name=name, batch_size=request.batch_size)
                 first = phi(x1)
-                return product(first, first if x2 is None else phi(x2), request.outputs)
+                return _product(first, first if x2 is None else phi(x2), request.outputs)
 
         return kernel
 
@@ -80,11 +80,7 @@ def _features(module: Any, x: jax.Array, name: str) -> jax.Array:
     return found[name].reshape(len(x), -1)
 
 
-@partial(compiled, static_argnums=2)
-def product(phi1: jax.Array, phi2: jax.Array, outputs: Outputs) -> jax.Array:
-    """φ1 φ2ᵀ/h with the axes of one output: (N1, N2, 1, 1), (N1, N2, 1) or (N1, N2)."""
-    kernel = phi1 @ phi2.T / phi1.shape[1]
-    return {"full": kernel[:, :, None, None], "diagonal": kernel[:, :, None], "trace": kernel}[outputs]
+_product = compiled(product, static_argnums=2)
 
 
 def _name_in_module(case: Case, layer: str | None) -> str:

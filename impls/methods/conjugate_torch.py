@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from impls.frameworks.torch import features
 from impls.frameworks.torch.support import precision
 from impls.frameworks.watching import check_found
+from impls.methods.conjugate import product
 from impls.methods.options import check_options
 from impls.networks import torch_native
 from impls.networks.features import asked_layer, check_layer, place_in_layers
 from impls.protocol import Framework, Kind
 from reference import Case, Described, Layered, Quantity, Request
-from reference.case import Outputs
 from reference.seen import INPUT
 
 
@@ -62,12 +62,6 @@ def features_of(module: nn.Module, x: Tensor, name: str, batch_size: int | None 
             check_found([name], found)
             parts.append(found[name].detach().reshape(len(part), -1))
         return torch.cat(parts)
-
-
-def product(phi1: Tensor, phi2: Tensor, outputs: Outputs) -> Tensor:
-    """φ1 φ2ᵀ/h with the axes of one output: (N1, N2, 1, 1), (N1, N2, 1) or (N1, N2)."""
-    kernel = phi1 @ phi2.T / phi1.shape[1]
-    return {"full": kernel[:, :, None, None], "diagonal": kernel[:, :, None], "trace": kernel}[outputs]
 
 
 def _name_in_module(case: Case, layer: str | None) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from impls.frameworks.faces import face
+from impls.methods.conjugate import product
 from impls.own.nngp import checked_examples
 from impls.own.recognise import as_network
 from reference import InputError
@@ -22,7 +23,7 @@ def conjugate(model: Any, x1: Any, x2: Any = None, *, layer: str, batch_size: in
     with face("torch" if network.framework == "torch" else "jax").precision("float32"):  # all bits of any dtype
         phi1 = _features(model, network.framework, first, layer, batch_size)
         phi2 = phi1 if second is None else _features(model, network.framework, second, layer, batch_size)
-        return phi1 @ phi2.T / phi1.shape[1]
+        return product(phi1, phi2, "trace")
 
 
 def _features(model: Any, framework: str, x: np.ndarray, layer: str, batch_size: int | None) -> Any:

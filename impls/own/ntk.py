@@ -68,7 +68,7 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
         here, framework = own, registry.framework(method)
         if crosses := framework in ("jax", "torch") and framework != own.framework:
             _method(method, framework)  # what cannot take any function is told before
-            own = crossing.cross(_whole(own), framework)
+            own = crossing.cross(half(own.framework).whole(own), framework)
             request = replace(request, device=own.device)
         request, why = _limited(method, own, request, memory_limit)
         say(f"ntk: {method}, batch_size={request.batch_size} ({why})")
@@ -200,13 +200,13 @@ def _checked(name: str, own: OwnNetwork, request: Request, say: Callable[[str], 
 def _compute(name: str, own: OwnNetwork, request: Request, *, components: bool) -> Any:
     method: Any = _method(name, own.framework)
     if components:
-        own = _whole(own)
+        own = half(own.framework).whole(own)
         return _components_of(method, own.framework)(own.f, own.params, own.x1, own.x2, request)
     if in_batches(own):
         if hasattr(method, "kernel_of_batches"):
             batches1, batches2 = (x if x is None or isinstance(x, OwnBatches) else [x] for x in (own.x1, own.x2))
             return method.kernel_of_batches(own.f, own.params, batches1, batches2, request)
-        own = _whole(own)
+        own = half(own.framework).whole(own)
     return method.kernel(own.f, own.params, own.x1, own.x2, request)
 
 
@@ -280,10 +280,6 @@ def _framework_of(params: Any) -> Literal["jax", "torch"]:
 
 def _own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked) -> OwnNetwork:
     return half(framework_of(network)).own_network(network, x1, x2, asked)
-
-
-def _whole(own: OwnNetwork) -> OwnNetwork:
-    return half(own.framework).whole(own)
 
 
 def _method(name: str, framework: Framework) -> Method:

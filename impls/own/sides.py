@@ -56,13 +56,10 @@ def kernel(first: UserNetwork, x1: Any, x2: Any, second: Second, asked: Asked, b
 
 def _side(network: UserNetwork, x: Any, parts: list[Any] | None, what: str, asked: Asked, build: Build) -> Side:
     if parts is None:
-        return Side([_whole(build(network, x, None, asked))], {})
+        own = build(network, x, None, asked)
+        return Side([half(own.framework).whole(own)], {})
     asked = asked._replace(inputs=None)  # they are chosen already
     return Side([build(network, part, None, asked) for part in parts], {})
-
-
-def _whole(own: OwnNetwork) -> OwnNetwork:
-    return half(own.framework).whole(own)
 
 
 def _unlike(network: UserNetwork, x: Any, what: str, asked: Asked) -> list[Any] | None:

@@ -8,15 +8,15 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from itertools import groupby
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
+from impls.frameworks.environment import environment
 from reference import InputError
 from studies.sweep.points import Point
 from studies.sweep.store import Result, Status, Store
@@ -62,10 +62,10 @@ def do_all(points: Sequence[tuple[str, Point]], folder: Path, *, processes: int,
                 do([each], folder, figures)
                 tell()
         return
-    environment = {**_ONE_THREAD, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_XLA}".strip()}
+    variables = {**_ONE_THREAD, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_XLA}".strip()}
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
-    with _environment(environment), ProcessPoolExecutor(min(processes, len(pieces)), context, _start, (stop,)) as pool:
+    with environment(variables), ProcessPoolExecutor(min(processes, len(pieces)), context, _start, (stop,)) as pool:
         left: set[Future[None]] = {pool.submit(do, piece, folder, figures) for piece in pieces}
         try:
             while left:
@@ -112,18 +112,3 @@ def _start(stop: Event) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (wait_for([parent.sentinel]), os._exit(1)), daemon=True).start()
-
-
-@contextmanager
-def _environment(changes: dict[str, str]) -> Iterator[None]:
-    """What processes that are started inside see; libraries read it when they are loaded."""
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name)
-            else:
-                os.environ[name] = value

@@ -7,20 +7,21 @@ exact. The oracle knows no complex number: it is given real and imaginary parts,
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the PyTorch half is not installed")
+
 from torch import Tensor, nn  # noqa: E402
 
 from impls import ntk  # noqa: E402
-from reference import balls  # noqa: E402
 from reference.arithmetic import FLOAT64, Arithmetic  # noqa: E402
 from reference.balls import BALLS  # noqa: E402
-from reference.oracle import RADIUS_LIMIT  # noqa: E402
 from reference.tape import Node, Tape, add, concatenate, elementwise, gather, matmul, multiply, reshape, scale  # noqa: E402
 from tests.naive_torch import agrees, naive  # noqa: E402
+from tests.reference.enclosed import enclosed_kernel  # noqa: E402
 
 T, O = 4, 3
 FOURIER = np.round(np.fft.fft(np.eye(T)))
@@ -71,14 +72,7 @@ def jacobian(arithmetic: Arithmetic, x: np.ndarray) -> np.ndarray:
 
 def enclosed() -> np.ndarray:
     """(N, N, 2O, 2O); every radius is below the oracle's limit."""
-    with balls.precision(128):
-        rows = np.concatenate([jacobian(BALLS, x) for x in X])
-        gram = rows @ rows.T
-        norms = np.array([float(entry.mid()) ** 0.5 for entry in np.diag(gram)])
-        radii = np.vectorize(lambda ball: float(ball.rad()))(gram)
-        assert (radii < RADIUS_LIMIT * np.multiply.outer(norms, norms)).all()
-        values = np.vectorize(balls.nearest_float)(gram)
-    return values.reshape(len(X), 2 * O, len(X), 2 * O).transpose(0, 2, 1, 3)
+    return enclosed_kernel(partial(jacobian, BALLS), X)
 
 
 class Spectral(nn.Module):

@@ -7,6 +7,7 @@ p + iq = V a₀ + c, to a₁ = exp(−w q − s² (p² + q²)) (cos w p + i sin 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,13 +18,12 @@ pytest.importorskip("scipy", reason="the extra studies is not installed")
 
 from impls import ntk  # noqa: E402
 from impls.frameworks.arrays import to_numpy  # noqa: E402
-from reference import balls  # noqa: E402
 from reference.arithmetic import FLOAT64, Arithmetic  # noqa: E402
 from reference.balls import BALLS  # noqa: E402
-from reference.oracle import RADIUS_LIMIT  # noqa: E402
 from reference.tape import Node, Tape, add, elementwise, matmul, multiply, scale  # noqa: E402
 from studies.networks import coordinates  # noqa: E402
 from studies.networks.coordinates import Architecture  # noqa: E402
+from tests.reference.enclosed import enclosed_kernel  # noqa: E402
 from tests.studies.agreement import agree  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
@@ -68,14 +68,7 @@ def jacobian(arithmetic: Arithmetic, x: np.ndarray) -> np.ndarray:
 
 def enclosed() -> np.ndarray:
     """(N, N, O, O); every radius is below the oracle's limit."""
-    with balls.precision(128):
-        rows = np.concatenate([jacobian(BALLS, x) for x in X])
-        gram = rows @ rows.T
-        norms = np.array([float(entry.mid()) ** 0.5 for entry in np.diag(gram)])
-        radii = np.vectorize(lambda ball: float(ball.rad()))(gram)
-        assert (radii < RADIUS_LIMIT * np.multiply.outer(norms, norms)).all()
-        values = np.vectorize(balls.nearest_float)(gram)
-    return values.reshape(len(X), O, len(X), O).transpose(0, 2, 1, 3)
+    return enclosed_kernel(partial(jacobian, BALLS), X)
 
 
 def test_the_tape_in_float64_agrees_with_the_balls() -> None:
