@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,8 +30,15 @@ _FULL = {"full": "nas,mbs->nmab", "diagonal": "nas,mas->nma", "trace": "nas,mas-
 def seeded(seed: int) -> Iterator[None]:
     """Inside, the global generators are seeded; outside they are as they were."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed % 2**64)
+        torch.manual_seed(_of_all_bits(seed))
         yield
+
+
+def _of_all_bits(seed: int) -> int:
+    """The seed itself where the CPU's generator, which takes the last 32 bits alone, can tell it from all others."""
+    if 0 <= seed < 2**32:
+        return seed
+    return int(np.random.SeedSequence(seed % 2**64).generate_state(1, np.uint64)[0])
 
 
 def outputs_of_draws(make: Make, x: Tensor, n_samples: int, seed: int, batch_size: int | None = None) -> Tensor:
