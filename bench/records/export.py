@@ -27,9 +27,16 @@ COLUMNS: dict[str, type] = {
     "setup_s": float, "first_call_s": float, "median_s": float, "min_s": float, "max_s": float, "n_samples": int,
     "samples_s": str, "peak_bytes": int, "kernel_bytes": int,
     "started_at": str, "case_digest": str, "method_digest": str, "stderr": str,
-    "environment": str, "machine": str, "accelerator": str, "system": str, "versions": str,
+    "position": int, "attempts": int, "disturbance": float, "machine_slower": float, "instructions": int,
+    "noticed": str, "node": str,
+    "environment": str, "machine": str, "accelerator": str, "system": str, "versions": str, "facts": str,
 }
-"""Times end in _s (seconds), memory in _bytes; `options`, `samples_s` and `versions` are JSON texts."""
+"""Times end in _s (seconds), memory in _bytes; `options`, `samples_s`, `versions` and `facts` are JSON texts.
+`machine_slower` is a record's `machine`: of the two that are called so, the environment's has the name."""
+
+_EARLIER = {"amplification": None, "remark": "", "position": None, "attempts": 1, "disturbance": None,
+            "machine_slower": None, "instructions": None, "noticed": "", "node": "", "facts": "{}"}
+"""What stands for the columns that a file of an earlier version lacks."""
 
 
 def export(records: Iterable[Record], environments: Mapping[str, Environment], format: Format,
@@ -61,6 +68,7 @@ def row(record: Record, environment: Environment | None) -> Row:
         "min_s": min(samples, default=None), "max_s": max(samples, default=None),
         "machine": environment and environment.machine, "accelerator": environment and environment.accelerator,
         "system": environment and environment.system, "versions": _text(environment.versions if environment else {}),
+        "facts": _text(environment.facts if environment else {}), "machine_slower": record.machine,
     }
     return {name: _finite(values[name]) for name in COLUMNS}
 
@@ -80,13 +88,14 @@ def load_json(path: Path) -> tuple[list[Record], dict[str, Environment]]:
 
 
 def _from_json(values: dict[str, Any]) -> dict[str, Any]:
-    earlier = {"amplification": None, "remark": ""}  # what a file of an earlier version lacks
-    return earlier | values | {name: json.loads(values[name]) for name in ("options", "samples_s", "versions")}
+    values = _EARLIER | values
+    return values | {name: json.loads(values[name]) for name in ("options", "samples_s", "versions", "facts")}
 
 
 def _record(values: Mapping[str, Any]) -> Record:
     info = CaseInfo(**_of(values, CaseInfo), digest=values["case_digest"])
-    given: dict[str, Any] = _of(values, Record) | {"samples_s": tuple(values["samples_s"])}
+    given: dict[str, Any] = _of(values, Record) | {"samples_s": tuple(values["samples_s"]),
+                                                   "machine": values["machine_slower"]}
     return Record(Cell(**_of(values, Cell)), info, **given)
 
 

@@ -101,6 +101,21 @@ class Record:
     """Of the file that ``--impl`` named, "" for a method of the registry."""
     stderr: str = ""
     """The end of what the process wrote to its standard error."""
+    position: int | None = None
+    """Its place in the order in which the run measured, from 0 on."""
+    disturbance: float | None = None
+    """Share of the wall-clock time of the timed calls in which the process was ready and did not run: of the attempt
+    that was kept. None where the kernel does not tell."""
+    machine: float | None = None
+    """How many times slower than its best a fixed probe of the machine ran around this cell; 1.0 is undisturbed."""
+    instructions: int | None = None
+    """Retired in one call, user space; None where the kernel does not give them."""
+    attempts: int = 1
+    """Measurements made, of which this is the least disturbed: more than one where the machine was busy."""
+    noticed: str = ""
+    """What the runner saw beside the measurement: children that lived on, processor time used after the return, …"""
+    node: str = ""
+    """The machine among those of a cluster that measured it, "" for one machine."""
 
 
 @dataclass(frozen=True)
@@ -116,3 +131,5 @@ class Environment:
     """Operating system and kernel."""
     versions: dict[str, str]
     """Of Python, ntk-bench, its commit where known, and every framework and library that was used."""
+    facts: dict[str, str] = field(default_factory=dict)
+    """What else is known of machine and builds: frequency governor, BLAS, build flags, a hash of what is installed."""

@@ -23,7 +23,8 @@ CREATE TABLE runs (
     id INTEGER PRIMARY KEY, started_at TEXT NOT NULL, environment TEXT NOT NULL, options TEXT NOT NULL
 );
 CREATE TABLE environments (
-    key TEXT PRIMARY KEY, machine TEXT NOT NULL, accelerator TEXT NOT NULL, system TEXT NOT NULL, versions TEXT NOT NULL
+    key TEXT PRIMARY KEY, machine TEXT NOT NULL, accelerator TEXT NOT NULL, system TEXT NOT NULL,
+    versions TEXT NOT NULL, facts TEXT NOT NULL DEFAULT '{}'
 );
 CREATE TABLE records (
     id INTEGER PRIMARY KEY,
@@ -34,7 +35,9 @@ CREATE TABLE records (
     replicate INTEGER NOT NULL, status TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL,
     error REAL, tolerance REAL, amplification REAL, remark TEXT NOT NULL DEFAULT '', checked_against TEXT NOT NULL,
     setup_s REAL, first_call_s REAL, samples_s TEXT NOT NULL, peak_bytes INTEGER, kernel_bytes INTEGER,
-    started_at TEXT NOT NULL, environment TEXT NOT NULL, method_digest TEXT NOT NULL, stderr TEXT NOT NULL
+    started_at TEXT NOT NULL, environment TEXT NOT NULL, method_digest TEXT NOT NULL, stderr TEXT NOT NULL,
+    position INTEGER, disturbance REAL, machine REAL, instructions INTEGER, attempts INTEGER NOT NULL DEFAULT 1,
+    noticed TEXT NOT NULL DEFAULT '', node TEXT NOT NULL DEFAULT ''
 );
 -- What makes two rows the same measurement; NULL is no value, so a missing block size is written as 0.
 CREATE UNIQUE INDEX measurement ON records (
@@ -45,12 +48,22 @@ CREATE UNIQUE INDEX measurement ON records (
 
 _CELL_FIELDS = [field.name for field in dataclasses.fields(Cell)]
 _INFO_FIELDS = [field.name for field in dataclasses.fields(CaseInfo)]
+_ENVIRONMENT_FIELDS = [field.name for field in dataclasses.fields(Environment)]
 _RECORD_FIELDS = [field.name for field in dataclasses.fields(Record) if field.name not in ("cell", "info")]
 
-_FROM_OUTSIDE = ("reason", "remark", "checked_against", "stderr")
+_FROM_OUTSIDE = ("reason", "remark", "checked_against", "stderr", "noticed")
 
 # Columns that a file of an earlier version lacks, and what stands in them there.
-_LATER: dict[str, tuple[str, str]] = {"amplification": ("REAL", "NULL"), "remark": ("TEXT NOT NULL DEFAULT ''", "''")}
+_TEXT, _EMPTY = "TEXT NOT NULL DEFAULT ''", "''"
+_LATER: dict[str, dict[str, tuple[str, str]]] = {
+    "records": {
+        "amplification": ("REAL", "NULL"), "remark": (_TEXT, _EMPTY),
+        "position": ("INTEGER", "NULL"), "disturbance": ("REAL", "NULL"), "machine": ("REAL", "NULL"),
+        "instructions": ("INTEGER", "NULL"), "attempts": ("INTEGER NOT NULL DEFAULT 1", "1"),
+        "noticed": (_TEXT, _EMPTY), "node": (_TEXT, _EMPTY),
+    },
+    "environments": {"facts": ("TEXT NOT NULL DEFAULT '{}'", "'{}'")},
+}
 
 
 class StoreError(Exception):
@@ -88,9 +101,10 @@ class Store:
     def add_run(self, environment: Environment, options: Mapping[str, Any], started_at: str) -> None:
         """Note that a run began: where, when, and what was asked for."""
         with self._step() as connection:
-            connection.execute("INSERT OR REPLACE INTO environments VALUES (?, ?, ?, ?, ?)",
+            connection.execute("INSERT OR REPLACE INTO environments (key, machine, accelerator, system, versions, "
+                               "facts) VALUES (?, ?, ?, ?, ?, ?)",
                                (environment.key, environment.machine, environment.accelerator, environment.system,
-                                _to_json(environment.versions)))
+                                _to_json(environment.versions), _to_json(environment.facts)))
             connection.execute("INSERT INTO runs (started_at, environment, options) VALUES (?, ?, ?)",
                                (started_at, environment.key, _to_json(options)))
 
@@ -108,17 +122,16 @@ class Store:
         """All rows, in the order in which they were written."""
         columns = [*_CELL_FIELDS, *(name for name in _INFO_FIELDS if name != "case"), *_RECORD_FIELDS]
         with self._step() as connection:
-            lacking = _lacking(connection)
-            selected = ", ".join(_LATER[name][1] if name in lacking else f'"{name}"' for name in columns)
-            rows = connection.execute(f"SELECT {selected} FROM records ORDER BY id").fetchall()
+            rows = connection.execute(f"SELECT {_selected(connection, 'records', columns)} FROM records "
+                                      "ORDER BY id").fetchall()
         return [_to_record(dict(zip(columns, row, strict=True))) for row in rows]
 
     def environments(self) -> dict[str, Environment]:
         """Key → where rows were measured."""
         with self._step() as connection:
-            rows = connection.execute("SELECT key, machine, accelerator, system, versions FROM environments").fetchall()
-        return {key: Environment(key, machine, accelerator, system, json.loads(versions))
-                for key, machine, accelerator, system, versions in rows}
+            columns = _selected(connection, "environments", _ENVIRONMENT_FIELDS)
+            rows = connection.execute(f"SELECT {columns} FROM environments").fetchall()
+        return {row[0]: Environment(*row[:4], versions=json.loads(row[4]), facts=json.loads(row[5])) for row in rows}
 
     @contextmanager
     def _step(self) -> Iterator[sqlite3.Connection]:
@@ -155,8 +168,9 @@ class Store:
                 raise PermissionError(f"no permission to write to {folder}")
             with self._transaction() as connection:
                 connection.execute("BEGIN IMMEDIATE")
-                for name in _lacking(connection):
-                    connection.execute(f"ALTER TABLE records ADD COLUMN {name} {_LATER[name][0]}")
+                for table, later in _LATER.items():
+                    for name in _lacking(connection, table):
+                        connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {later[name][0]}")
         except (OSError, sqlite3.Error) as error:
             raise _unwritable(folder, error) from error
 
@@ -179,9 +193,15 @@ def _identity(record: Record) -> tuple[str, int]:
     return _to_json(dataclasses.asdict(record.cell)), record.replicate
 
 
-def _lacking(connection: sqlite3.Connection) -> list[str]:
-    there = {row[1] for row in connection.execute("PRAGMA table_info(records)")}
-    return [name for name in _LATER if name not in there]
+def _lacking(connection: sqlite3.Connection, table: str) -> list[str]:
+    there = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+    return [name for name in _LATER[table] if name not in there]
+
+
+def _selected(connection: sqlite3.Connection, table: str, columns: Iterable[str]) -> str:
+    """The columns, each as it stands there, or what stands for it in a file that lacks it."""
+    lacking = _lacking(connection, table)
+    return ", ".join(_LATER[table][name][1] if name in lacking else f'"{name}"' for name in columns)
 
 
 def _write_schema(path: Path) -> None:

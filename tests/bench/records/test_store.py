@@ -130,6 +130,44 @@ def test_a_damaged_file_is_said(tmp_path: Path) -> None:
         Store(tmp_path).records()
 
 
+OLD = """
+CREATE TABLE runs (id INTEGER PRIMARY KEY, started_at TEXT, environment TEXT, options TEXT);
+CREATE TABLE environments (key TEXT PRIMARY KEY, machine TEXT, accelerator TEXT, system TEXT, versions TEXT);
+INSERT INTO environments VALUES ('key', 'a machine', '', 'Linux', '{"python": "3"}');
+CREATE TABLE records (
+    id INTEGER PRIMARY KEY, method TEXT, "case" TEXT, outputs TEXT, dtype TEXT, device TEXT, threads INTEGER,
+    batch_size INTEGER, seed INTEGER, options TEXT, network TEXT, width INTEGER, n1 INTEGER, n2 INTEGER,
+    n_outputs INTEGER, n_params INTEGER, data TEXT, digest TEXT, replicate INTEGER, status TEXT, kind TEXT, reason TEXT,
+    error REAL, tolerance REAL, checked_against TEXT, setup_s REAL, first_call_s REAL, samples_s TEXT,
+    peak_bytes INTEGER, kernel_bytes INTEGER, started_at TEXT, environment TEXT, method_digest TEXT, stderr TEXT);
+CREATE UNIQUE INDEX measurement ON records (
+    method, "case", outputs, dtype, device, threads, coalesce(batch_size, 0), seed, options, digest, replicate,
+    environment, method_digest);
+INSERT INTO records VALUES (
+    1, 'm', 'a', 'full', 'float32', 'cpu', 1, NULL, 0, '{"a":[2],"b":1}', 'MLP', 8, 2, NULL, 3, 99, 'random', 'd1', 0,
+    'ok', 'stochastic', '', 1e-7, 1e-5, 'proof', 0.1, 0.2, '[0.01,0.02]', 3, 4, '2030-01-01T00:00:00+00:00', 'key',
+    'f', 'line
+<b>');
+PRAGMA application_id = 1853123426; PRAGMA user_version = 1;
+"""
+"""The schema before anything was added to it, with one row: `record()`."""
+
+
+def test_a_file_of_the_first_schema_is_read_and_written(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        connection.executescript(OLD)
+    assert Store(tmp_path).records() == [record()], "reading changes no file"
+    assert Store(tmp_path).environments() == {"key": ENVIRONMENT}
+    store = Store.create(tmp_path)
+    noticed = record(replicate=1, position=7, disturbance=0.25, machine=1.5, instructions=10**12, attempts=3,
+                     noticed="a child lived on", node="n2", remark="r", amplification=2.0)
+    known = dataclasses.replace(ENVIRONMENT, key="new", facts={"governor": "powersave"})
+    store.add(noticed)
+    store.add_run(known, {}, "now")
+    assert store.records() == [record(), noticed]
+    assert store.environments() == {"key": ENVIRONMENT, "new": known}
+
+
 def test_another_version(tmp_path: Path) -> None:
     Store.create(tmp_path)
     _execute(tmp_path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
