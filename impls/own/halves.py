@@ -67,3 +67,8 @@ def half(framework: str) -> Half:
 def framework_of(network: UserNetwork) -> Literal["jax", "torch"]:
     """An Equinox module is one of JAX's."""
     return "torch" if network.framework == "torch" else "jax"
+
+
+def own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked = ALL) -> OwnNetwork:
+    """`Half.own_network` of its framework."""
+    return half(framework_of(network)).own_network(network, x1, x2, asked)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import difflib
 import inspect
 import reprlib
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Literal
-
-import numpy as np
 
 from impls import registry
 from impls.choice import auto
@@ -23,10 +20,9 @@ from impls.given.asked import Asked
 from impls.given.batches import OwnBatches, in_batches
 from impls.given.network import OwnNetwork
 from impls.given.selection import Where
-from impls.given.user_network import UserNetwork
 from impls.own import finite, selfcheck, sides
-from impls.own.halves import framework_of, half
-from impls.own.recognise import as_network, is_linen
+from impls.own.halves import half, own_network
+from impls.own.recognise import user_network
 from impls.protocol import Array, Framework, Method, MethodNotInstalled
 from impls.structured.explain import explain as table_of_plan
 from impls.structured.planner import check_limit
@@ -49,14 +45,14 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
         where: Where = None, params2: Any = None, model2: Any = None, pairs: Literal["same"] | None = None,
         **options: Any) -> Any:
     """`impls.ntk`, which says what it is; it stands apart so that importing `impls` stays quick."""
-    network, asked = _as_network(model, params), Asked(inputs, select, where)
+    network, asked = user_network(model, params), Asked(inputs, select, where)
     second = sides.Second(model2, params2, pairs)
-    found = sides.kernel(network, x1, x2, second, asked, _own_network, _as_network, outputs=outputs, method=method,
+    found = sides.kernel(network, x1, x2, second, asked, own_network, user_network, outputs=outputs, method=method,
                          batch_size=batch_size, memory_limit=memory_limit, components=components, seed=seed,
                          options=options)
     if found is not None:
         return found
-    own = _own_network(network, x1, x2, asked)
+    own = own_network(network, x1, x2, asked)
     if memory_limit is not None and not (isinstance(memory_limit, int | float) and memory_limit > 0):
         raise InputError(f"memory_limit must be a positive number of bytes, got {memory_limit!r}")
     request = Request(outputs, own.dtype, own.device, seed, batch_size, options)
@@ -247,39 +243,6 @@ def _explained(name: str, own: OwnNetwork, request: Request, *, explain: bool) -
 
 def _say_nothing(_: str) -> None:
     """For verbose=False."""
-
-
-def _as_network(model: Any, params: Any) -> UserNetwork:
-    network = as_network((model, params) if is_linen(model) else model)
-    if network is not None and network.framework == "jax":
-        if params is not None and not is_linen(model):
-            raise InputError("this model carries its parameters: leave params out")
-        return network
-    if network is not None:
-        return UserNetwork(network.framework, network.model, params)
-    if isinstance(model, type) or not callable(model):
-        raise InputError(f"model must be a torch.nn.Module, an Equinox module or a function f(params, x), got "
-                         f"{reprlib.repr(model)}")
-    if params is None:
-        raise InputError("a function needs its parameters: ntk(f, x1, params=...), called as f(params, x)")
-    return UserNetwork(_framework_of(params), model, params)
-
-
-def _framework_of(params: Any) -> Literal["jax", "torch"]:
-    torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
-    if torch is not None and isinstance(params, Mapping) and params and all(
-            isinstance(value, torch.Tensor) for value in params.values()):
-        return "torch"
-    leaves = [] if jax is None else jax.tree.leaves(params)
-    is_torch = torch is not None and any(isinstance(leaf, torch.Tensor) for leaf in leaves)
-    if jax is not None and not is_torch and any(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
-        return "jax"
-    raise InputError("params must be a dict from names to torch tensors, or a pytree of JAX arrays; got "
-                     f"{type(params).__name__} without any")
-
-
-def _own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked) -> OwnNetwork:
-    return half(framework_of(network)).own_network(network, x1, x2, asked)
 
 
 def _method(name: str, framework: Framework) -> Method:

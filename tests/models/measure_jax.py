@@ -79,9 +79,9 @@ def _warm(entry: Entry, kept: str, method: str) -> dict[str, Any]:
 def _check(made: Made) -> None:
     """The network, as `ntk` does before anything else."""
     from impls.own.jax.network import own_network
-    from impls.own.ntk import _as_network
+    from impls.own.recognise import user_network
 
-    own_network(_as_network(made.model, made.options.get("params")), made.x, None)
+    own_network(user_network(made.model, made.options.get("params")), made.x, None)
 
 
 def _kernel(made: Made, method: str, **options: Any) -> Any:
