@@ -27,14 +27,14 @@ COLUMNS: dict[str, type] = {
     "setup_s": float, "first_call_s": float, "median_s": float, "min_s": float, "max_s": float, "n_samples": int,
     "samples_s": str, "peak_bytes": int, "kernel_bytes": int,
     "started_at": str, "case_digest": str, "method_digest": str, "stderr": str,
-    "position": int, "attempts": int, "disturbance": float, "machine_slower": float, "instructions": int,
-    "noticed": str, "node": str,
+    "position": int, "attempts": int, "disturbance": float, "switches": int, "machine_slower": float,
+    "instructions": int, "noticed": str, "node": str,
     "environment": str, "machine": str, "accelerator": str, "system": str, "versions": str, "facts": str,
 }
 """Times end in _s (seconds), memory in _bytes; `options`, `samples_s`, `versions` and `facts` are JSON texts.
 `machine_slower` is a record's `machine`: of the two that are called so, the environment's has the name."""
 
-_EARLIER = {"amplification": None, "remark": "", "position": None, "attempts": 1, "disturbance": None,
+_EARLIER = {"amplification": None, "remark": "", "position": None, "attempts": 1, "disturbance": None, "switches": None,
             "machine_slower": None, "instructions": None, "noticed": "", "node": "", "facts": "{}"}
 """What stands for the columns that a file of an earlier version lacks."""
 

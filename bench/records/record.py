@@ -106,6 +106,8 @@ class Record:
     disturbance: float | None = None
     """Share of the wall-clock time of the timed calls in which the process was ready and did not run: of the attempt
     that was kept. None where the kernel does not tell."""
+    switches: int | None = None
+    """Involuntary context switches in those calls."""
     machine: float | None = None
     """How many times slower than its best a fixed probe of the machine ran around this cell; 1.0 is undisturbed."""
     instructions: int | None = None

@@ -36,8 +36,8 @@ CREATE TABLE records (
     error REAL, tolerance REAL, amplification REAL, remark TEXT NOT NULL DEFAULT '', checked_against TEXT NOT NULL,
     setup_s REAL, first_call_s REAL, samples_s TEXT NOT NULL, peak_bytes INTEGER, kernel_bytes INTEGER,
     started_at TEXT NOT NULL, environment TEXT NOT NULL, method_digest TEXT NOT NULL, stderr TEXT NOT NULL,
-    position INTEGER, disturbance REAL, machine REAL, instructions INTEGER, attempts INTEGER NOT NULL DEFAULT 1,
-    noticed TEXT NOT NULL DEFAULT '', node TEXT NOT NULL DEFAULT ''
+    position INTEGER, disturbance REAL, switches INTEGER, machine REAL, instructions INTEGER,
+    attempts INTEGER NOT NULL DEFAULT 1, noticed TEXT NOT NULL DEFAULT '', node TEXT NOT NULL DEFAULT ''
 );
 -- What makes two rows the same measurement; NULL is no value, so a missing block size is written as 0.
 CREATE UNIQUE INDEX measurement ON records (
@@ -58,9 +58,9 @@ _TEXT, _EMPTY = "TEXT NOT NULL DEFAULT ''", "''"
 _LATER: dict[str, dict[str, tuple[str, str]]] = {
     "records": {
         "amplification": ("REAL", "NULL"), "remark": (_TEXT, _EMPTY),
-        "position": ("INTEGER", "NULL"), "disturbance": ("REAL", "NULL"), "machine": ("REAL", "NULL"),
-        "instructions": ("INTEGER", "NULL"), "attempts": ("INTEGER NOT NULL DEFAULT 1", "1"),
-        "noticed": (_TEXT, _EMPTY), "node": (_TEXT, _EMPTY),
+        "position": ("INTEGER", "NULL"), "disturbance": ("REAL", "NULL"), "switches": ("INTEGER", "NULL"),
+        "machine": ("REAL", "NULL"), "instructions": ("INTEGER", "NULL"),
+        "attempts": ("INTEGER NOT NULL DEFAULT 1", "1"), "noticed": (_TEXT, _EMPTY), "node": (_TEXT, _EMPTY),
     },
     "environments": {"facts": ("TEXT NOT NULL DEFAULT '{}'", "'{}'")},
 }

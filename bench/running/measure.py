@@ -14,6 +14,7 @@ from bench.cells import bounds
 from bench.cells.cases import CaseSource
 from bench.cells.methods import load_method
 from bench.machine import memory
+from bench.machine.meter import Meter
 from bench.records.record import Cell, Send
 from bench.running.floor import least_seconds
 from bench.running.worker import describe
@@ -97,6 +98,7 @@ def measure(send: Send, job: Job) -> dict[str, Any]:
     if reason is not None:
         return {"status": "unsupported", "reason": reason}
     of_framework = face(method.framework)
+    meter = Meter()  # before the framework has threads: those that are there already are not counted
     of_framework.wake(job.cell.device)
     of_framework.set_threads(job.cell.threads)
     gc.collect()
@@ -104,7 +106,7 @@ def measure(send: Send, job: Job) -> dict[str, Any]:
     peak = Peak(method.framework, job.cell.device)
     least_s = _least_seconds(case, job, method.kind)
     try:
-        kernel, fault = _time(send, lambda: method.prepare(case, request), peak.note, job.steady_s, least_s)
+        kernel, fault = _time(send, lambda: method.prepare(case, request), peak.note, meter, job.steady_s, least_s)
     except NotImplementedError as error:
         if not isinstance(case.network, UserNetwork):  # of the described ones a method says beforehand
             raise
@@ -127,8 +129,8 @@ def _least_seconds(case: Case, job: Job, kind: Kind) -> float:
     return 0.0 if kind == "limit" or job.cell.device != "cpu" else least_seconds(case, job.cell.threads)
 
 
-def _time(send: Send, prepare: Callable[[], Callable[[], Array]], note_peak: Callable[[], None], steady_s: float,
-          least_s: float) -> tuple[Array, str]:
+def _time(send: Send, prepare: Callable[[], Callable[[], Array]], note_peak: Callable[[], None], meter: Meter,
+          steady_s: float, least_s: float) -> tuple[Array, str]:
     """The last kernel that was timed, and what was wrong with the way in which it came."""
     send("set-up", {})
     setup_s, compute = _timed(prepare)
@@ -143,14 +145,15 @@ def _time(send: Send, prepare: Callable[[], Callable[[], Array]], note_peak: Cal
         before = weakref.ref(kernel)
         del kernel  # else a call would be charged with the memory of two kernels
         gc.collect()
-        sample_s, kernel = _timed(lambda: block_until_ready(compute()))
+        with meter:
+            sample_s, kernel = _timed(lambda: block_until_ready(compute()))
         samples.append(sample_s)
         if sum(samples) - told_s > QUIET_S:
             told_s = sum(samples)
-            send("steady state", {"samples_s": tuple(samples)})
+            send("steady state", {"samples_s": tuple(samples), **meter.told()})
         if before() is kernel:
             fault = "a call returned the very array of the call before: a kernel is to be computed anew each time"
-    send("steady state", {"samples_s": tuple(samples)})
+    send("steady state", {"samples_s": tuple(samples), **meter.told()})
     if min(samples) < least_s:
         fault = (f"a call took {min(samples):.3g} s, and {least_s:.3g} s are the least in which the examples pass "
                  "through the network: the kernel, or a part of it, was computed in the set-up")

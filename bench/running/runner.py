@@ -41,7 +41,7 @@ LOCK = "lock"
 """In the folder of the results: held while a run is at work there."""
 
 _TOLD = {"status", "reason", "kind", "error", "tolerance", "amplification", "remark", "checked_against", "setup_s",
-         "first_call_s", "samples_s", "peak_bytes", "kernel_bytes"}
+         "first_call_s", "samples_s", "peak_bytes", "kernel_bytes", "disturbance", "switches", "instructions"}
 """The fields of a `Record` that the process of a cell fills in."""
 _NO_MEASUREMENT = {"status": "crash", "reason": "what its process told is no measurement"}
 
