@@ -81,6 +81,9 @@ class Options:
     """Seconds after which a cell is killed, in place of the profile's."""
     memory_limit: float | None = None
     """GiB at which a cell is killed; 90 % of what is free, unless given."""
+    again: float = 0.25
+    """Of the time that its cells take, what a run may spend on measuring again those that other work on the machine has
+    disturbed; 0 for none. What is left is marked."""
     rerun: bool = False
     """Measure cells anew that have a row already."""
 
@@ -92,6 +95,8 @@ class Options:
                             ("memory-limit", self.memory_limit), ("proj-dim", self.proj_dim)):
             if value is not None and not value > 0:  # NaN is not, either
                 raise InputError(f"--{name} must be positive, got {value}")
+        if not self.again >= 0:
+            raise InputError(f"--again must not be negative, got {self.again}; 0 measures nothing again")
         checked_samples(self.n_samples)
         own = profile.fixtures or profile.engines
         if own and (self.widths or self.batch or self.input or self.model):
@@ -126,7 +131,8 @@ class Options:
     def as_noted(self) -> dict[str, Any]:
         """For the store: files by their names alone, since folders are nobody's business."""
         return {"profile": self.profile, "quantity": self.quantity, "methods": self.methods, "cases": self.cases,
-                "device": self.device, "threads": self.threads, "model": self.model and Path(self.model).name,
+                "device": self.device, "threads": self.threads, "again": self.again,
+                "model": self.model and Path(self.model).name,
                 "input": self.input and self.input.name, "impl": [Path(spec).name for spec in self.impl]}
 
 

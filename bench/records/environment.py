@@ -42,11 +42,11 @@ _GIB = 2**30
 def describe_environment() -> Environment:
     """This machine now; the key is a digest of all that may move a figure: the source text, not the commit's name."""
     system = f"{platform.system()} {platform.release()}"
-    facts = {"machine": _machine(), "accelerator": _accelerator(), "system": system}
+    place = {"machine": _machine(), "accelerator": _accelerator(), "system": system}
     versions = _versions()
     telling = {name: value for name, value in versions.items() if name not in _NO_FIGURE_MOVES}
-    digest = hashlib.sha256(json.dumps([facts, telling], sort_keys=True).encode())
-    return Environment(digest.hexdigest()[:12], versions=versions, **facts)
+    digest = hashlib.sha256(json.dumps([place, telling], sort_keys=True).encode())
+    return Environment(digest.hexdigest()[:12], **place, versions=versions)
 
 
 def _machine() -> str:

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.machine.probe import Reading
 from bench.records.record import CaseInfo, Cell, Environment, Record
 from bench.records.text import storable
 
@@ -44,6 +45,14 @@ CREATE UNIQUE INDEX measurement ON records (
     method, "case", outputs, dtype, device, threads, coalesce(batch_size, 0), seed, options, digest, replicate,
     environment, method_digest
 );
+"""
+
+# Of files of earlier versions as well: what the probe of the machine read, in seconds.
+_READINGS = """
+CREATE TABLE IF NOT EXISTS readings (
+    id INTEGER PRIMARY KEY, environment TEXT NOT NULL, taken_at TEXT NOT NULL,
+    product_s REAL NOT NULL, copy_s REAL NOT NULL, best_product_s REAL NOT NULL, best_copy_s REAL NOT NULL
+)
 """
 
 _CELL_FIELDS = [field.name for field in dataclasses.fields(Cell)]
@@ -118,6 +127,20 @@ class Store:
             connection.execute(f"INSERT OR REPLACE INTO records ({columns}) VALUES ({marks})", list(row.values()))
         return record
 
+    def add_reading(self, environment: str, taken_at: str, reading: Reading) -> None:
+        """Write what the probe of the machine read."""
+        with self._step() as connection:
+            connection.execute("INSERT INTO readings (environment, taken_at, product_s, copy_s, best_product_s, "
+                               "best_copy_s) VALUES (?, ?, ?, ?, ?, ?)",
+                               (environment, taken_at, *dataclasses.astuple(reading)))
+
+    def best_reading(self, environment: str) -> Reading | None:
+        """The quickest pieces of all readings in that environment; None where there is none yet."""
+        with self._step() as connection:
+            best = connection.execute("SELECT min(product_s), min(copy_s), min(best_product_s), min(best_copy_s) "
+                                      "FROM readings WHERE environment = ?", (environment,)).fetchone()
+        return None if best[0] is None else Reading(*best)
+
     def records(self) -> list[Record]:
         """All rows, in the order in which they were written."""
         columns = [*_CELL_FIELDS, *(name for name in _INFO_FIELDS if name != "case"), *_RECORD_FIELDS]
@@ -168,6 +191,7 @@ class Store:
                 raise PermissionError(f"no permission to write to {folder}")
             with self._transaction() as connection:
                 connection.execute("BEGIN IMMEDIATE")
+                connection.execute(_READINGS)
                 for table, later in _LATER.items():
                     for name in _lacking(connection, table):
                         connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {later[name][0]}")

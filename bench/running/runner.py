@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -14,13 +15,15 @@ from bench.cells.cases import CaseSource
 from bench.cells.methods import Listed, find_methods
 from bench.cells.options import Options, method_names, sources_of
 from bench.cells.user_model import UserModel
-from bench.machine import memory
+from bench.machine import instructions, memory
+from bench.machine.probe import Probe
 from bench.machine.threads import check_threads
 from bench.records.environment import describe_environment
 from bench.records.record import QUANTITY, CaseInfo, Cell, Record
 from bench.records.store import Store, StoreError
 from bench.records.text import storable
 from bench.running import order
+from bench.running.again import Attempts
 from bench.running.data import fits, hints_of
 from bench.running.lock import Lock
 from bench.running.measure import Job, measure
@@ -68,6 +71,7 @@ class Run:
         if self.profile.engines:
             self.places = order.in_turn(self.places)
         self._n_checks = max(1, sum(place.method.kind == "stochastic" for place in self.places))
+        self._attempts = self._attempts_within(options)
         self._limits = Limits(self.profile.time_limit_s, options.memory_bytes())
 
     def measure(self) -> None:
@@ -79,6 +83,8 @@ class Run:
                                f"(measured anew with --rerun)", highlight=False)
         if not memory.reset_peak():
             self.console.print("peak memory is not measured: this system has no /proc/self/clear_refs (Linux has)")
+        if missing := instructions.missing():
+            self.console.print(f"instructions are not counted: {missing}", highlight=False)
         self.store.add_run(self.environment, self.options.as_noted(), _now())
         try:
             with Progress(self.console, [place.cell for place in left]) as progress:
@@ -86,11 +92,18 @@ class Run:
                     self._measure_case(source, places, progress)
         finally:
             self._lock.release()
+        if said := str(self._attempts):
+            self.console.print(said, highlight=False)
 
     def records(self) -> list[Record]:
         """The rows of this run's cells, whenever they were measured."""
         wanted = {place.key for place in self.places}
         return [record for record in self._rows() if key_of(record) in wanted]
+
+    def _attempts_within(self, options: Options) -> Attempts:
+        key = self.environment.key
+        return Attempts(Probe(options.threads), options.again, self.store.best_reading(key),
+                        lambda reading: self.store.add_reading(key, _now(), reading))
 
     def _rows(self) -> list[Record]:
         return [record for record in self.store.records() if record.environment == self.environment.key]
@@ -129,7 +142,8 @@ class Run:
             if self.profile.engines and place.replicate and not order.contends(place.cell, self._rows()):
                 progress.skip(place.cell)
                 continue
-            progress.finish(self.store.add(self._row(place, found)))
+            record = self._attempts.measured(partial(self._row, place, found))
+            progress.finish(self.store.add(record))
 
     def _row(self, place: Place, found: Outcome) -> Record:
         started = _now()

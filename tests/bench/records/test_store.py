@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.machine.probe import Reading
 from bench.records.environment import PACKAGES, describe_environment
 from bench.records.record import CaseInfo, Cell, Environment, Record
 from bench.records.store import FILE_NAME, SCHEMA_VERSION, Store, StoreError, latest
@@ -166,6 +167,17 @@ def test_a_file_of_the_first_schema_is_read_and_written(tmp_path: Path) -> None:
     store.add_run(known, {}, "now")
     assert store.records() == [record(), noticed]
     assert store.environments() == {"key": ENVIRONMENT, "new": known}
+
+
+def test_the_best_reading_is_of_its_environment(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        connection.executescript(OLD)
+    store = Store.create(tmp_path)
+    assert store.best_reading("key") is None
+    for reading in (Reading(4.0, 3.0, 2.0, 1.0), Reading(1.0, 2.0, 3.0, 4.0)):
+        store.add_reading("key", "now", reading)
+    store.add_reading("other", "now", Reading(0.1, 0.1, 0.1, 0.1))
+    assert store.best_reading("key") == Reading(1.0, 2.0, 2.0, 1.0)
 
 
 def test_another_version(tmp_path: Path) -> None:
