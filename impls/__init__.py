@@ -1,8 +1,9 @@
 """Every method that claims to compute the kernel, behind one signature.
 
-`names()` and `load(name)` are the registry; `ntk(...)` computes the kernel of a network of your own, and `ntk_fn(...)`
-gives it as a function for other programs; `nngp(...)` and `conjugate(...)` are other kernels of it. Importing this
-package imports no framework: a method's module is imported when the method is loaded.
+`names()` and `load(name)` are the registry; `ntk(...)` computes the kernel of a network of your own, `ntk_fn(...)`
+gives it as a function for other programs, and `ntk_operator(...)` as a matrix that multiplies and is never formed;
+`nngp(...)` and `conjugate(...)` are other kernels of it. Importing this package imports no framework: a method's module
+is imported when the method is loaded.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from reference.case import Outputs
 if TYPE_CHECKING:
     from impls.own.nngp import Average
     from impls.own.ntk_fn import KernelFunction
+    from impls.own.operator import NTKOperator
 
 __all__ = [
     "Array", "Method", "MethodNotInstalled", "RegistryError",
-    "conjugate", "framework", "load", "load_object", "names", "nngp", "ntk", "ntk_fn", "unsupported",
+    "conjugate", "framework", "load", "load_object", "names", "nngp", "ntk", "ntk_fn",
+    "ntk_operator", "unsupported",
 ]
 
 
@@ -131,6 +134,41 @@ def ntk_fn(model: Any, *, params: Any = None, outputs: Outputs = "full", method:
     from impls.own.ntk_fn import ntk_fn as make
 
     return make(model, params=params, outputs=outputs, method=method)
+
+
+def ntk_operator(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None = None, *, params: Any = None,
+                 outputs: Outputs = "full", batch_size: int | None = None, memory_limit: int | None = None,
+                 verbose: bool = False, inputs: Any = None, select: Any = None, where: Where = None) -> NTKOperator:
+    """The neural tangent kernel as a matrix that multiplies vectors and is never formed: K v = J1 (J2ᵀ v).
+
+    `model`, `x1`, `x2`, `params`, `inputs`, `select` and `where` are those of `ntk`, with the same refusals; all
+    examples are held in memory. A `scipy.sparse.linalg.LinearOperator` of shape (N1·O, N2·O), rows and columns in the
+    order (n, a), in the dtype of the parameters, for `eigsh`, `cg` and whatever else takes one:
+
+        K = ntk_operator(model, x)
+        values, vectors = scipy.sparse.linalg.eigsh(K, k=10)
+        weights, _ = scipy.sparse.linalg.cg(K + noise * aslinearoperator(eye_array(len(y))), y)
+
+    ``K @ v`` and ``K @ V`` (k vectors at once), ``K.T``, ``v @ K``; arrays of NumPy give arrays of NumPy, the
+    framework's own give its own, on the parameters' device; JAX's may be traced, as in `jax.scipy.sparse.linalg.cg`.
+    ``K.diagonal()``, ``K.trace()``, ``K.rows(places)`` and ``K.columns(places)`` are exact as well.
+
+    A product is one backward pass and one pass in forward mode through all examples, in blocks: time N·FP for each
+    vector, memory 3·P numbers for its gradients, and the passes of a block. `outputs` "trace" is the kernel (N1, N2)
+    that sums over outputs: O times the work. For "diagonal", which is O matrices, `select` one output.
+
+    `memory_limit` is in bytes beyond parameters, examples and vectors (by default 1 GiB, or what is free), from which
+    follow the blocks and how many vectors pass at once; `batch_size` (examples) names the block. Neither changes the
+    values. When it is made, products of two examples are held against backward passes of the model itself; where
+    forward mode or `vmap` is wrong or missing, slower ways are taken. ``verbose=True`` tells which.
+
+    Raises `InputError` as `ntk` does, for vectors that are not finite or do not fit, and for products that are not
+    finite; `MethodNotInstalled` without SciPy.
+    """
+    from impls.own.operator import ntk_operator as make
+
+    return make(model, x1, x2, params=params, outputs=outputs, batch_size=batch_size, memory_limit=memory_limit,
+                verbose=verbose, inputs=inputs, select=select, where=where)
 
 
 def nngp(factory: Callable[..., Any], x1: Array, x2: Array | None = None, *, n_samples: int = 1024, seed: int = 0,

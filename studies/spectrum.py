@@ -56,7 +56,7 @@ def top(kernel: Any, k: int, *, size: int | None = None, examples: int | None = 
     """The k largest eigenvalues and their vectors by Lanczos with implicit restarts (Lehoucq, Sorensen, Yang 1998).
 
     `kernel` is an array as in `spectrum`, a SciPy `LinearOperator`, or a function v ↦ K v of arrays (M,), with M as
-    `size`: for N·O of which the matrix does not fit, products by `studies.products.kernel_operator`, with N as
+    `size`: for N·O of which the matrix does not fit, products by `impls.ntk_operator`, with N as
     `examples` where O > 1. `accuracy` is relative to an eigenvalue, 0 for that of float64; `most` bounds the restarts;
     `seed` is of the first vector.
 

@@ -49,6 +49,10 @@ class Half(Protocol):
         """Jacobians of blocks of examples and their products: `impls.own.across.Framework`."""
         ...
 
+    def operator(self) -> Any:
+        """Products with Jacobians: `impls.own.jax.operator` and `impls.own.torch.operator`."""
+        ...
+
     def kernel_function(self, f: Callable[[Any, Any], Any], outputs: Outputs, method: str
                         ) -> Callable[[Any, Any, Any], Any]:
         """For `ntk_fn`: the kernel of f as a function (params, x1, x2)."""

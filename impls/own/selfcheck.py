@@ -69,6 +69,24 @@ def checked(name: str, kernel: Any, own: OwnNetwork, request: Request, say: Call
     return compute(other, replace(request, options={}))
 
 
+def wrong_product(own: OwnNetwork, x1: Any, x2: Any, u: np.ndarray, v: np.ndarray, product: np.ndarray) -> str | None:
+    """In a line, how Σ uᵀ K v differs from that of backward passes, or None. u (k, N1, O), v (k, N2, O), of few
+    examples; `product`, K v, is like u."""
+    pairs = [(x1[i:i + 1], x2[j:j + 1], u[:, i], v[:, j]) for i in range(len(x1)) for j in range(len(x2))]
+
+    def due(rounded: int | None = None) -> tuple[float, float]:
+        shares, scales = zip(*(half(own.framework).products(own._replace(first=None), *pair, rounded=rounded)
+                               for pair in pairs), strict=True)
+        return sum(sum(share.values()) for share in shares), sum(scales)
+
+    found = float((u * product).sum())
+    value, scale = due()
+    off, allowed = abs(found - value), SLACK * tolerance(own.dtype) * scale
+    if off <= allowed or off <= allowed + SLACK * max(abs(due(seed)[0] - value) for seed in range(DRAWS)):
+        return None
+    return f"uᵀKv of {len(x1)} and {len(x2)} examples is {found:.6g}, and {value:.6g} by backward passes"
+
+
 def _wrong(name: str, kernel: Any, own: OwnNetwork, request: Request) -> str | None:
     """What is wrong, in a line, or None. Where two examples are off by no more than rounding of the kernel's largest
     entry, as saturated units are (1 − tanh² is what rounding left of 1), the examples of that entry tell."""

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from impls import load, ntk
+from impls import load, ntk, ntk_operator
 from impls.frameworks.arrays import to_numpy
 from reference import InputError
-from studies.products import kernel_operator
 
 KernelOutputs = Literal["full", "independent"]
 
@@ -52,10 +51,10 @@ def kernels(model: Any, x_train: Any, x_test: Any = None, *, outputs: KernelOutp
 
 
 def kernel_products(model: Any, x_train: Any, x_test: Any = None, *, params: Any = None) -> Kernels:
-    """The full K(train, train) and K(test, train) as products with vectors (`studies.products.kernel_operator`), for
-    N·O of which no matrix fits. Raises `InputError`."""
-    return Kernels(kernel_operator(model, x_train, params=params),
-                   None if x_test is None else kernel_operator(model, x_test, x_train, params=params))
+    """The full K(train, train) and K(test, train) as products with vectors (`impls.ntk_operator`), for N·O of which
+    no matrix fits. Raises `InputError`."""
+    return Kernels(ntk_operator(model, x_train, params=params),
+                   None if x_test is None else ntk_operator(model, x_test, x_train, params=params))
 
 
 def _from_one_call(model: Any, x_train: Any, x_test: Any, *, with_test: bool, arguments: dict[str, Any]) -> Kernels:

@@ -11,13 +11,20 @@ from impls.own.jax.selfcheck import products
 from impls.own.jax.untraced import ready
 from reference.case import Outputs
 
-__all__ = ["across", "backward", "forward", "kernel_function", "own_network", "products", "ready", "whole"]
+__all__ = ["across", "backward", "forward", "kernel_function", "operator", "own_network", "products", "ready",
+           "whole"]
 
 
 def across() -> Any:
     from impls.own.jax import across
 
     return across
+
+
+def operator() -> Any:
+    from impls.own.jax import operator
+
+    return operator
 
 
 def kernel_function(f: Callable[[Any, Any], Any], outputs: Outputs, method: str) -> Callable[[Any, Any, Any], Any]:

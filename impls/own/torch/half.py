@@ -10,13 +10,20 @@ from impls.own.torch.network import own_network, whole
 from impls.own.torch.selfcheck import products, ready
 from reference.case import Outputs
 
-__all__ = ["across", "backward", "forward", "kernel_function", "own_network", "products", "ready", "whole"]
+__all__ = ["across", "backward", "forward", "kernel_function", "operator", "own_network", "products", "ready",
+           "whole"]
 
 
 def across() -> Any:
     from impls.own.torch import across
 
     return across
+
+
+def operator() -> Any:
+    from impls.own.torch import operator
+
+    return operator
 
 
 def kernel_function(f: Callable[[Any, Any], Any], outputs: Outputs, method: str) -> Callable[[Any, Any, Any], Any]:
