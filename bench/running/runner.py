@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import product
@@ -63,16 +64,17 @@ class Run:
         self.store = Store.create(options.out)
         self._lock = _locked(self.store)
         self.environment = describe_environment()
-        self.pool = Pool(_modules(names), options.threads, options.device)
+        self.modules = _modules(names)
+        self.pool = Pool(self.modules, options.threads, options.device)
         self._check_model(sources)
         methods = self._methods(names)
         self.places = list(_lay_out(options, self.profile.outputs, self.profile.dtypes, self.profile.replicates,
                                     sources, methods))
         if self.profile.engines:
             self.places = order.in_turn(self.places)
-        self._n_checks = max(1, sum(place.method.kind == "stochastic" for place in self.places))
+        self.n_checks = max(1, sum(place.method.kind == "stochastic" for place in self.places))
         self._attempts = self._attempts_within(options)
-        self._limits = Limits(self.profile.time_limit_s, options.memory_bytes())
+        self.measuring = Measuring.of(options, self.pool, self.environment.key, self.n_checks)
 
     def measure(self) -> None:
         """Measure and write every row that is not there yet; what was written stays, whatever happens."""
@@ -90,6 +92,7 @@ class Run:
             with Progress(self.console, [place.cell for place in left]) as progress:
                 for source, places in _by_source(left):
                     self._measure_case(source, places, progress)
+                self._finish(progress)
         finally:
             self._lock.release()
         if said := str(self._attempts):
@@ -137,36 +140,62 @@ class Run:
             raise InputError(storable(found.reason))
         if not isinstance(found.measured.get("info"), CaseInfo):
             raise InputError(f"{source.name} cannot be built: {found.status}: {storable(found.reason)}")
+        self._measure_places(places, found, progress)
+
+    def _measure_places(self, places: Sequence[Place], found: Outcome, progress: Progress) -> None:
+        """Those of one case, of which `found` has the truth."""
         for place in places:
             progress.begin(place.cell)
             if self.profile.engines and place.replicate and not order.contends(place.cell, self._rows()):
                 progress.skip(place.cell)
                 continue
-            record = self._attempts.measured(partial(self._row, place, found))
+            record = self._attempts.measured(partial(self.measuring.row, place, found))
             progress.finish(self.store.add(record))
 
-    def _row(self, place: Place, found: Outcome) -> Record:
+    def _finish(self, progress: Progress) -> None:
+        """Every row is written as soon as it is measured: nothing is left to wait for."""
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What a machine measures places with."""
+
+    pool: Pool
+    limits: Limits
+    environment: str
+    """Its key."""
+    steady_s: float
+    n_checks: int
+
+    @classmethod
+    def of(cls, options: Options, pool: Pool, environment: str, n_checks: int) -> Measuring:
+        profile = options.adjusted_profile()
+        return cls(pool, Limits(profile.time_limit_s, options.memory_bytes()), environment, profile.steady_s, n_checks)
+
+    def row(self, place: Place, found: Outcome) -> Record:
+        """Measured now, in a process of its own; `found` has the truth of its case, or why there is none."""
         started = _now()
         if found.status != "ok":
             outcome = Outcome("crash", f"nothing to hold its kernel against: {found.reason}", stderr=found.stderr)
-            return self._record(place, found.measured["info"], outcome, started)
+            return self.record(place, found.measured["info"], outcome, started)
         truth = found.answer
         if not isinstance(truth, Truth):
             raise InputError(f"{place.source.name} wrote into the line between the processes of the harness")
         if place.method.no_device:
             outcome = Outcome("ok", answer={"status": "unsupported", "reason": place.method.no_device})
         else:
-            job = Job(place.cell, place.source, truth, place.method.impl, self.profile.steady_s, self._n_checks)
-            outcome = self.pool.run(self._limits, measure, job)
-        return self._record(place, truth.info, outcome, started)
+            job = Job(place.cell, place.source, truth, place.method.impl, self.steady_s, self.n_checks)
+            outcome = self.pool.run(self.limits, measure, job)
+        return self.record(place, truth.info, outcome, started)
 
-    def _record(self, place: Place, info: CaseInfo, outcome: Outcome, started: str) -> Record:
+    def record(self, place: Place, info: CaseInfo, outcome: Outcome, started: str) -> Record:
+        """The row of a process that ended so."""
         status = "crash" if outcome.status == "refused" else outcome.status
         fields: dict[str, Any] = {"status": status, "reason": outcome.reason, "kind": place.method.kind}
         for told in (outcome.measured, outcome.answer or {}):
             fields |= told if _is_a_measurement(told) else _NO_MEASUREMENT
         stderr = "" if fields["status"] == "ok" else outcome.stderr
-        return Record(place.cell, info, place.replicate, started_at=started, environment=self.environment.key,
+        return Record(place.cell, info, place.replicate, started_at=started, environment=self.environment,
                       method_digest=place.method.digest, stderr=stderr, **fields)
 
 
