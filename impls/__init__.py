@@ -9,12 +9,13 @@ is imported when the method is loaded.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from impls.given.selection import Where
 from impls.protocol import Array, Method, MethodNotInstalled, RegistryError
 from impls.registry import framework, load, load_object, names, unsupported
-from reference.case import Outputs
+from reference.case import InputError, Outputs
 
 if TYPE_CHECKING:
     from impls.own.nngp import Average
@@ -33,6 +34,7 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
         memory_limit: int | None = None, components: bool = False, explain: bool = False, verbose: bool = False,
         seed: int = 0, check: bool = True, expect_calls: int = 1, inputs: Any = None, select: Any = None,
         where: Where = None, params2: Any = None, model2: Any = None, pairs: Literal["same"] | None = None,
+        out: str | Path | None = None, tile: int | tuple[int, int] | None = None, progress: bool = False,
         **options: Any) -> Any:
     """The neural tangent kernel K[n, m, a, b] = Σ_p ∂f_a(x1_n)/∂θ_p · ∂f_b(x2_m)/∂θ_p of `model`.
 
@@ -93,10 +95,27 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
     passes of `model` itself. A kernel that is wrong is computed anew from Jacobians, with a warning that names the
     parameters; ``verbose=True`` tells the time that it took, ``check=False`` leaves it out.
 
+    ``out="K.zarr"`` computes the kernel tile by tile into a folder, a zarr 3 array, and the answer is
+    `impls.tiles.lazy.LazyKernel`: an array of which only what is asked for is read, as `impls.tiles.open_kernel` gives
+    it later. Stopped or killed, the same call goes on where it was; with more examples at the end of x1 or x2 it adds
+    theirs; for another network, other examples or versions it is refused. `memory_limit` (1 GiB unless given) then
+    bounds all that is held, whatever N; x1 and x2 may be memory-mapped (``numpy.load("X.npy", mmap_mode="r")``).
+    `tile`: examples of a tile, or two numbers, of x1 and of x2; ``progress=True`` shows a bar with the time left.
+
     Raises `InputError` for input that cannot be used or does not fit and for a kernel that is not finite (where NaN or
     infinity first appears), `RegistryError` for an unknown method, and
     `MethodNotInstalled`, with the remedy, for one whose package is missing.
     """
+    if out is not None:
+        from impls.tiles.ntk import ntk as compute_on_disk
+
+        return compute_on_disk(
+            model, x1, x2, out=out, tile=tile, progress=progress, params=params, outputs=outputs, method=method,
+            batch_size=batch_size, memory_limit=memory_limit, verbose=verbose, seed=seed, check=check, inputs=inputs,
+            select=select, where=where, without={"components": components, "explain": explain, "params2": params2,
+                                                 "model2": model2, "pairs": pairs}, options=options)
+    if tile is not None or progress:
+        raise InputError("tile= and progress= are for a kernel that is computed into a folder: give out='K.zarr'")
     from impls.own.ntk import ntk as compute
 
     return compute(model, x1, x2, params=params, outputs=outputs, method=method, batch_size=batch_size,

@@ -151,7 +151,7 @@ def _facts(framework: Framework, f: Any, params: Any, x1: Any, x2: Any, request:
     method: Any = registry.load(f"structured_{framework}")
     some = next(iter(x1)) if isinstance(x1, OwnBatches) else x1
     of_framework = half(framework)
-    x1, x2 = (of_framework.stand_in(x) if isinstance(x, OwnBatches) else x for x in (x1, x2))
+    x1, x2 = (of_framework.stand_in(next(iter(x)), len(x)) if isinstance(x, OwnBatches) else x for x in (x1, x2))
     engine = of_framework.engine(method, f, params, x1, x2, request)
     return engine, of_framework.facts(engine, f, params, some, request)
 

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from impls.choice.costs import Facts
 from impls.choice.rates import Sizes
-from impls.given.batches import OwnBatches
 from impls.given.network import OwnNetwork
 from impls.protocol import Framework
 from reference import Case, Request
@@ -21,8 +20,8 @@ class Half(Protocol):
         """The structured engine for one call. Of batches a stand-in of the shape of all of them is enough."""
         ...
 
-    def stand_in(self, batches: OwnBatches) -> Any:
-        """Of the shape of all examples together; no memory stands behind it."""
+    def stand_in(self, x: Any, n: int) -> Any:
+        """Of the shape of n examples like those of `x`; no memory stands behind it."""
         ...
 
     def facts(self, engine: Any, f: Any, params: Any, x1: Any, request: Request) -> Facts:

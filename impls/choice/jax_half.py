@@ -16,7 +16,6 @@ from impls.choice.jax_one_call import predicted as one_call
 from impls.choice.rates import Sizes
 from impls.frameworks.jax import support, xla
 from impls.frameworks.jax.support import Batched, precision
-from impls.given.batches import OwnBatches
 from impls.networks.jax_case import functional
 from impls.structured.jax.engine import Engine
 from reference import Request
@@ -28,9 +27,9 @@ Counts = tuple[float, float]
 """Operations in matrix products, and in convolutions."""
 
 
-def stand_in(batches: OwnBatches) -> jax.ShapeDtypeStruct:
-    """Of the shape of all examples together."""
-    return jax.ShapeDtypeStruct((len(batches), *batches.shape), next(iter(batches)).dtype)
+def stand_in(x: jax.Array, n: int) -> jax.ShapeDtypeStruct:
+    """Of the shape of n examples like those of `x`."""
+    return jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype)
 
 
 def facts(engine: Engine, f: Batched, params: Any, x1: jax.Array, request: Request) -> Facts:

@@ -14,7 +14,6 @@ from impls.choice.rates import Sizes
 from impls.choice.torch_one_call import predicted as one_call
 from impls.frameworks.torch.operations import operations
 from impls.frameworks.torch.support import DTYPES, Forward, Params, precision
-from impls.given.batches import OwnBatches
 from impls.networks.torch_case import functional
 from impls.structured.torch.engine import Engine
 from reference import Request
@@ -26,9 +25,9 @@ OPERATIONS_PER_PARAMETER = 3
 """Where a network cannot be written down; two layers of a weight and a bias are some twelve operations."""
 
 
-def stand_in(batches: OwnBatches) -> Tensor:
-    """Of the shape of all examples together; no memory stands behind it."""
-    return next(iter(batches))[:1].expand(len(batches), *batches.shape)
+def stand_in(x: Tensor, n: int) -> Tensor:
+    """Of the shape of n examples like those of `x`; no memory stands behind it."""
+    return x[:1].expand(n, *x.shape[1:])
 
 
 def facts(engine: Engine, f: Forward, params: Params, x1: Tensor, request: Request) -> Facts:

@@ -18,7 +18,7 @@ def block_until_ready(array: Array) -> Array:
         return array
     if _is("jax", "Array", array):
         return array.block_until_ready()
-    if isinstance(array, np.ndarray):
+    if isinstance(array, np.ndarray | np.generic):  # a number of an array is one of NumPy's own types
         return array
     raise TypeError(f"a method returns an array of NumPy, JAX or PyTorch, got {type(array).__name__}")
 

@@ -58,9 +58,18 @@ class OwnBatches:
             raise InputError(f"{self.what} held {len(self.known)} batches when it was read first, and now {seen}; "
                              f"{REMEDY}")
 
+    def __getitem__(self, number: int) -> Array:
+        """One batch of a source that gives single ones, as a list does."""
+        batch = self._converted(self.source[number])  # pyright: ignore[reportIndexIssue]  the caller knows its source
+        if self.known[number] != (len(batch), self.summary(batch)):
+            raise InputError(f"batch {number} of {self.what} has changed since it was read first; {REMEDY}")
+        return batch
+
     def _read(self) -> Iterator[Array]:
-        for batch in self.source:
-            yield self.convert(batch[0] if isinstance(batch, Sequence) and len(batch) else batch, self.what)
+        return map(self._converted, self.source)
+
+    def _converted(self, batch: Any) -> Array:
+        return self.convert(batch[0] if isinstance(batch, Sequence) and len(batch) else batch, self.what)
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         if not shape or 0 in shape:

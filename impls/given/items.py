@@ -69,8 +69,13 @@ class Chosen:
         self.source, self.what, self.of, self.inputs = source, what, of, inputs
 
     def __iter__(self) -> Iterator[Any]:
-        for batch in self.source:
-            yield chosen(batch, f"a batch of {self.what}", self.of, self.inputs, listed=isinstance(self.source, list))
+        return map(self._chosen, self.source)
+
+    def __getitem__(self, number: int) -> Any:
+        return self._chosen(self.source[number])
+
+    def _chosen(self, batch: Any) -> Any:
+        return chosen(batch, f"a batch of {self.what}", self.of, self.inputs, listed=isinstance(self.source, list))
 
 
 def inputs_of(x: Any, what: str, of: Takes, inputs: Any) -> Any:

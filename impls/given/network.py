@@ -30,6 +30,8 @@ class OwnNetwork(NamedTuple):
     first: Any = None
     """What the checks saw of the first example of x1, in PyTorch (`FirstPass` of `impls.frameworks.torch.first_pass`);
     None where they were made one by one."""
+    table: Any = None
+    """Where x1 and x2 are numbers of rows, their rows (`impls.given.table.Table`)."""
 
     @property
     def jacobian_bytes(self) -> int:

@@ -66,7 +66,7 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
             _method(method, framework)  # what cannot take any function is told before
             own = crossing.cross(half(own.framework).whole(own), framework)
             request = replace(request, device=own.device)
-        request, why = _limited(method, own, request, memory_limit)
+        request, why = limited(method, own, request, memory_limit)
         say(f"ntk: {method}, batch_size={request.batch_size} ({why})")
         request = _explained(method, own, request, explain=explain)
         kernel = _checked(method, own, request, say, components=components, check=check)
@@ -206,7 +206,7 @@ def _compute(name: str, own: OwnNetwork, request: Request, *, components: bool) 
     return method.kernel(own.f, own.params, own.x1, own.x2, request)
 
 
-def _limited(name: str, own: OwnNetwork, request: Request, memory_limit: int | None) -> tuple[Request, str]:
+def limited(name: str, own: OwnNetwork, request: Request, memory_limit: int | None) -> tuple[Request, str]:
     """The request for a method that was named, with blocks or options that keep it within the limit; and why."""
     if name in STRUCTURED and memory_limit is not None:
         _method(name, own.framework)  # where it is not of this framework, that is what to say

@@ -145,6 +145,9 @@ class _Packed:
     def __iter__(self) -> Iterator[jax.Array]:
         return (self.examples.one(batch, self.what) for batch in self.batches)
 
+    def __getitem__(self, number: int) -> jax.Array:
+        return self.examples.one(self.batches[number], self.what)
+
 
 def _finite(array: jax.Array) -> bool:
     array = on_host(array)

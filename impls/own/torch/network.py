@@ -40,7 +40,7 @@ def own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked = ALL) -> O
     kind = one_device(str(tensor.device) for _, tensor in tensors)
     f, n_outputs, first = _checked(f, params, some1, given.table, base)
     n_params = sum(p.numel() for p in params.values())
-    return OwnNetwork("torch", f, params, x1, x2, dtype, kind, n_outputs, n_params, first)
+    return OwnNetwork("torch", f, params, x1, x2, dtype, kind, n_outputs, n_params, first, given.table)
 
 
 def whole(own: OwnNetwork) -> OwnNetwork:

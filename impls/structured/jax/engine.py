@@ -86,7 +86,7 @@ class Engine:
         keys = [SUM]
         if self.apart:
             keys = [i for i, parameter in enumerate(self.analysis.parameters) if parameter.used]
-        return {key: jax.lax.empty(self._shape(), self.dtype) for key in keys}
+        return {key: jax.lax.empty(self.shape(), self.dtype) for key in keys}
 
     def _kernels(self, params: Any, x1: Any, x2: Any | None) -> Kernels:
         leaves, plan = jax.tree.leaves(params), self.plan
@@ -136,14 +136,14 @@ class Engine:
         return ({name: a[:rows[name]] if name in rows else a for name, a in both.items()},
                 {name: a[rows[name]:] if name in rows else a for name, a in both.items()})
 
-    def _shape(self, n1: int | None = None, n2: int | None = None) -> tuple[int, ...]:
+    def shape(self, n1: int | None = None, n2: int | None = None) -> tuple[int, ...]:
         """Of the kernel, or of a part of it."""
         task = self.plan.task
         outputs = {"full": (task.n_outputs,) * 2, "diagonal": (task.n_outputs,), "trace": ()}[self.outputs]
         return (n1 or task.n1, n2 or task.n2 or task.n1, *outputs)
 
     def _zeros(self) -> jax.Array:
-        return jnp.zeros(self._shape(), self.dtype)
+        return jnp.zeros(self.shape(), self.dtype)
 
 
 __all__ = ["Analysis", "Engine"]

@@ -115,7 +115,7 @@ class Engine:
         components = tuple(self.contractions) != ("",)
         try:
             with torch.no_grad(), precision(self.dtype):
-                self._panel(params, x[0:1])
+                self.panel_of(params, x[0:1])
         except RuntimeError as error:
             if self.plan.forward:
                 backward = planner.plan(self.plan.task, self.parameters)
@@ -155,25 +155,25 @@ class Engine:
             for name, contraction in self.contractions.items()
         }
         if self.factors is not None and self.plan.together and self.panel >= max(len(x1), len(other)):
-            both = self._panel(params, torch.cat([x1[0 : len(x1)], other[0 : len(other)]]))
+            both = self.panel_of(params, torch.cat([x1[0 : len(x1)], other[0 : len(other)]]))
             left, right = of_examples(both, slice(0, len(x1))), of_examples(both, slice(len(x1), None))
             for name, contract in self.contract.items():
                 contract(left, right, kernels[name], symmetric=False)
             return kernels
         columns = tuple(slices(len(other), self.panel))
-        kept = {} if self.plan.recompute else {j.start: self._panel(params, other[j]) for j in columns}
+        kept = {} if self.plan.recompute else {j.start: self.panel_of(params, other[j]) for j in columns}
         for i in slices(len(x1), self.panel):
-            left = kept[i.start] if symmetric and kept else self._panel(params, x1[i])
+            left = kept[i.start] if symmetric and kept else self.panel_of(params, x1[i])
             for j in columns:
                 if symmetric and j.start < i.start:
                     continue
                 same = symmetric and i == j
-                right = left if same else kept[j.start] if kept else self._panel(params, other[j])
+                right = left if same else kept[j.start] if kept else self.panel_of(params, other[j])
                 for name, kernel in kernels.items():
-                    self._write(name, kernel, left, right, (i, j), same=same, both=symmetric and not same)
+                    self.write(name, kernel, left, right, (i, j), same=same, both=symmetric and not same)
         return kernels
 
-    def _write(
+    def write(
         self,
         name: str,
         kernel: Tensor,
@@ -195,7 +195,7 @@ class Engine:
         if both:
             _place(kernel, j, i, outputs).copy_(mirrored(block, outputs))
 
-    def _panel(self, params: Params, x: Tensor) -> Arrays:
+    def panel_of(self, params: Params, x: Tensor) -> Arrays:
         if self.passes is None:
             return looped_gradients(self.f, params, x)
         return self.passes([params[name].detach() for name in self.names], x)

@@ -1,0 +1,46 @@
+"""The kernel between batches that pass through the network one by one: factors first, and any two of them later."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from impls.frameworks.torch.support import Params, precision
+from impls.structured.torch.engine import Engine
+from impls.structured.torch.factors import Arrays
+from impls.structured.torch.rows import slices
+
+Panels = list[tuple[slice, Arrays]]
+"""Which examples of the batch, and their factors."""
+
+AXES = {"full": (1, 3, 0, 2), "diagonal": (1, 2, 0), "trace": (0, 1)}
+"""Of the engine's layout, in the order of the kernel's."""
+
+
+class Between:
+    """Of an engine that was made for the sizes of two batches, at these parameters."""
+
+    def __init__(self, engine: Engine, params: Params) -> None:
+        self.engine, self.params = engine, {name: p.resolve_neg() for name, p in params.items()}
+
+    def factors(self, x: Tensor) -> Panels:
+        """What `kernel` needs of a batch; held until it is let go."""
+        if not self.engine.tried:
+            self.engine.try_out(self.params, x)
+        with torch.no_grad(), precision(self.engine.dtype):
+            return [(rows, self.engine.panel_of(self.params, x[rows])) for rows in slices(len(x), self.engine.panel)]
+
+    def kernel(self, left: Panels, right: Panels | None = None) -> np.ndarray:
+        """(N1, N2, …) of two batches, on the host; `right` None: of one with itself."""
+        columns, axes = left if right is None else right, AXES[self.engine.plan.task.outputs]
+        n1, n2 = left[-1][0].stop, columns[-1][0].stop
+        kernel = torch.empty(self.engine.contractions[""].shape(n1, n2), dtype=self.engine.dtype,
+                             device=self.engine.device)
+        with torch.no_grad(), precision(self.engine.dtype):
+            for number, (i, factors1) in enumerate(left):
+                for j, factors2 in columns[number if right is None else 0:]:
+                    same = right is None and i == j
+                    self.engine.write("", kernel, factors1, factors2, (i, j), same=same,
+                                      both=right is None and not same)
+        return np.ascontiguousarray(kernel.permute(axes).numpy(force=True))
