@@ -152,18 +152,34 @@ def sweep(session: nox.Session) -> None:
 
 @nox.session
 def microbench(session: nox.Session) -> None:
-    """The same cells under pytest-benchmark, minutes, saved as JSON under .benchmarks/; ARGS go to pytest."""
+    """The cells of asv under pytest-benchmark, two minutes, saved under .benchmarks/ and compared with the last.
+
+    ARGS: --threshold 30%, and pytest's own, e.g. -k structured; NTK_BENCH_SUITES=all asks for every cell, hours.
+    """
     install(session)
-    session.run("pytest", "bench/suites/microbench.py", "--benchmark-autosave", *session.posargs, env=ONE_THREAD)
+    session.run("python", "-m", "bench.suites.saved", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
 def asv(session: nox.Session) -> None:
-    """airspeed velocity over commits, minutes for each, e.g. `nox -s asv -- continuous HEAD~1 HEAD`."""
+    """airspeed velocity over commits, minutes for each, e.g. `nox -s asv -- continuous HEAD~1 HEAD`.
+
+    NTK_BENCH_SUITES=all asks for every cell, a day; `upgrade COMMIT ENVIRONMENT ENVIRONMENT` compares two versions.
+    """
     session.install("-c", "constraints.txt", "asv", "virtualenv")
     # Or it asks on the terminal what this machine is; with --yes it answers its questions itself, and prints them.
     session.run("asv", "machine", "--yes", silent=True)
-    session.run("asv", *(session.posargs or ["run", "--quick", "HEAD^!"]), env=ONE_THREAD)
+    session.run("python", "bench/suites/commits.py", *(session.posargs or ["run", "HEAD^!"]), env=ONE_THREAD)
+
+
+@nox.session
+def alarms(session: nox.Session) -> None:
+    """How often `asv continuous` is wrong: 20 commits that change nothing and one that slows a method, an hour or two.
+
+    ARGS: --no-ops 20, --plants 1, --slower 0.3, --environments DIR.
+    """
+    session.install("-c", "constraints.txt", "asv", "virtualenv")
+    session.run("python", "-m", "tests.bench.suites.alarms", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
