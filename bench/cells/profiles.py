@@ -41,7 +41,9 @@ class Profile:
     fixtures: bool = False
     """The shared cases with their proved kernels, in place of networks on data."""
     engines: bool = False
-    """The cases of `bench.cells.engines`, exact methods alone, in turn, with the matrix-product bound beside them."""
+    """The cases of `bench.cells.engines`, exact methods alone, with the matrix-product bound beside them."""
+    contenders_only: bool = False
+    """After the first turn only methods near the fastest one are measured again; see `bench.running.order`."""
 
 
 PROFILES = {
@@ -57,7 +59,8 @@ PROFILES = {
                         time_limit_s=60, fixtures=True),
     "engines": Profile("the structured engines beside the other exact methods and the matrix-product bound, in turn: "
                        "half an hour", widths=(), channels=(), n_outputs=(), batch=(), outputs=("full",),
-                       dtypes=("float32",), replicates=5, steady_s=0.5, time_limit_s=30, engines=True),
+                       dtypes=("float32",), replicates=5, steady_s=0.5, time_limit_s=30, engines=True,
+                       contenders_only=True),
 }
 
 

@@ -68,6 +68,8 @@ class Record:
     cell: Cell
     info: CaseInfo
     replicate: int
+    """The turn in which it was measured, from 0 on: rows that differ in the method alone and have one `replicate` were
+    measured one soon after the other, and are a pair; see `bench.running.order`."""
     status: Status
     kind: str = "exact"
     """Of the method: "exact", "stochastic" or "limit"; only exact ones are ranked. "bound" for what is no method."""

@@ -68,17 +68,18 @@ class Run:
         self.pool = Pool(self.modules, options.threads, options.device)
         self._check_model(sources)
         methods = self._methods(names)
-        self.places = list(_lay_out(options, self.profile.outputs, self.profile.dtypes, self.profile.replicates,
-                                    sources, methods))
-        if self.profile.engines:
-            self.places = order.in_turn(self.places)
+        self.places = order.in_order(_lay_out(options, self.profile.outputs, self.profile.dtypes,
+                                              self.profile.replicates, sources, methods), options.seed)
         self.n_checks = max(1, sum(place.method.kind == "stochastic" for place in self.places))
+        self._written: list[Record] = []
+        """The rows of this environment, while it measures."""
         self._attempts = self._attempts_within(options)
         self.measuring = Measuring.of(options, self.pool, self.environment.key, self.n_checks)
 
     def measure(self) -> None:
         """Measure and write every row that is not there yet; what was written stays, whatever happens."""
-        done = set() if self.options.rerun else {key_of(record) for record in self._rows()}
+        self._written = self._rows()
+        done = set() if self.options.rerun else {key_of(record) for record in self._written}
         left = [place for place in self.places if place.key not in done]
         if len(left) < len(self.places):
             self.console.print(f"{len(self.places) - len(left)} of {len(self.places)} rows are there already "
@@ -146,11 +147,12 @@ class Run:
         """Those of one case, of which `found` has the truth."""
         for place in places:
             progress.begin(place.cell)
-            if self.profile.engines and place.replicate and not order.contends(place.cell, self._rows()):
+            if self.profile.contenders_only and place.replicate and not order.contends(place.cell, self._written):
                 progress.skip(place.cell)
                 continue
-            record = self._attempts.measured(partial(self.measuring.row, place, found))
-            progress.finish(self.store.add(record))
+            record = self.store.add(self._attempts.measured(partial(self.measuring.row, place, found)))
+            self._written.append(record)
+            progress.finish(record)
 
     def _finish(self, progress: Progress) -> None:
         """Every row is written as soon as it is measured: nothing is left to wait for."""
@@ -195,8 +197,8 @@ class Measuring:
         for told in (outcome.measured, outcome.answer or {}):
             fields |= told if _is_a_measurement(told) else _NO_MEASUREMENT
         stderr = "" if fields["status"] == "ok" else outcome.stderr
-        return Record(place.cell, info, place.replicate, started_at=started, environment=self.environment,
-                      method_digest=place.method.digest, stderr=stderr, **fields)
+        return Record(place.cell, info, place.replicate, position=place.position, started_at=started,
+                      environment=self.environment, method_digest=place.method.digest, stderr=stderr, **fields)
 
 
 def _locked(store: Store) -> Lock:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -116,16 +115,6 @@ RUN = [
     *(record(PEER, turn, 3.0 * slow) for turn, slow in enumerate((1, 2, 1))),
     record(NT, 0, 12.0), record("equinox.exact", 0, None),
 ]
-
-
-def test_turns_come_one_after_the_other() -> None:
-    def place(case: str, method: str, replicate: int) -> Any:
-        return SimpleNamespace(cell=Cell(method, case), replicate=replicate)
-
-    first, second = (source.name for source in engines.CASES[:2])
-    laid_out = [place(case, method, turn) for case in (second, first) for method in "ab" for turn in (0, 1)]
-    found = [(p.cell.case, p.replicate, p.cell.method) for p in order.in_turn(laid_out)]
-    assert found == [(case, turn, method) for case in (first, second) for turn in (0, 1) for method in "ab"]
 
 
 @pytest.mark.parametrize(("method", "again"), [
