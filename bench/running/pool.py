@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import psutil
 
-from bench.machine import memory
+from bench.machine import memory, processes
 from bench.machine.threads import variables
 from bench.running import preload
 from bench.running.data import Answer, Failure, Garbled, Message, Progress
@@ -59,6 +59,8 @@ class Outcome:
     answer: Any = None
     measured: dict[str, Any] = field(default_factory=dict)
     stderr: str = ""
+    left: int = 0
+    """Processes that the task had started, or theirs, which were still there at its end; they were ended."""
 
 
 class Pool:
@@ -82,7 +84,9 @@ class Pool:
         for _ in range(_SERVER_TRIES):
             self._ensure_server()
             try:
-                return process.start()
+                process.start()
+                assert process.pid is not None
+                return _running.add(process.pid)
             except (EOFError, ConnectionError):
                 time.sleep(POLL_S)
         raise RuntimeError("the server that starts the processes of the cells was killed and does not start again")
@@ -101,9 +105,9 @@ class Pool:
                 sender.close()
                 outcome = _Watch(process, Line(receiver.fileno(), limits.told_bytes), log, limits, kills).outcome()
             finally:
-                _end(process)
+                left = _end(process)
                 receiver.close()
-            return _with_log(outcome, log)
+            return replace(outcome, left=left, stderr=_tail(log) if log.exists() else "")
 
 
 @functools.cache
@@ -159,7 +163,7 @@ class _Watch:
             _shorten(self._log)
             if time.monotonic() > deadline:
                 return self._ended("timeout", f"killed after {self._limits.time_s:g} s, in phase: {self._phase}")
-            children = memory.of_children(self._process.pid)
+            children = memory.of_others(_started_by(self._process))
             self._children = max(self._children, children)
             held = _resident(inside) + children
             if held > self._limits.memory_bytes:
@@ -195,8 +199,7 @@ class _Watch:
     def _all_measured(self) -> dict[str, Any]:
         """The peak with that of the processes which the method started: the two need not have been at one moment."""
         peak = self._measured.get("peak_bytes")
-        return self._measured if not peak or not self._children else self._measured | {
-            "peak_bytes": peak + self._children}
+        return self._measured if peak is None else self._measured | {"peak_bytes": peak + self._children}
 
 
 @contextmanager
@@ -228,20 +231,41 @@ def _sigint_put_off() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-def _end(process: BaseProcess) -> None:
-    """Nothing of a process, or of those that it started, is left behind; one that has answered has no more to do."""
+def _end(process: BaseProcess) -> int:
+    """Nothing of a process, or of those that it started, is left behind; one that has answered has no more to do.
+
+    How many of those that it started were still there: they are below it, or below the server, which adopts them.
+    """
     if process.pid is None:
-        return
+        return 0
+    left = len(_started_by(process))
+    _running.discard(process.pid)
     with suppress(ProcessLookupError):  # it ended before it had a group of its own, or nobody of the group is left
         os.killpg(process.pid, signal.SIGKILL)
     process.kill()
     process.join()
     process.close()
+    if (server := _server()) is not None:
+        processes.end_below(server, but=_running)
+    else:  # a method has killed it: who was below it is below nobody
+        processes.end_marked(preload.PARENT, str(os.getpid()))
+    return left
 
 
-def _with_log(outcome: Outcome, log: Path) -> Outcome:
-    text = _tail(log) if log.exists() else ""
-    return Outcome(outcome.status, outcome.reason, outcome.answer, outcome.measured, text)
+_running: set[int] = set()
+"""Processes of tasks that go on."""
+
+
+def _started_by(process: BaseProcess) -> list[int]:
+    server = _server()
+    found = processes.below(process.pid if server is None else server, but=_running - {process.pid})
+    return [pid for pid in found if pid != process.pid]
+
+
+def _server() -> int | None:
+    """The server's number, while it lives: multiprocessing keeps it to itself."""
+    pid: int | None = forkserver._forkserver._forkserver_pid  # pyright: ignore
+    return pid if pid is not None and processes.lives(pid) else None
 
 
 def _shorten(log: Path) -> None:

@@ -6,6 +6,7 @@ variable `VARIABLE`, separated by commas.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 
@@ -24,3 +25,9 @@ for name in filter(None, os.environ.get(VARIABLE, "").split(",")):
         importlib.import_module(name)
     except Exception:  # a method that cannot be imported says so in its own row, where it is loaded again
         continue
+
+gc.collect()  # once for all processes: each would take a quarter of a second, and a copy of every page, to look at
+gc.freeze()   # what is there now, which stays
+
+if PARENT in os.environ:
+    bound.serve(int(os.environ[PARENT]))

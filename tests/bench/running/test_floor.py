@@ -1,19 +1,14 @@
-"""What the harness finds out about a method beside its values: computing in the set-up, and memory of its processes."""
+"""What the harness finds out about a method beside its values: computing in the set-up."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bench.machine import memory
+from bench.machine.meter import Meter
 from bench.records.record import Cell
 from bench.running import measure
 from bench.running.floor import FLOPS_PER_SECOND, least_seconds
@@ -21,7 +16,6 @@ from impls.protocol import Kind
 from reference import MLP, Case, case
 from reference.case import random_case
 
-MIB = 2**20
 WIDE = random_case("floor", MLP((100, 200, 3)), 4, 5)
 
 
@@ -61,26 +55,10 @@ def test_a_call_that_only_copies_is_found(monkeypatch: pytest.MonkeyPatch, in_se
         return call
 
     said: dict[str, Any] = {}
-    _, fault = measure._time(lambda _, measured: said.update(measured), prepare, lambda: None, 0.0,
+    _, fault = measure._time(lambda _, measured: said.update(measured), prepare, lambda: None, Meter(), 0.0,
                              least_seconds(WIDE, 1))
     assert said["setup_s"] == in_setup
     assert ("computed in the set-up" in fault) == blamed
-
-
-@pytest.mark.skipif(not Path(f"/proc/self/task/{os.getpid()}/children").exists(),
-                    reason="this kernel does not list the children of a thread")
-def test_memory_of_children_is_counted() -> None:
-    held = 64 * MIB
-    program = f"import sys; block = bytearray({held}); block[::4096] = b'x' * len(block[::4096]); print(flush=True); " \
-              "sys.stdin.read()"
-    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {program!r}])"
-    with subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()  # of the grandchild, which holds its memory now
-        assert memory.of_children(os.getpid()) > held
-        assert memory.of_children(process.pid) > held
-        process.communicate(b"")
-    assert memory.of_children(process.pid) == 0
 
 
 def test_a_function_of_tensors_is_a_model() -> None:
@@ -102,12 +80,3 @@ def test_a_function_of_tensors_is_a_model() -> None:
     np.testing.assert_array_equal(kernel, np.einsum("nm,ab->nmab", x @ x.T, np.eye(2)))  # exact in integers
     with pytest.raises(InputError, match=r"params\['deep'\] is a dict; with PyTorch, params is a flat dict"):
         as_network((lambda params, x: x, {"w": weight, "deep": {}}))
-
-
-def test_a_process_may_end_while_its_children_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(self: Path, pattern: str) -> Iterator[Path]:
-        yield Path("/proc/0/task/0/children")
-        raise FileNotFoundError(2, "No such file or directory", str(self))
-
-    monkeypatch.setattr(Path, "glob", gone)
-    assert memory.of_children(os.getpid()) == 0
