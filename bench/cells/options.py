@@ -84,6 +84,10 @@ class Options:
     again: float = 0.25
     """Of the time that its cells take, what a run may spend on measuring again those that other work on the machine has
     disturbed; 0 for none. What is left is marked."""
+    cluster: str | None = None
+    """Measure on the workers of a Dask cluster, one a machine, one cell at a time: tcp://HOST:PORT or tls://HOST:PORT
+    of a scheduler, slurm:N for N jobs, or local:N for N workers here, which disturb each other. Files that are named
+    have to be there on every machine."""
     rerun: bool = False
     """Measure cells anew that have a row already."""
 
@@ -132,6 +136,7 @@ class Options:
         """For the store: files by their names alone, since folders are nobody's business."""
         return {"profile": self.profile, "quantity": self.quantity, "methods": self.methods, "cases": self.cases,
                 "device": self.device, "threads": self.threads, "again": self.again,
+                "cluster": self.cluster and self.cluster.partition(":")[0],
                 "model": self.model and Path(self.model).name,
                 "input": self.input and self.input.name, "impl": [Path(spec).name for spec in self.impl]}
 

@@ -98,7 +98,12 @@ def _run(options: Options, console: Console) -> int:
     from bench.report.table import print_table
     from bench.running.runner import Run, exit_code
 
-    run = Run(options, console)
+    if options.cluster is None:
+        run = Run(options, console)
+    else:
+        from bench.cluster.run import ClusterRun
+
+        run = ClusterRun(options, console)
     try:
         run.measure()
     except KeyboardInterrupt:
@@ -107,7 +112,7 @@ def _run(options: Options, console: Console) -> int:
         return STOPPED
     records = run.records()
     print_table(records, console)
-    _write_report(run.store, latest(run.store.records(), run.environment.key), console)
+    _write_report(run.store, latest(run.store.records(), None if options.cluster else run.environment.key), console)
     return exit_code(records)
 
 

@@ -9,6 +9,7 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -47,6 +48,12 @@ def describe_environment() -> Environment:
     telling = {name: value for name, value in versions.items() if name not in _NO_FIGURE_MOVES}
     digest = hashlib.sha256(json.dumps([place, telling], sort_keys=True).encode())
     return Environment(digest.hexdigest()[:12], **place, versions=versions)
+
+
+def telling(versions: Mapping[str, str]) -> dict[str, str]:
+    """Of an environment's versions those of Python, packages and source, which all nodes of a cluster share; settings
+    are each machine's own."""
+    return {name: value for name, value in versions.items() if name not in _NO_FIGURE_MOVES and name not in SETTINGS}
 
 
 def _machine() -> str:

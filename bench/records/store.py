@@ -109,13 +109,18 @@ class Store:
 
     def add_run(self, environment: Environment, options: Mapping[str, Any], started_at: str) -> None:
         """Note that a run began: where, when, and what was asked for."""
+        self.add_environment(environment)
+        with self._step() as connection:
+            connection.execute("INSERT INTO runs (started_at, environment, options) VALUES (?, ?, ?)",
+                               (started_at, environment.key, _to_json(options)))
+
+    def add_environment(self, environment: Environment) -> None:
+        """Note where rows are measured."""
         with self._step() as connection:
             connection.execute("INSERT OR REPLACE INTO environments (key, machine, accelerator, system, versions, "
                                "facts) VALUES (?, ?, ?, ?, ?, ?)",
                                (environment.key, environment.machine, environment.accelerator, environment.system,
                                 _to_json(environment.versions), _to_json(environment.facts)))
-            connection.execute("INSERT INTO runs (started_at, environment, options) VALUES (?, ?, ?)",
-                               (started_at, environment.key, _to_json(options)))
 
     def add(self, record: Record) -> Record:
         """Write one row for good; it replaces an earlier one of the same measurement. The row as it is read again:
@@ -200,16 +205,23 @@ class Store:
 
 
 def latest(records: Iterable[Record], environment: str | None = None) -> list[Record]:
-    """The rows that belong together: of one environment (the newest row's), and each case in its newest contents.
+    """The rows that belong together: of one environment, and each case in its newest contents. That is the newest
+    row's, or, where a cluster measured it, those of the newest row of each node.
 
     An edited model, other inputs under the same name or an edited method would otherwise stand beside the old ones.
     """
     records = list(records)
-    if environment is None:
-        environment = records[-1].environment if records else ""
-    digests = {record.cell.case: record.info.digest for record in records if record.environment == environment}
-    newest = {_identity(record): record for record in records
-              if record.environment == environment and record.info.digest == digests[record.cell.case]}
+    of_nodes = {record.node: record.environment for record in records if record.node} if records else {}
+    if environment is not None:
+        environments = {environment}
+    elif records and records[-1].node:
+        environments = set(of_nodes.values())
+    else:
+        environments = {record.environment for record in records[-1:]}
+    rows = [record for record in records if record.environment in environments]
+    digests = {record.cell.case: record.info.digest for record in rows}
+    newest = {(record.environment, _identity(record)): record for record in rows
+              if record.info.digest == digests[record.cell.case]}
     return list(newest.values())
 
 
