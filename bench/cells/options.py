@@ -77,6 +77,8 @@ class Options:
     """Of stochastic methods."""
     replicates: int | None = None
     """Processes for each cell, in place of the profile's."""
+    steady: float | None = None
+    """Seconds for which calls are sampled in each process, in place of the profile's."""
     time_limit: float | None = None
     """Seconds after which a cell is killed, in place of the profile's."""
     memory_limit: float | None = None
@@ -95,7 +97,7 @@ class Options:
         """The profile with these options in place of its own choices. Raises `InputError` for what makes no sense."""
         profile = find_profile(self.profile)
         for name, value in (("widths", min(self.widths, default=1)), ("replicates", self.replicates),
-                            ("block-size", self.block_size), ("time-limit", self.time_limit),
+                            ("block-size", self.block_size), ("time-limit", self.time_limit), ("steady", self.steady),
                             ("memory-limit", self.memory_limit), ("proj-dim", self.proj_dim)):
             if value is not None and not value > 0:  # NaN is not, either
                 raise InputError(f"--{name} must be positive, got {value}")
@@ -114,7 +116,7 @@ class Options:
             raise InputError("the profile engines asks each of its cases for one kind of kernel: no --outputs")
         return replace(profile, widths=self.widths or profile.widths, batch=self.batch or profile.batch,
                        outputs=self.outputs or profile.outputs, dtypes=self.dtypes or profile.dtypes,
-                       replicates=self.replicates or profile.replicates,
+                       replicates=self.replicates or profile.replicates, steady_s=self.steady or profile.steady_s,
                        time_limit_s=self.time_limit or profile.time_limit_s)
 
     def of_stochastic(self) -> dict[str, Any]:

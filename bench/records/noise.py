@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ idle machine loses a thousandth to the kernel's own work; one that another proce
 SLOWED = 1.5
 """Times slower than its best: beyond it, before or after a cell, the row is disturbed too. Pieces of the probe vary by
 a tenth, those of the copy by a third, where nobody else is at work."""
+_MOST_WAITING = 0.99
+_MOST_BELIEVED = 2.0
 _BUSY_SHARE = 0.1
 """Of the rows; where more are disturbed, the run was made on a busy machine."""
 
@@ -28,6 +31,17 @@ def severity(record: Record) -> float:
 def is_disturbed(record: Record) -> bool:
     """Whether its times say less than those of a quiet machine; False where nothing is known of that."""
     return severity(record) > 1.0
+
+
+def longer(record: Record) -> float:
+    """The logarithm of how many times longer than undisturbed its calls took on the average, as far as it is known.
+
+    A process that waited for a share w of the time took 1/(1 − w) times as long. The probe beside it tells of the
+    moments before and after alone: of what it says, at most a factor of two is believed.
+    """
+    ran = 1.0 - min(record.disturbance or 0.0, _MOST_WAITING)
+    slower = record.machine if record.machine is not None and record.machine > SLOWED else 1.0
+    return math.log(min(slower, _MOST_BELIEVED) / ran)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ _Reason = tuple[Line, Status, str]
 """(line, status, reason)"""
 
 _TEXT = (
-    "Times slower than the fastest correct method of the cell (bold), or the status; a status leads to its reason. "
-    "A correct kernel of a method that is not ranked reads “ok”."
+    "Times slower than the fastest correct method of the cell (bold, with all that cannot be told apart from it), or "
+    "the status; a status leads to its reason. A correct kernel of a method that is not ranked reads “ok”."
 )
 
 
@@ -50,7 +50,7 @@ def _matrix_cell(entry: Entry | None, anchors: dict[_Reason, str]) -> Markup:
     classes = f"status-{entry.status}"
     if entry.status == "ok":
         return element("td", units.times(entry.slower) if entry.slower else "ok",
-                       class_="best" if entry.slower == 1 else classes)
+                       class_="best" if entry.first else classes)
     link = element("a", entry.status.replace("_", " "), href=f"#{anchors[_reason_of(entry)]}", title=entry.reason)
     return element("td", link, class_=classes)
 

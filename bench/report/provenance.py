@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from bench import units
+from bench.records.noise import DISTURBED, SLOWED
 from bench.records.record import Environment, Record
 from bench.report import markup
 from bench.report.markup import Markup, element
 from bench.report.page import Section
+from bench.report.ranking import ALPHA
 from bench.report.summary import group_of, line_of
 
 
@@ -57,6 +59,13 @@ def method_of_measuring(records: Sequence[Record]) -> Section:
         "the seed, and along random vectors over all. The tolerance is the larger of the table's and twice what one "
         "unit in the last place, in parameters, inputs and every operation, changes in the float64 kernel. “Undecided” "
         "is a kernel of which two witnesses, and finite differences, say different things.",
+        "Places are given as far as they are certain: methods share them where the interval of their ratio, over "
+        f"processes of one turn and corrected for all pairs of the cell, holds 1. Of all methods of a cell that are "
+        f"equally fast, any two are told apart in at most {100 * ALPHA:.0f} % of cells; few processes a method tell "
+        "little apart.",
+        f"A row is disturbed (*) where its process was ready and did not run in more than {100 * DISTURBED:.0f} % of "
+        f"its calls' time, or where a fixed probe before or after it ran {SLOWED:g} times slower than its best. Within "
+        "a budget it is measured again, and the least disturbed attempt is kept.",
         "Ranked are methods of kind “exact” with status “ok”, among rows that agree in case, outputs, dtype, device, "
         "threads and machine. A time whose kernel is wrong is not shown.",
         "Exponents are slopes of least-squares lines through log time or log memory over log width, given from three "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.records.noise import weather
 from bench.records.record import Environment, Record
 from bench.report import engine_section, matrix, plots, provenance, sections
 from bench.report.labels import Labels
@@ -34,4 +35,4 @@ def render(records: Sequence[Record], environments: dict[str, Environment]) -> s
         provenance.machine(records, environments),
         provenance.method_of_measuring(records),
     ]
-    return page(TITLE, sections.lead(rankings, totals, labels), parts, drawings, styles)
+    return page(TITLE, sections.lead(rankings, totals, labels, weather(records)), parts, drawings, styles)

@@ -6,20 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench import units
+from bench.records.noise import Weather
 from bench.report import markup
 from bench.report.labels import Labels
 from bench.report.markup import Markup, element
 from bench.report.page import Section, swatch
 from bench.report.palette import Style
-from bench.report.summary import BAD, WORST_FIRST, Entry, Line, Ranking, Total
+from bench.report.summary import BAD, WORST_FIRST, Entry, Line, Ranking, Total, winners
 
 Styles = dict[str, Style]
 
 _METHODS = (
-    "Number of cells with each status; “fastest in” is the number of cells that the method wins, “median slower” its "
-    "time over the fastest one's, in the middle of the cells in which it is ranked. Stochastic methods estimate the "
-    "kernel, limit methods compute another one, and a bound computes the products of a kernel alone: they are shown, "
-    "hollow in the figures, but not ranked."
+    "Number of cells with each status; “fastest in” is the number of cells in which the method is certainly the "
+    "fastest, + those in which it may be and cannot be told apart from others; “median slower” its time over the "
+    "fastest one's, in the middle of the cells in which it is ranked. Stochastic methods estimate the kernel, limit "
+    "methods compute another one, and a bound computes the products of a kernel alone: they are shown, hollow in the "
+    "figures, but not ranked."
 )
 
 
@@ -30,21 +32,20 @@ def name_of(line: Line, styles: Styles, exact: bool = True) -> Markup:
     return element("span", swatch(styles[line.method], exact), label, class_="method")
 
 
-def lead(rankings: Sequence[Ranking], totals: Sequence[Total], labels: Labels) -> Markup:
-    """The answer in one sentence, and what is common to all cells."""
+def lead(rankings: Sequence[Ranking], totals: Sequence[Total], labels: Labels, met: Weather) -> Markup:
+    """The answer in one sentence, the state of the machine while it was found, and what is common to all cells."""
     contested = [ranking for ranking in rankings if ranking.fastest is not None]
-    wins = sorted((total for total in totals if total.fastest), key=lambda total: -total.fastest)
+    won = winners(totals)
     if not rankings:
         return element("p", "Nothing has been measured yet: the store holds no records.", class_="lead")
     if not contested:
         answer = "No exact method gave a correct kernel in any cell, so there is no fastest one."
     else:
-        first = f"{wins[0].line.label} is the fastest correct method in {wins[0].fastest} of {len(contested)} cells"
-        rest = "; ".join(f"{total.line.label} in {total.fastest}" for total in wins[1:])
-        answer = f"{first}{'; ' if rest else ''}{rest}."
+        answer = f"The fastest correct method, of {len(contested)} cells: {'; '.join(won)}."
     bad = [total for total in totals if any(total.statuses.get(status) for status in BAD)]
     warning = markup.join([_warning(total) for total in bad])
-    return markup.join([element("p", answer, class_="lead"),
+    machine = element("p", str(met), class_="note" if met.busy else "soft") if str(met) else ""
+    return markup.join([element("p", answer, class_="lead"), machine,
                         element("p", f"Common to all cells: {labels.common}.", class_="soft"), warning])
 
 
@@ -65,14 +66,27 @@ def answers(rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> Sect
         if best is None:
             rows.append([*sizes, element("span", "none", class_="soft"), "", "", "", "", ""])
             continue
-        following = ranking.ranked[1] if len(ranking.ranked) > 1 else None
-        rows.append([*sizes, name_of(best.line, styles), units.seconds(best.median_s), units.memory(best.peak_bytes),
+        following = next((entry for entry in ranking.ranked if not entry.first), None)
+        rows.append([*sizes, _leaders(ranking, styles), _time(best), units.memory(best.peak_bytes),
                      units.error(best.error), name_of(following.line, styles) if following else units.NONE,
-                     _slower(ranking, following) if following else ""])
-    text = element("p", "“≈” marks a difference within the spread: each median lies between the other's quartiles.",
-                   class_="soft")
+                     units.times(following.slower) if following else ""])
+    text = element("p", "Methods that cannot be told apart are all named, the quickest one first, whose figures are "
+                   "shown; “next” is certainly slower.", class_="soft")
     numeric = ("N", "O", "width", "threads", "time", "peak memory", "error", "slower")
     return Section("answer", "Which method to use", markup.join([markup.table(headings, rows, numeric), text]))
+
+
+def _leaders(ranking: Ranking, styles: Styles) -> Markup:
+    return markup.join([name_of(entry.line, styles) for entry in ranking.leaders], " or ")
+
+
+def _time(entry: Entry) -> Markup | str:
+    """With a sign where other work on the machine has disturbed it."""
+    text = units.seconds(entry.median_s)
+    if not entry.disturbed:
+        return text
+    told = f"disturbed by other work on the machine in {entry.disturbed} of {entry.n_replicates} processes"
+    return element("span", f"{text}*", title=told)
 
 
 def methods(totals: Sequence[Total], styles: Styles) -> Section:
@@ -81,10 +95,14 @@ def methods(totals: Sequence[Total], styles: Styles) -> Section:
     headings = ["method", "kind", *(status.replace("_", " ") for status in shown), "fastest in", "median slower"]
     rows = [[name_of(total.line, styles, total.kind == "exact"), total.kind,
              *(str(total.statuses.get(status, "")) for status in shown),
-             str(total.fastest) if total.kind == "exact" else units.NONE, units.times(total.median_slower)]
+             _won(total) if total.kind == "exact" else units.NONE, units.times(total.median_slower)]
             for total in totals]
     text = element("p", _METHODS, class_="soft")
     return Section("methods", "The methods", markup.join([markup.table(headings, rows, headings[2:]), text]))
+
+
+def _won(total: Total) -> str:
+    return f"{total.alone} + {total.shared}" if total.shared else str(total.alone)
 
 
 def status(value: str) -> Markup:
@@ -94,11 +112,11 @@ def status(value: str) -> Markup:
 
 def cells(rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> Section:
     """Everything, one row a cell."""
-    numbers = ["N", "O", "width", "threads", "time", "spread", "slower", "peak memory", "error", "tolerance",
+    numbers = ["N", "O", "width", "threads", "place", "time", "spread", "slower", "peak memory", "error", "tolerance",
                "first call", "set-up", "kernel size", "calls / replicates"]
     headings: list[Any] = [*labels.columns, "method", "status", *numbers[4:], "checked against", "reason and remark"]
     right = {index for index, heading in enumerate(headings) if heading in numbers}
-    rows = [markup.table_row([*labels.row(ranking.group), *_cell_row(ranking, entry, styles)], right,
+    rows = [markup.table_row([*labels.row(ranking.group), *_cell_row(entry, styles)], right,
                              class_="first" if place == 0 else None)
             for ranking in rankings for place, entry in enumerate(ranking.entries)]
     box = element("input", id="filter", type="search", placeholder="Filter rows, e.g. mlp equinox timeout",
@@ -106,11 +124,11 @@ def cells(rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> Sectio
     return Section("cells", "All cells", markup.join([box, markup.table(headings, rows, [])]))
 
 
-def _cell_row(ranking: Ranking, entry: Entry, styles: Styles) -> list[Any]:
+def _cell_row(entry: Entry, styles: Styles) -> list[Any]:
     trusted = entry.status not in (*BAD, "undecided")
     return [name_of(entry.line, styles, entry.kind == "exact"), status(entry.status),
-            units.seconds(entry.median_s) if trusted else units.NONE, units.percent(entry.spread) if trusted else "",
-            _slower(ranking, entry) if entry.slower else units.NONE, units.memory(entry.peak_bytes),
+            str(entry.places or units.NONE), _time(entry) if trusted else units.NONE,
+            units.percent(entry.spread) if trusted else "", units.times(entry.slower), units.memory(entry.peak_bytes),
             units.error(entry.error), _tolerance(entry), units.seconds(entry.first_call_s),
             units.seconds(entry.setup_s), units.memory(entry.kernel_bytes), _calls(entry),
             element("td", entry.checked_against, class_="tight"),
@@ -127,7 +145,3 @@ def _tolerance(entry: Entry) -> Markup | str:
 
 def _calls(entry: Entry) -> str:
     return f"{entry.n_samples} / {entry.n_replicates}" if entry.n_samples else units.NONE
-
-
-def _slower(ranking: Ranking, entry: Entry) -> str:
-    return f"{'≈ ' if ranking.tied(entry) else ''}{units.times(entry.slower)}"

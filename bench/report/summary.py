@@ -1,7 +1,7 @@
 """From records to answers: replicates become one entry, entries that may be compared become one ranking.
 
 Only entries with status "ok" and kind "exact" are ranked: a time whose kernel is wrong says nothing, and a stochastic
-or a limit method computes something else.
+or a limit method computes something else. Those that cannot be told apart share places (`bench.report.ranking`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import json
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import impls
+from bench.records.noise import is_disturbed, longer
 from bench.records.record import CaseInfo, Record, Status
+from bench.report.ranking import Places, Process, places, usual_variance
 
 BAD: tuple[Status, ...] = ("wrong", "nonfinite", "crash")
 """What a method must answer for."""
@@ -75,12 +77,23 @@ class Entry:
     stderr: str
     amplification: float | None = None
     remark: str = ""
+    turns: dict[int, Process] = field(default_factory=dict)
+    """Replicate → the process that was measured in that turn."""
+    disturbed: int = 0
+    """Replicates that others disturbed."""
     slower: float | None = None
     """Times slower than the fastest of the group; None for what is not ranked."""
+    places: Places | None = None
+    """Those that it may have in its group; None for what is not ranked."""
 
     @property
     def rankable(self) -> bool:
         return self.status == "ok" and self.kind == "exact" and self.median_s is not None
+
+    @property
+    def first(self) -> bool:
+        """Whether no other method is certainly faster."""
+        return self.places is not None and self.places.first == 1
 
     @property
     def spread(self) -> float | None:
@@ -92,7 +105,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Ranking:
-    """All entries of a group: the ranked ones by time, then correct ones that are not ranked, then the rest."""
+    """All entries of a group: the ranked ones by place and time, then other correct ones, then the rest."""
 
     group: Group
     entries: tuple[Entry, ...]
@@ -114,15 +127,10 @@ class Ranking:
     def fastest(self) -> Entry | None:
         return self.ranked[0] if self.ranked else None
 
-    def tied(self, entry: Entry) -> bool:
-        """Whether the fastest one and this are within the spread: each median lies between the other's quartiles.
-
-        Overlapping quartiles would not do: on a busy machine a few slow calls make everything overlap.
-        """
-        fastest = self.fastest
-        if fastest is None or entry is fastest or not entry.rankable:
-            return False
-        return _within(fastest.median_s, entry) and _within(entry.median_s, fastest)
+    @property
+    def leaders(self) -> tuple[Entry, ...]:
+        """Those that may be the fastest: more than one where they cannot be told apart."""
+        return tuple(entry for entry in self.ranked if entry.first)
 
 
 @dataclass(frozen=True)
@@ -133,8 +141,10 @@ class Total:
     kind: str
     statuses: dict[str, int]
     """Number of groups with each status."""
-    fastest: int
-    """Number of groups in which it was the fastest."""
+    alone: int
+    """Number of groups in which it is certainly the fastest."""
+    shared: int
+    """Number of groups in which it may be the fastest, and so may another."""
     median_slower: float | None
     """Median of its times slower than the fastest, over the groups in which it is ranked."""
 
@@ -146,19 +156,35 @@ def rankings(records: Iterable[Record]) -> list[Ranking]:
         groups[group_of(record)][line_of(record)].append(record)
     came = {name: place for place, name in enumerate(dict.fromkeys(group.info.network for group in groups))}
     ordered = sorted(groups.items(), key=lambda item: _reading_order(item[0], came))
-    return [rank(group, [summarize(line, rows) for line, rows in lines.items()]) for group, lines in ordered]
+    found = [(group, [summarize(line, rows) for line, rows in lines.items()]) for group, lines in ordered]
+    usual = _usual(found)
+    return [rank(group, entries, usual[group.environment]) for group, entries in found]
 
 
-def rank(group: Group, entries: Iterable[Entry]) -> Ranking:
-    """The entries in order, the ranked ones with their `slower`."""
+def rank(group: Group, entries: Iterable[Entry], usual: float = 0.0) -> Ranking:
+    """The entries in order, the ranked ones with their `slower` and `places`; `usual` is that of `places`."""
     entries = list(entries)
     best = min((entry.median_s for entry in entries if entry.rankable and entry.median_s is not None), default=None)
-    filled = [replace(entry, slower=entry.median_s / best) if best and entry.rankable and entry.median_s else entry
-              for entry in entries]
-    place = line_order(entry.line for entry in filled)
-    filled.sort(key=lambda e: (not e.rankable, e.status != "ok", (e.median_s or 0.0) if e.status == "ok" else 0.0,
-                               place[e.line]))
+    place = places(_times(entries), usual)
+    filled = [replace(entry, slower=entry.median_s / best, places=place[entry.line])
+              if best and entry.rankable and entry.median_s else entry for entry in entries]
+    order = line_order(entry.line for entry in filled)
+    filled.sort(key=lambda e: (not e.rankable, e.status != "ok", e.places.first if e.places else 0,
+                               (e.median_s or 0.0) if e.status == "ok" else 0.0, order[e.line]))
     return Ranking(group, tuple(filled))
+
+
+def _times(entries: Iterable[Entry]) -> dict[Line, dict[int, Process]]:
+    """Of what is ranked."""
+    return {entry.line: entry.turns for entry in entries if entry.rankable}
+
+
+def _usual(found: Iterable[tuple[Group, list[Entry]]]) -> dict[str, float]:
+    """Environment → what two methods' difference varies by there from turn to turn."""
+    times: dict[str, list[dict[Line, dict[int, Process]]]] = defaultdict(list)
+    for group, entries in found:
+        times[group.environment].append(_times(entries))
+    return {environment: usual_variance(some) for environment, some in times.items()}
 
 
 def summarize(line: Line, records: list[Record]) -> Entry:
@@ -180,21 +206,38 @@ def summarize(line: Line, records: list[Record]) -> Entry:
         kernel_bytes=worst.kernel_bytes, error=max(errors, default=None), tolerance=worst.tolerance,
         checked_against=worst.checked_against, stderr=worst.stderr,
         amplification=worst.amplification, remark=worst.remark,
+        turns={record.replicate: Process(statistics.median(record.samples_s), longer(record))
+               for record in records if record.samples_s},
+        disturbed=sum(map(is_disturbed, records)),
     )
 
 
 def totals(rankings: Iterable[Ranking]) -> list[Total]:
     """One total for each line, in the order of the registry."""
     entries: dict[Line, list[Entry]] = defaultdict(list)
-    fastest: Counter[Line] = Counter()
+    alone: Counter[Line] = Counter()
+    shared: Counter[Line] = Counter()
     for ranking in rankings:
         for entry in ranking.entries:
             entries[entry.line].append(entry)
-        if ranking.fastest is not None:
-            fastest[ranking.fastest.line] += 1
-    return [Total(line, entries[line][0].kind, dict(Counter(entry.status for entry in entries[line])), fastest[line],
-                  _median([entry.slower for entry in entries[line]]))
+        (alone if len(ranking.leaders) == 1 else shared).update(entry.line for entry in ranking.leaders)
+    return [Total(line, entries[line][0].kind, dict(Counter(entry.status for entry in entries[line])), alone[line],
+                  shared[line], _median([entry.slower for entry in entries[line]]))
             for line in line_order(entries)]
+
+
+def winners(totals: Iterable[Total]) -> list[str]:
+    """In words, those first that are the fastest in the most cells: "x in 5", "y in 1 and perhaps in 3 more"."""
+    found = sorted((total for total in totals if total.alone or total.shared),
+                   key=lambda total: (-total.alone, -total.shared))
+    return [_won(total) for total in found]
+
+
+def _won(total: Total) -> str:
+    if not total.shared:
+        return f"{total.line.label} in {total.alone}"
+    certain = f"in {total.alone} and " if total.alone else ""
+    return f"{total.line.label} {certain}perhaps in {total.shared}{' more' if total.alone else ''}"
 
 
 def group_of(record: Record) -> Group:
@@ -224,11 +267,6 @@ def _reading_order(group: Group, came: dict[str, int]) -> tuple:
     sizes = tuple(-1 if size is None else size for size in (info.n_outputs, info.n1, info.n2, info.width))
     return (group.environment, info.data, came[info.network], group.quantity, group.outputs, group.dtype, group.device,
             group.threads, sizes, info.case)
-
-
-def _within(seconds: float | None, entry: Entry) -> bool:
-    return (seconds is not None and entry.low_s is not None and entry.high_s is not None
-            and entry.low_s <= seconds <= entry.high_s)
 
 
 def _median(values: Iterable[float | None]) -> float | None:

@@ -10,12 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import units
+from bench.records.noise import weather
 from bench.records.record import Record, Status
 from bench.report.labels import Labels
-from bench.report.summary import BAD, WORST_FIRST, Ranking, Total, rankings, totals
+from bench.report.summary import BAD, WORST_FIRST, Ranking, Total, rankings, totals, winners
 
 WIDE = 100
 """Columns from which on there is room for the spread of the times."""
+
+DISTURBED = "*"
+"""Behind a time that other work on the machine has disturbed."""
+_MORE = ", and more processes (--replicates) tell more apart"
 
 _ERRORS = {"limit": 'of "limit" is the distance of another kernel from the finite one',
            "stochastic": 'of "stoch" is the noise of an estimate'}
@@ -25,11 +30,15 @@ _BADLY: tuple[Status, ...] = (*BAD, "undecided", "oom", "timeout")
 
 def print_table(records: Iterable[Record], console: Console) -> None:
     """Each cell's methods from the fastest on, what is not ranked and why, and a summary over all cells."""
+    records = list(records)
     ranked = rankings(records)
     if not ranked:
         console.print("Nothing has been measured.")
         return
     labels = Labels([ranking.group for ranking in ranked])
+    found = weather(records)
+    if said := str(found):
+        console.print(Text(said, style="bold yellow" if found.busy else ""))
     console.print(Text(f"All cells: {labels.common}"))
     for ranking in ranked:
         console.print()
@@ -50,14 +59,15 @@ def print_table(records: Iterable[Record], console: Console) -> None:
 
 
 def _cell_table(ranking: Ranking, wide: bool) -> Table:
-    table = _table("method", "time", *(["spread"] if wide else []), "slower", "first", "memory", "error")
+    table = _table("method", "place", "time", *(["spread"] if wide else []), "slower", "first", "memory", "error")
     for entry in (*ranking.ranked, *ranking.unranked):
         slower = units.times(entry.slower) if entry.slower else entry.kind[:5]
-        cells = [units.seconds(entry.median_s), *([units.percent(entry.spread)] if wide else []),
-                 f"≈{slower}" if ranking.tied(entry) else slower, units.seconds(entry.first_call_s),
+        cells = [f"{units.seconds(entry.median_s)}{DISTURBED if entry.disturbed else ''}",
+                 *([units.percent(entry.spread)] if wide else []), slower, units.seconds(entry.first_call_s),
                  units.memory(entry.peak_bytes), units.error(entry.error)]
-        style = "green" if entry is ranking.fastest else "" if entry.rankable else "dim"
-        table.add_row(*(Text(cell) for cell in (entry.line.label, *cells)), style=style)
+        style = "green" if entry.first else "" if entry.rankable else "dim"
+        place = str(entry.places) if entry.places else ""
+        table.add_row(*(Text(cell) for cell in (entry.line.label, place, *cells)), style=style)
     return table
 
 
@@ -79,7 +89,7 @@ def _totals_table(lines: Sequence[Total]) -> Table:
     table = _table("method", "ok", "fastest", "slower")
     table.add_column("not ok", overflow="fold")
     for total in lines:
-        wins = str(total.fastest) if total.kind == "exact" else total.kind[:5]
+        wins = f"{total.alone}{f'+{total.shared}' if total.shared else ''}" if total.kind == "exact" else total.kind[:5]
         failed = ", ".join(f"{total.statuses[status]} {status.replace('_', ' ')}" for status in WORST_FIRST
                            if status != "ok" and status in total.statuses)
         cells = (total.line.label, str(total.statuses.get("ok", 0)), wins, units.times(total.median_slower), failed)
@@ -88,12 +98,12 @@ def _totals_table(lines: Sequence[Total]) -> Table:
 
 
 def _answer(lines: Sequence[Total], contested: int) -> Text:
-    wins = sorted((total for total in lines if total.fastest), key=lambda total: -total.fastest)
-    if not wins:
+    won = winners(lines)
+    if not won:
         return Text("No exact method gave a correct kernel in any cell.")
-    return Text(f"Fastest correct method, of {contested} cell{'' if contested == 1 else 's'}: "
-                + ", ".join(f"{total.line.label} in {total.fastest}" for total in wins)
-                + '. "slower": times the fastest one\'s time, its median over cells; "≈": within the spread.')
+    return Text(f"Fastest correct method, of {contested} cell{'' if contested == 1 else 's'}: {', '.join(won)}. "
+                f'"place": methods that cannot be told apart share places ("1–3"){_MORE}; "slower": times the fastest '
+                f'one\'s time, its median over cells; "{DISTURBED}": disturbed by other work on the machine.')
 
 
 def _table(first: str, *others: str) -> Table:

@@ -130,7 +130,16 @@ def test_without_records_the_page_says_so():
 
 def test_the_headline_names_the_winners():
     text = Page(render(synthetic_records(), ENVIRONMENTS)).text
-    assert "is the fastest correct method in" in text
+    assert "The fastest correct method, of 16 cells: " in text
+    assert " perhaps in " in text, "three processes a method do not tell all apart"
+
+
+def test_a_busy_machine_is_said_at_the_top():
+    records = synthetic_records(widths=(64,), batches=(8,), methods=["equinox.exact"], replicates=1)
+    text = Page(render([replace(record, disturbance=0.5) for record in records], ENVIRONMENTS)).text
+    assert "The machine was busy: 4 of 4 measurements were disturbed" in text
+    assert text.index("The machine was busy") < text.index("Which method to use")
+    assert "The machine was" not in Page(render(records, ENVIRONMENTS)).text
 
 
 def test_a_wrong_kernel_is_named_at_the_top_and_its_time_is_nowhere():

@@ -12,7 +12,7 @@ from bench.records.record import CaseInfo, Cell, Record
 from bench.report.labels import Labels
 from bench.report.palette import styles
 from bench.report.scaling import facets, fit
-from bench.report.summary import rankings, totals
+from bench.report.summary import rankings, totals, winners
 from tests.bench.report.synthetic_records import LIMIT, STOCHASTIC, failures, synthetic_records
 
 
@@ -50,11 +50,22 @@ def test_methods_that_are_not_exact_are_shown_but_not_ranked(kind: str):
     assert [entry.slower for entry in ranking.unranked] == [None]
 
 
-def test_medians_within_each_others_quartiles_are_a_tie():
-    records = [row("a", (1.0, 1.1, 1.2)), row("b", (1.05, 1.15, 1.25)), row("c", (3.0, 3.1, 3.2)), row("d", (1.15,)),
-               row("noisy", (1.0, 1.0, 9.0, 20.0, 30.0))]
+def test_what_cannot_be_told_apart_shares_places():
+    records = [row("a", (1.0, 1.1, 1.2)), row("b", (1.05, 1.15, 1.25)), row("slow", (50.0, 51.0)),
+               row("wrong", (1.0,), status="wrong", reason="off")]
     (ranking,) = rankings(records)
-    assert {entry.line.method for entry in ranking.entries if ranking.tied(entry)} == {"b"}
+    assert [(entry.line.method, str(entry.places)) for entry in ranking.ranked] == [
+        ("a", "1–2"), ("b", "1–2"), ("slow", "3")]
+    assert [entry.line.method for entry in ranking.leaders] == ["a", "b"]
+    assert ranking.failed[0].places is None
+
+
+def test_a_disturbed_row_tells_less_and_is_counted():
+    quiet, busy = (rankings([row("a", (1.0,), disturbance=share), row("b", (4.0,), disturbance=share)])[0]
+                   for share in (0.0, 0.9))
+    assert [str(entry.places) for entry in quiet.ranked] == ["1", "2"]
+    assert [str(entry.places) for entry in busy.ranked] == ["1–2", "1–2"]
+    assert [entry.disturbed for entry in (*quiet.ranked, *busy.ranked)] == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("field", ["dtype", "outputs", "device", "threads", "environment"])
@@ -74,8 +85,15 @@ def test_settings_of_one_method_are_lines_of_their_own_but_seeds_are_not():
 
 def test_totals_count_every_status_and_every_win():
     found = {total.line.method: total for total in totals(rankings([*failures(), row("best", (1.0,))]))}
-    assert found["best"].fastest == 1
+    assert (found["best"].alone, found["best"].shared) == (1, 0)
     assert sum(sum(total.statuses.values()) for total in found.values()) == len(failures()) + 1
+
+
+def test_wins_are_counted_as_far_as_they_are_certain():
+    records = [row("a", (1.0,)), row("b", (99.0,)), row("a", (1.0,), case="d"), row("b", (1.01,), case="d")]
+    found = totals(rankings(records))
+    assert [(total.alone, total.shared) for total in found] == [(1, 1), (0, 1)]
+    assert winners(found) == ["a in 1 and perhaps in 1 more", "b perhaps in 1"]
 
 
 def test_an_exponent_is_recovered_and_two_widths_give_none():
