@@ -34,6 +34,9 @@ COLUMNS: dict[str, type] = {
 """Times end in _s (seconds), memory in _bytes; `options`, `samples_s`, `versions` and `facts` are JSON texts.
 `machine_slower` is a record's `machine`: of the two that are called so, the environment's has the name."""
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection")."""
+
 _EARLIER = {"amplification": None, "remark": "", "position": None, "attempts": 1, "disturbance": None, "switches": None,
             "machine_slower": None, "instructions": None, "noticed": "", "node": "", "facts": "{}"}
 """What stands for the columns that a file of an earlier version lacks."""
@@ -124,9 +127,14 @@ def _write(rows: Sequence[Row], format: Format, path: Path | None) -> None:
 
 
 def _write_csv(rows: Sequence[Row], stream: TextIO) -> None:
-    writer = csv.DictWriter(stream, list(COLUMNS), lineterminator="\n")
+    writer = csv.DictWriter(stream, list(COLUMNS), lineterminator="\r\n")  # or a lone \r goes unquoted
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _no_formula(value) for name, value in row.items()} for row in rows)
+
+
+def _no_formula(value: Any) -> Any:
+    """A spreadsheet runs a text that begins like a formula, be it a method's name: an apostrophe makes it a text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _write_json(rows: Sequence[Row], stream: TextIO) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,9 +16,16 @@ class Markup(str):
     __slots__ = ()
 
 
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Characters that turn the direction of what follows them."""
+
+
 def text(value: Any) -> Markup:
-    """`value` as HTML: `Markup` as it is, everything else escaped."""
-    return value if isinstance(value, Markup) else Markup(html.escape(str(value)))
+    """`value` as HTML: `Markup` as it is, everything else escaped, and nothing in it turns the text behind it round."""
+    if isinstance(value, Markup):
+        return value
+    escaped = html.escape(str(value))
+    return Markup(f"<bdi>{escaped}</bdi>" if _TURNS.search(escaped) else escaped)
 
 
 def join(parts: Iterable[Any], between: str = "") -> Markup:

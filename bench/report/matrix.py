@@ -9,6 +9,7 @@ from typing import Any
 from bench import units
 from bench.records.record import Status
 from bench.report import markup
+from bench.report.choice import Places
 from bench.report.labels import Labels
 from bench.report.markup import Markup, element
 from bench.report.page import Section, swatch
@@ -17,6 +18,9 @@ from bench.report.summary import WORST_FIRST, Entry, Line, Ranking, line_order
 
 _Reason = tuple[Line, Status, str]
 """(line, status, reason)"""
+
+_LISTED = 3
+"""Cells that are named beside a reason; more are folded away."""
 
 _TEXT = (
     "Times slower than the fastest correct method of the cell (bold, with all that cannot be told apart from it), or "
@@ -33,15 +37,16 @@ def matrix(rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> Secti
     names = [element("span", swatch(styles[line.method], kinds[line] == "exact"), line.label) for line in lines]
     head = element("tr", element("th", "cell", scope="col"),
                    *(element("th", name, scope="col", class_="turn") for name in names))
-    rows = []
+    rows, places = [], Places(rankings)
     for ranking in rankings:
         by_line = {entry.line: entry for entry in ranking.entries}
         rows.append(element("tr", element("th", labels.name(ranking.group), scope="row"),
-                            *(_matrix_cell(by_line.get(line), anchors) for line in lines)))
+                            *(_matrix_cell(by_line.get(line), anchors) for line in lines),
+                            data_cells=places.of(ranking.group)))
     grid = element("div", element("table", element("thead", head), element("tbody", *rows)), class_="scroll matrix",
                    tabindex="0")
     return Section("status", "Status of every cell", markup.join(
-        [element("p", _TEXT, class_="soft"), grid, _reason_table(reasons, labels, styles, anchors)]))
+        [element("p", _TEXT, class_="soft"), grid, _reason_table(reasons, labels, styles, anchors, places)]))
 
 
 def _matrix_cell(entry: Entry | None, anchors: dict[_Reason, str]) -> Markup:
@@ -70,10 +75,11 @@ def _reason_of(entry: Entry) -> _Reason:
 
 
 def _reason_table(reasons: dict[_Reason, list[Ranking]], labels: Labels, styles: Styles,
-                  anchors: dict[_Reason, str]) -> Markup:
+                  anchors: dict[_Reason, str], places: Places) -> Markup:
     if not reasons:
         return element("p", "Every cell is ok.", id="reasons")
-    rows = [markup.table_row(_reason_row(reason, where, labels, styles), {2}, id=anchors[reason])
+    rows = [markup.table_row(_reason_row(reason, where, labels, styles), {2}, id=anchors[reason],
+                             data_cells=places.of(*(ranking.group for ranking in where)))
             for reason, where in reasons.items()]
     return markup.join([element("h3", "Reasons", id="reasons"),
                         markup.table(["status", "method", "cells", "reason", "which"], rows, ["cells"],
@@ -82,7 +88,9 @@ def _reason_table(reasons: dict[_Reason, list[Ranking]], labels: Labels, styles:
 
 def _reason_row(reason: _Reason, where: list[Ranking], labels: Labels, styles: Styles) -> list[Any]:
     line, value, text = reason
-    which = "; ".join(labels.name(ranking.group) for ranking in where)
+    which: Markup | str = "; ".join(labels.name(ranking.group) for ranking in where)
+    if len(where) > _LISTED:
+        which = element("details", element("summary", f"{len(where)} cells"), which)
     return [status(value), name_of(line, styles), str(len(where)),
             element("td", text, _stderr(reason, where[0]), class_="reason"), element("td", which, class_="reason")]
 

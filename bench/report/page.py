@@ -24,9 +24,9 @@ class Section:
     body: Markup
 
 
-def page(title: str, lead: Markup, sections: Sequence[Section], figures: Mapping[str, Any],
+def page(title: str, lead: Markup, finder: Markup, sections: Sequence[Section], figures: Mapping[str, Any],
          styles: Mapping[str, Style]) -> str:
-    """The whole document. Plotly is inside only where there is a figure."""
+    """The whole document; `finder` is above the sections. Plotly is inside only where there is a figure."""
     nav = element("nav", *(element("a", section.title, href=f"#{section.key}") for section in sections))
     body = markup.join(element("section", element("h2", section.title), section.body, id=section.key)
                        for section in sections)
@@ -38,8 +38,8 @@ def page(title: str, lead: Markup, sections: Sequence[Section], figures: Mapping
         element("link", rel="icon", href="data:,"),
         element("style", Markup((_ASSETS / "report.css").read_text("utf-8"))),
     ))
-    content = markup.join((_symbols(styles), element("header", element("h1", title), lead, nav), element("main", body),
-                           _scripts(figures)))
+    content = markup.join((_symbols(styles), element("header", element("h1", title), lead, nav),
+                           element("main", finder, body), _scripts(figures)))
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{content}</body></html>\n'
 
 

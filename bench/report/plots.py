@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Sequence
 
 from bench import units
-from bench.report import figures, markup
+from bench.report import figures, markup, tables
+from bench.report.choice import Option, Places, choice, table_of
 from bench.report.figures import Figure
 from bench.report.labels import Labels
 from bench.report.markup import Markup, element
@@ -47,24 +47,29 @@ def legend(rankings: Sequence[Ranking], styles: Styles) -> Markup:
 
 
 def error_section(rankings: Sequence[Ranking], labels: Labels, styles: Styles, drawings: Drawings) -> Section:
-    parts = [element("p", _ERROR, class_="soft")]
+    """A figure for each dtype, one shown at a time."""
+    places, options = Places(rankings), []
     for dtype in sorted({ranking.group.dtype for ranking in rankings}):
-        drawn = figures.errors(rankings, dtype, styles, lambda ranking: labels.name(ranking.group))
+        own = [ranking for ranking in rankings if ranking.group.dtype == dtype]
+        drawn = figures.errors(own, dtype, styles, lambda ranking: labels.name(ranking.group))
         if drawn["data"]:
-            parts += [element("h3", dtype), drawings.place(drawn, f"Error of every cell in {dtype}")]
-    return Section("error", "Error", markup.join(parts))
+            body = [drawings.place(drawn, f"Error of every cell in {dtype}"),
+                    table_of(f"errors in {dtype}", tables.errors(own, styles))]
+            options.append(Option(dtype, markup.join(body), places.where(ranking.group for ranking in own)))
+    return Section("error", "Error", markup.join([element("p", _ERROR, class_="soft"), choice("dtype", options)]))
 
 
 def scaling_section(rankings: Sequence[Ranking], styles: Styles, drawings: Drawings) -> Section:
-    """A facet for each batch, number of outputs and so on: time, memory, and the exponents beside them."""
+    """A facet for each batch, number of outputs and so on, one shown at a time: time, memory, and exponents."""
     shown = [facet for facet in facets(rankings) if facet.series]
-    labels = Labels([facet.group for facet in shown])
-    parts = [_facet(facet, labels, styles, drawings) for facet in shown]
+    labels, places = Labels([facet.group for facet in shown]), Places(rankings)
+    parts = [Option(labels.name(facet.group), _facet(facet, labels, styles, drawings), places.where(facet.members))
+             for facet in shown]
     text = element("p", "Correct kernels only. Both axes are logarithmic; hollow marks with dotted lines are methods "
                    "that are not exact. Exponents are given from three widths on.", class_="soft")
     empty = element("p", "No cell has a correct kernel with a time.")
     return Section("scaling", "Time and memory against width",
-                   markup.join([text, legend(rankings, styles), *parts] if parts else [empty]))
+                   markup.join([text, legend(rankings, styles), choice("Cells", parts)] if parts else [empty]))
 
 
 def _facet(facet: Facet, labels: Labels, styles: Styles, drawings: Drawings) -> Markup:
@@ -73,8 +78,8 @@ def _facet(facet: Facet, labels: Labels, styles: Styles, drawings: Drawings) -> 
               for quantity in (figures.TIME, figures.MEMORY)]
     one_width = len(facet.widths) < 2
     beside = [] if one_width else [_exponents(facet, styles)]
-    return element("div", element("h3", name), *charts, *beside, _missing(facet),
-                   class_="facet flat" if one_width else "facet")
+    numbers = table_of(f"time and memory, {name}", tables.against_width(facet, styles))
+    return element("div", *charts, *beside, numbers, _missing(facet), class_="facet flat" if one_width else "facet")
 
 
 def _exponents(facet: Facet, styles: Styles) -> Markup:
@@ -122,19 +127,5 @@ def first_call_section(rankings: Sequence[Ranking], labels: Labels, styles: Styl
         return Section("first", "First call", element("p", "No cell has both a first and a later call."))
     text = element("p", _FIRST, class_="soft")
     return Section("first", "First call", markup.join(
-        [text, drawings.place(drawn, "First call over later calls"), _first_call_table(rankings, styles)]))
-
-
-def _first_call_table(rankings: Sequence[Ranking], styles: Styles) -> Markup:
-    """What the first call costs beyond a later one, as the median over cells."""
-    extra: dict[Line, list[float]] = {}
-    kinds = {}
-    for ranking in rankings:
-        for entry in ranking.entries:
-            if entry.status == "ok" and entry.first_call_s is not None and entry.median_s is not None:
-                extra.setdefault(entry.line, []).append(entry.first_call_s - entry.median_s)
-                kinds[entry.line] = entry.kind
-    rows = [[name_of(line, styles, kinds[line] == "exact"), units.seconds(max(0.0, statistics.median(extra[line]))),
-             units.seconds(max(0.0, max(extra[line]))), str(len(extra[line]))] for line in line_order(extra)]
-    headings = ["method", "extra time of the first call, median", "largest", "cells"]
-    return markup.table(headings, rows, headings[1:])
+        [text, drawings.place(drawn, "First call over later calls"),
+         table_of("first calls", tables.first_calls(rankings, styles))]))

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from bench.records.noise import weather
 from bench.records.record import Environment, Record
 from bench.report import engine_section, matrix, plots, provenance, sections
+from bench.report.choice import finder
 from bench.report.labels import Labels
+from bench.report.opening import opening
 from bench.report.page import Section, page
 from bench.report.palette import styles as styles_of
 from bench.report.summary import rankings as rankings_of
@@ -35,4 +37,5 @@ def render(records: Sequence[Record], environments: dict[str, Environment]) -> s
         provenance.machine(records, environments),
         provenance.method_of_measuring(records),
     ]
-    return page(TITLE, sections.lead(rankings, totals, labels, weather(records)), parts, drawings, styles)
+    lead = opening(rankings, labels, weather(records))
+    return page(TITLE, lead, finder(rankings, labels), parts, drawings, styles)

@@ -52,6 +52,8 @@ class Facet:
     series: tuple[Series, ...]
     missing: tuple[tuple[Line, int | None, str], ...]
     """(line, width, status) of what has no place in the figure."""
+    members: tuple[Group, ...] = ()
+    """The groups that it holds."""
 
     @property
     def widths(self) -> list[int]:
@@ -92,7 +94,8 @@ def _facet(group: Group, rankings: list[Ranking]) -> Facet:
                 found[entry.line].append((ranking.group.info.width, entry))
             else:
                 missing.append((entry.line, ranking.group.info.width, entry.status))
-    return Facet(group, tuple(_series(line, found[line]) for line in line_order(found)), tuple(missing))
+    series = tuple(_series(line, found[line]) for line in line_order(found))
+    return Facet(group, series, tuple(missing), tuple(ranking.group for ranking in rankings))
 
 
 def _series(line: Line, points: list[tuple[int | None, Entry]]) -> Series:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench import units
-from bench.records.noise import Weather
 from bench.report import markup
+from bench.report.choice import Places
 from bench.report.labels import Labels
 from bench.report.markup import Markup, element
 from bench.report.page import Section, swatch
 from bench.report.palette import Style
-from bench.report.summary import BAD, WORST_FIRST, Entry, Line, Ranking, Total, winners
+from bench.report.summary import BAD, WORST_FIRST, Entry, Line, Ranking, Total
 
 Styles = dict[str, Style]
 
@@ -32,34 +32,10 @@ def name_of(line: Line, styles: Styles, exact: bool = True) -> Markup:
     return element("span", swatch(styles[line.method], exact), label, class_="method")
 
 
-def lead(rankings: Sequence[Ranking], totals: Sequence[Total], labels: Labels, met: Weather) -> Markup:
-    """The answer in one sentence, the state of the machine while it was found, and what is common to all cells."""
-    contested = [ranking for ranking in rankings if ranking.fastest is not None]
-    won = winners(totals)
-    if not rankings:
-        return element("p", "Nothing has been measured yet: the store holds no records.", class_="lead")
-    if not contested:
-        answer = "No exact method gave a correct kernel in any cell, so there is no fastest one."
-    else:
-        answer = f"The fastest correct method, of {len(contested)} cells: {'; '.join(won)}."
-    bad = [total for total in totals if any(total.statuses.get(status) for status in BAD)]
-    warning = markup.join([_warning(total) for total in bad])
-    machine = element("p", str(met), class_="note" if met.busy else "soft") if str(met) else ""
-    return markup.join([element("p", answer, class_="lead"), machine,
-                        element("p", f"Common to all cells: {labels.common}.", class_="soft"), warning])
-
-
-def _warning(total: Total) -> Markup:
-    counts = ", ".join(f"{status} in {total.statuses[status]}" for status in BAD if total.statuses.get(status))
-    of = sum(total.statuses.values())
-    return element("div", element("p", element("strong", total.line.label), f": {counts} of {of} cells; see ",
-                                  element("a", "the reasons", href="#reasons"), "."), class_="note")
-
-
 def answers(rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> Section:
     """The fastest correct method of each cell, with the next one."""
     headings = [*labels.columns, "fastest correct method", "time", "peak memory", "error", "next", "slower"]
-    rows = []
+    rows, places = [], Places(rankings)
     for ranking in rankings:
         sizes = labels.row(ranking.group)
         best = ranking.fastest
@@ -73,11 +49,19 @@ def answers(rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> Sect
     text = element("p", "Methods that cannot be told apart are all named, the quickest one first, whose figures are "
                    "shown; “next” is certainly slower.", class_="soft")
     numeric = ("N", "O", "width", "threads", "time", "peak memory", "error", "slower")
+    right = {index for index, heading in enumerate(headings) if heading in numeric}
+    rows = [markup.table_row(row, right, data_cells=places.of(ranking.group))
+            for row, ranking in zip(rows, rankings, strict=True)]
     return Section("answer", "Which method to use", markup.join([markup.table(headings, rows, numeric), text]))
 
 
 def _leaders(ranking: Ranking, styles: Styles) -> Markup:
-    return markup.join([name_of(entry.line, styles) for entry in ranking.leaders], " or ")
+    """The quickest one; beyond one more, the others are folded away."""
+    first, *others = [name_of(entry.line, styles) for entry in ranking.leaders]
+    if len(others) < 2:
+        return markup.join([first, *others], " or ")
+    return markup.join([first, element("details", element("summary", f"or {len(others)} others"),
+                                       markup.join(others, element("br")))])
 
 
 def _time(entry: Entry) -> Markup | str:
@@ -115,9 +99,9 @@ def cells(rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> Sectio
     numbers = ["N", "O", "width", "threads", "place", "time", "spread", "slower", "peak memory", "error", "tolerance",
                "first call", "set-up", "kernel size", "calls / replicates"]
     headings: list[Any] = [*labels.columns, "method", "status", *numbers[4:], "checked against", "reason and remark"]
-    right = {index for index, heading in enumerate(headings) if heading in numbers}
+    right, places = {index for index, heading in enumerate(headings) if heading in numbers}, Places(rankings)
     rows = [markup.table_row([*labels.row(ranking.group), *_cell_row(entry, styles)], right,
-                             class_="first" if place == 0 else None)
+                             class_="first" if place == 0 else None, data_cells=places.of(ranking.group))
             for ranking in rankings for place, entry in enumerate(ranking.entries)]
     box = element("input", id="filter", type="search", placeholder="Filter rows, e.g. mlp equinox timeout",
                   aria_label="Filter the rows of the table")

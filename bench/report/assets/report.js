@@ -32,7 +32,24 @@
   }, { rootMargin: "800px" });
   const places = [...document.querySelectorAll(".figure")];
   places.forEach((place) => seen.observe(place));
-  window.addEventListener("beforeprint", () => places.filter((place) => !("drawn" in place.dataset)).forEach(draw));
+
+  // One option of a choice is shown; on paper all are.
+  const choices = [...document.querySelectorAll(".choice")].map((box) => ({
+    box, list: box.querySelector("select"), bodies: [...box.querySelectorAll(":scope > .option")],
+  }));
+  function show({ list, bodies }) {
+    bodies.forEach((body, place) => { body.hidden = place !== list.selectedIndex; });
+  }
+  for (const each of choices) {
+    each.box.classList.add("live");
+    each.list.addEventListener("change", () => show(each));
+    show(each);
+  }
+  window.addEventListener("beforeprint", () => {
+    for (const { bodies } of choices) for (const body of bodies) body.hidden = false;
+    places.filter((place) => !("drawn" in place.dataset)).forEach(draw);
+  });
+  window.addEventListener("afterprint", () => choices.forEach(show));
 
   function refresh() {
     for (const button of document.querySelectorAll(".legend button[data-line]"))
@@ -61,12 +78,42 @@
     resized.observe(box.firstElementChild); // rows come and go with the filter
   }
 
+  // Rows are shown that are about a cell which was found, and hold every word of the filter.
+  const finder = document.getElementById("finder");
+  const cells = finder ? JSON.parse(finder.dataset.rows) : [];
   const filter = document.getElementById("filter");
-  if (filter) {
-    const rows = [...document.querySelectorAll("#cells tbody tr")].map((row) => [row, row.textContent.toLowerCase()]);
-    filter.addEventListener("input", () => {
-      const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-      for (const [row, text] of rows) row.hidden = !words.every((word) => text.includes(word));
-    });
+  const rows = [...document.querySelectorAll("tr[data-cells]")].map((row) => ({
+    row, about: row.dataset.cells.split(" ").map(Number), text: row.textContent.toLowerCase(),
+    filtered: row.closest("#cells") !== null,
+  }));
+
+  function refine() {
+    const lists = finder ? [...finder.querySelectorAll("select")] : [];
+    const found = cells.map((texts) => lists.every((list, axis) => !list.value || texts[axis] === list.value));
+    const isFound = (about) => !found.length || about.some((cell) => found[cell]);
+    const words = filter ? filter.value.toLowerCase().split(/\s+/).filter(Boolean) : [];
+    for (const { row, about, text, filtered } of rows)
+      row.hidden = !isFound(about) || (filtered && !words.every((word) => text.includes(word)));
+    for (const each of choices) {
+      const options = [...each.list.options].filter((option) => option.dataset.cells !== undefined);
+      for (const option of options) option.disabled = !isFound(option.dataset.cells.split(" ").map(Number));
+      if (each.list.selectedOptions[0].disabled) {
+        const first = options.find((option) => !option.disabled);
+        if (first) first.selected = true;
+        show(each);
+      }
+    }
+    if (!finder) return;
+    const n = found.filter(Boolean).length;
+    finder.querySelector("output").textContent = n === cells.length ? `${n} cells` : n ? `${n} of ${cells.length} cells`
+      : "no such cell was measured";
   }
+  if (filter) filter.addEventListener("input", refine);
+  if (finder) {
+    finder.hidden = false;
+    finder.addEventListener("input", refine);
+    finder.addEventListener("submit", (event) => event.preventDefault());
+    finder.addEventListener("reset", () => setTimeout(refine));
+  }
+  refine(); // a browser may have kept what was chosen
 })();

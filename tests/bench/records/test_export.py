@@ -113,3 +113,17 @@ def test_a_row_of_an_unknown_machine_has_no_machine():
 def test_what_cannot_be_written_is_refused(format, path: str | None, message: str, tmp_path: Path):
     with pytest.raises(InputError, match=message):
         export(records(), ENVIRONMENTS, format, None if path is None else tmp_path / path)
+
+
+@pytest.mark.parametrize("name", ["=cmd()", "+1", "-1", "@sum", "\t=1", "\r=1", '<img src=x onerror="alert(1)">'])
+def test_a_spreadsheet_runs_no_name_of_a_csv(name: str, tmp_path: Path):
+    record = synthetic_records(widths=(64,), batches=(8,), replicates=1)[0]
+    hostile = replace(record, cell=replace(record.cell, method=name), reason=name, info=replace(record.info, case=name))
+    export([hostile], {}, "csv", tmp_path / "rows.csv")
+    with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as stream:
+        row = next(csv.DictReader(stream))
+    formula = name[0] in "=+-@\t\r"
+    for column in ("method", "reason", "case"):
+        assert row[column] == (f"'{name}" if formula else name)
+    export([hostile], {}, "json", tmp_path / "rows.json")
+    assert load_json(tmp_path / "rows.json")[0][0].cell.method == name

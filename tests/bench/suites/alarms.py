@@ -122,8 +122,8 @@ def _once(path: Path, number: int, slower: float | None, bench: str) -> bool:
     load = os.getloadavg()[0]
     print(f"{name}: exit {code}, {'as it should be' if right else 'WRONG'}, {time.monotonic() - begin:.0f} s, load "
           f"{load:.1f}", *rows, sep="\n  ", flush=True)
-    if code not in (0, 1):
-        print(printed)
+    if not right:
+        print(printed, flush=True)
     _run(["git", "reset", "--quiet", "--hard", before], path)
     shutil.rmtree(path / ".asv" / "results", ignore_errors=True)
     return right
