@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from bench.cells.options import DEFAULT_FOLDER, Options
 from bench.commands.explain import Explain, explain
+from bench.records.machines import across, different_machines, left_out, marked
 from bench.records.record import Record
 from bench.records.store import Store, StoreError, latest
 from impls import RegistryError
@@ -28,10 +30,13 @@ REPORT = "report.html"
 
 @dataclass(frozen=True)
 class Report:
-    """Write DIR/report.html anew from DIR/results.sqlite and print the table."""
+    """Write DIR/report.html anew from DIR/results.sqlite and print the table: of the newest environment (machine,
+    versions and source), unless told otherwise."""
 
     out: Path = DEFAULT_FOLDER
     """Folder of the results."""
+    across: bool = False
+    """Rank the rows of all environments together, each marked with its own. Their machines may differ."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def _do(command: Options | Report | List | Export | Explain) -> int:
     if isinstance(command, Options):
         return _run(command, console)
     if isinstance(command, Report):
-        return _report(Store(command.out), console)
+        return _report(command, console)
     if isinstance(command, Export):
         return _export(command)
     if isinstance(command, Explain):
@@ -116,20 +121,25 @@ def _run(options: Options, console: Console) -> int:
     return exit_code(records)
 
 
-def _report(store: Store, console: Console) -> int:
+def _report(command: Report, console: Console) -> int:
     from bench.report.table import print_table
 
-    records = latest(store.records())
+    store = Store(command.out)
+    every, environments = store.records(), store.environments()
+    records = across(every) if command.across else latest(every)
+    note = marked(every, environments) if command.across else left_out(every, environments)
+    if note:
+        console.print(note, highlight=False, markup=False)
     print_table(records, console)
-    _write_report(store, records, console)
+    _write_report(store, records, console, note)
     return 0
 
 
-def _write_report(store: Store, records: Sequence[Record], console: Console) -> None:
+def _write_report(store: Store, records: Sequence[Record], console: Console, note: str = "") -> None:
     from bench.report.report import render
 
     path = store.path.with_name(REPORT)
-    path.write_text(render(records, store.environments()), encoding="utf-8")
+    path.write_text(render(records, store.environments(), note), encoding="utf-8")
     console.print(f"report: {path}", highlight=False, soft_wrap=True)
 
 
@@ -137,7 +147,11 @@ def _export(command: Export) -> int:
     from bench.records.export import export
 
     store = Store(command.out)
-    export(store.records(), store.environments(), command.format, command.file)
+    environments = store.environments()
+    export(store.records(), environments, command.format, command.file)
+    if any(different_machines(one, other) for one, other in pairwise(environments.values())):
+        print("These are rows of different machines: the column environment tells which, and times are comparable "
+              "within one alone.", file=sys.stderr)
     if command.file is None and sys.stdout.isatty():
         print(f"These are the rows of {store.path}; --file FILE writes them to a file.", file=sys.stderr)
     return 0

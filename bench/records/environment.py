@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench.machine import memory
 from bench.machine.threads import cores
+from bench.records.facts import SETTINGS, UNKNOWN, facts
 from bench.records.record import Environment
 
 # Of scikit-learn only the digits are taken, and a case's digest tells its inputs apart.
@@ -23,7 +24,7 @@ PACKAGES = ("ntk-bench", "numpy", "scipy", "jax", "jaxlib", "opt-einsum", "equin
             # What runs on CUDA, by the names for either version of it; PyTorch's own stands in its version.
             "jax-cuda12-plugin", "jax-cuda12-pjrt", "nvidia-cudnn-cu12", "nvidia-cublas-cu12",
             "jax-cuda13-plugin", "jax-cuda13-pjrt", "nvidia-cudnn-cu13", "nvidia-cublas")
-SETTINGS = ("XLA_FLAGS", "JAX_PLATFORMS", "CUDA_VISIBLE_DEVICES", "LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_ARENA_MAX",
+VARIABLES = ("XLA_FLAGS", "JAX_PLATFORMS", "CUDA_VISIBLE_DEVICES", "LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_ARENA_MAX",
             "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_TRIM_THRESHOLD_", "NVIDIA_TF32_OVERRIDE",
             "CUBLAS_WORKSPACE_CONFIG", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF",
             "XLA_PYTHON_CLIENT_ALLOCATOR", "XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_PREALLOCATE")
@@ -44,16 +45,17 @@ def describe_environment() -> Environment:
     """This machine now; the key is a digest of all that may move a figure: the source text, not the commit's name."""
     system = f"{platform.system()} {platform.release()}"
     place = {"machine": _machine(), "accelerator": _accelerator(), "system": system}
-    versions = _versions()
-    telling = {name: value for name, value in versions.items() if name not in _NO_FIGURE_MOVES}
-    digest = hashlib.sha256(json.dumps([place, telling], sort_keys=True).encode())
-    return Environment(digest.hexdigest()[:12], **place, versions=versions)
+    versions, known = _versions(), facts()
+    moving = {name: value for name, value in versions.items() if name not in _NO_FIGURE_MOVES}
+    moving |= {name: known[name] for name in SETTINGS if known[name] != UNKNOWN}
+    digest = hashlib.sha256(json.dumps([place, moving], sort_keys=True).encode())
+    return Environment(digest.hexdigest()[:12], place["machine"], place["accelerator"], system, versions, known)
 
 
 def telling(versions: Mapping[str, str]) -> dict[str, str]:
     """Of an environment's versions those of Python, packages and source, which all nodes of a cluster share; settings
     are each machine's own."""
-    return {name: value for name, value in versions.items() if name not in _NO_FIGURE_MOVES and name not in SETTINGS}
+    return {name: value for name, value in versions.items() if name not in _NO_FIGURE_MOVES and name not in VARIABLES}
 
 
 def _machine() -> str:
@@ -80,7 +82,7 @@ def _accelerator() -> str:
 
 def _versions() -> dict[str, str]:
     installed = {name: found for name in PACKAGES if (found := _version(name)) is not None}
-    settings = {name: _without_folders(os.environ[name]) for name in SETTINGS if os.environ.get(name)}
+    settings = {name: _without_folders(os.environ[name]) for name in VARIABLES if os.environ.get(name)}
     return {"python": platform.python_version(), **installed, "source": _source_digest(), **_commit(), **settings}
 
 

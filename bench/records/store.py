@@ -117,10 +117,12 @@ class Store:
     def add_environment(self, environment: Environment) -> None:
         """Note where rows are measured."""
         with self._step() as connection:
+            known = connection.execute("SELECT facts FROM environments WHERE key = ?", (environment.key,)).fetchone()
+            facts = (json.loads(known[0]) if known else {}) | environment.facts  # another run had other frameworks
             connection.execute("INSERT OR REPLACE INTO environments (key, machine, accelerator, system, versions, "
                                "facts) VALUES (?, ?, ?, ?, ?, ?)",
                                (environment.key, environment.machine, environment.accelerator, environment.system,
-                                _to_json(environment.versions), _to_json(environment.facts)))
+                                _to_json(environment.versions), _to_json(facts)))
 
     def add(self, record: Record) -> Record:
         """Write one row for good; it replaces an earlier one of the same measurement. The row as it is read again:

@@ -18,8 +18,8 @@ _LEFT_OUT = ("unsupported", "not_installed")
 _NOTHING = "Nothing: no kernel was wrong or not finite, and no method crashed."
 
 
-def opening(rankings: Sequence[Ranking], labels: Labels, met: Weather) -> Markup:
-    """Three questions with their answers, and what is common to all cells."""
+def opening(rankings: Sequence[Ranking], labels: Labels, met: Weather, note: str = "") -> Markup:
+    """Three questions with their answers, and what is common to all cells; before them `note`, where there is one."""
     if not rankings:
         return element("p", "Nothing has been measured yet: the store holds no records.", class_="lead")
     lines = totals(rankings)
@@ -27,7 +27,8 @@ def opening(rankings: Sequence[Ranking], labels: Labels, met: Weather) -> Markup
                ("What was wrong?", _wrong(lines)))
     cards = (element("div", element("h2", question), answer, class_="card") for question, answer in answers)
     common = element("p", f"Common to all cells: {labels.common}.", class_="soft") if labels.common else ""
-    return markup.join([element("div", *cards, class_="opening"), common])
+    first = element("p", note, class_="note") if note else ""
+    return markup.join([first, element("div", *cards, class_="opening"), common])
 
 
 def _which(rankings: Sequence[Ranking]) -> Markup:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from bench import units
+from bench.records.machines import SHORT, origin
 from bench.records.noise import DISTURBED, SLOWED
 from bench.records.record import Environment, Record
 from bench.report import markup
@@ -16,13 +17,14 @@ from bench.report.summary import group_of, line_of
 
 
 def machine(records: Sequence[Record], environments: dict[str, Environment]) -> Section:
-    """Where it was measured; rows of different machines are never compared."""
-    counts = Counter(record.environment for record in records)
+    """Where it was measured; rows of different machines are compared only where that was asked for."""
+    counts = Counter(map(origin, records))
+    known = environments | {key[:SHORT]: environment for key, environment in environments.items()}
     parts = []
     for key in sorted(counts, key=lambda key: -counts[key]):
-        started = sorted(record.started_at for record in records if record.environment == key and record.started_at)
+        started = sorted(record.started_at for record in records if origin(record) == key and record.started_at)
         when = f"{started[0]} to {started[-1]}" if started else units.NONE
-        parts.append(_environment(key, environments.get(key), when, counts[key]))
+        parts.append(_environment(key, known.get(key), when, counts[key]))
     return Section("machine", "Machine and versions", markup.join(parts))
 
 
@@ -32,7 +34,7 @@ def _environment(key: str, environment: Environment | None, when: str, rows: int
         pairs.append(("machine", "not recorded"))
     else:
         pairs += [("machine", environment.machine), ("accelerator", environment.accelerator or "none"),
-                  ("system", environment.system), *environment.versions.items()]
+                  ("system", environment.system), *environment.versions.items(), *environment.facts.items()]
     return element("dl", *(markup.join([element("dt", name), element("dd", value)]) for name, value in pairs))
 
 

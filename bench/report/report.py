@@ -18,8 +18,8 @@ from bench.report.summary import totals as totals_of
 TITLE = "Neural tangent kernels: which method is right, how fast, how large"
 
 
-def render(records: Sequence[Record], environments: dict[str, Environment]) -> str:
-    """The HTML of the report; it needs no network. Works for any records, none included."""
+def render(records: Sequence[Record], environments: dict[str, Environment], note: str = "") -> str:
+    """The HTML of the report; it needs no network. Works for any records, none included. `note` stands at its top."""
     rankings = rankings_of(records)
     totals = totals_of(rankings)
     labels = Labels([ranking.group for ranking in rankings])
@@ -37,5 +37,5 @@ def render(records: Sequence[Record], environments: dict[str, Environment]) -> s
         provenance.machine(records, environments),
         provenance.method_of_measuring(records),
     ]
-    lead = opening(rankings, labels, weather(records))
+    lead = opening(rankings, labels, weather(records), note)
     return page(TITLE, lead, finder(rankings, labels), parts, drawings, styles)

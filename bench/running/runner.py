@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import product
@@ -17,10 +17,11 @@ from bench.cells.methods import Listed, find_methods
 from bench.cells.options import Options, method_names, sources_of
 from bench.cells.user_model import UserModel
 from bench.machine import instructions, memory
+from bench.machine.builds import builds
 from bench.machine.probe import Probe
 from bench.machine.threads import check_threads
 from bench.records.environment import describe_environment
-from bench.records.record import QUANTITY, CaseInfo, Cell, Record
+from bench.records.record import QUANTITY, CaseInfo, Cell, Environment, Record
 from bench.records.store import Store, StoreError
 from bench.records.text import storable
 from bench.running import order
@@ -63,9 +64,9 @@ class Run:
         sources = sources_of(options, self.profile, console)
         self.store = Store.create(options.out)
         self._lock = _locked(self.store)
-        self.environment = describe_environment()
         self.modules = _modules(names)
         self.pool = Pool(self.modules, options.threads, options.device)
+        self.environment = _described(self.pool)
         self._check_model(sources)
         methods = self._methods(names)
         self.places = order.in_order(_lay_out(options, self.profile.outputs, self.profile.dtypes,
@@ -199,6 +200,12 @@ class Measuring:
         stderr = "" if fields["status"] == "ok" else outcome.stderr
         return Record(place.cell, info, place.replicate, position=place.position, started_at=started,
                       environment=self.environment, method_digest=place.method.digest, stderr=stderr, **fields)
+
+
+def _described(pool: Pool) -> Environment:
+    """With what a process that has the frameworks tells of them."""
+    environment, told = describe_environment(), pool.run(PREPARATION, builds).answer
+    return replace(environment, facts=environment.facts | told) if fits(told, dict[str, str]) else environment
 
 
 def _locked(store: Store) -> Lock:
