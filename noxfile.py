@@ -154,7 +154,7 @@ def sweep(session: nox.Session) -> None:
 def microbench(session: nox.Session) -> None:
     """The cells of asv under pytest-benchmark, two minutes, saved under .benchmarks/ and compared with the last.
 
-    ARGS: --threshold 30%, and pytest's own, e.g. -k structured; NTK_BENCH_SUITES=all asks for every cell, hours.
+    ARGS: --threshold 20%, and pytest's own, e.g. -k structured; NTK_BENCH_SUITES=all asks for every cell, hours.
     """
     install(session)
     session.run("python", "-m", "bench.suites.saved", *session.posargs, env=ONE_THREAD)

@@ -13,20 +13,46 @@ from pathlib import Path
 _THREADS = Path("/proc/self/task")
 
 
-def charged(action: Callable[[], object]) -> float:
-    """Seconds: wall-clock time less the waiting for a core, and no less than the CPU time of all threads."""
-    waited, worked, begin = _waited(), time.process_time(), time.perf_counter()
-    action()
-    passed, worked = time.perf_counter() - begin, time.process_time() - worked
-    return min(passed, max(worked, passed - (_waited() - waited)))
-
-
 def _waited() -> float:
     """Seconds that the threads of this process have been ready without a core; 0 where the kernel does not tell.
 
     Source: the second number of schedstat, Documentation/scheduler/sched-stats.rst of Linux.
     """
+    waited = 0
     try:
-        return sum(int((thread / "schedstat").read_text().split()[1]) for thread in _THREADS.iterdir()) * 1e-9
-    except (OSError, IndexError):
-        return 0.0
+        for thread in _THREADS.iterdir():
+            waited += int((thread / "schedstat").read_text().split()[1])
+    except (OSError, IndexError):  # no such system, or a thread that has just ended
+        return waited * 1e-9
+    return waited * 1e-9
+
+
+class Clock:
+    """Each reading, in seconds, is later than the last by what has been charged since."""
+
+    def __init__(self) -> None:
+        self._reading, self._waited = 0.0, _waited()
+        self._passed, self._worked = time.perf_counter(), time.process_time()
+
+    def __call__(self) -> float:
+        """Wall-clock time less the waiting, no less than the CPU time of all threads, without the reading itself."""
+        passed, worked = time.perf_counter() - self._passed, time.process_time() - self._worked
+        waited = _waited()
+        self._reading += min(passed, max(worked, passed - (waited - self._waited)))
+        self._waited, self._passed, self._worked = waited, time.perf_counter(), time.process_time()
+        return self._reading
+
+
+_clock = Clock()
+
+
+def undisturbed() -> float:
+    """The reading of a clock of this process."""
+    return _clock()
+
+
+def charged(action: Callable[[], object]) -> float:
+    """Seconds that the action is charged."""
+    begin = undisturbed()
+    action()
+    return undisturbed() - begin

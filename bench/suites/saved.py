@@ -17,14 +17,15 @@ from pathlib import Path
 NOTHING = 4
 SUITE = Path(__file__).with_name("microbench.py")
 HOW = ("--benchmark-autosave", "--benchmark-max-time=0.4", "--benchmark-min-rounds=5", "--benchmark-sort=name",
-       "--benchmark-columns=min,median,iqr,rounds", "-W", "ignore:Not saving anything", "-rs")
+       "--benchmark-columns=min,median,iqr,rounds", "--benchmark-timer=bench.suites.clock.undisturbed",
+       "-W", "ignore:Not saving anything", "-rs")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code; what is not known here goes to pytest, e.g. ``-k structured``."""
     parser = argparse.ArgumentParser("saved", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--threshold", type=_percent, default="50%", metavar="P%",
-                        help="by how much the quickest call may be slower than in the last run (50%%; the figures are "
+    parser.add_argument("--threshold", type=_percent, default="30%", metavar="P%",
+                        help="by how much the quickest call may be slower than in the last run (30%%; the figures are "
                              "those of one process, so that much finer alarms would be false: `nox -s asv`)")
     parser.add_argument("--storage", type=Path, default=Path(".benchmarks"), help="where the JSON is kept")
     asked, others = parser.parse_known_args(arguments)
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("nothing was measured: " + (f"{new[-1]} holds no figure" if new else f"no JSON came to {asked.storage}/"),
               file=sys.stderr)
         return NOTHING
-    print(f"{len(figures)} figures in {new[-1]}" + ("" if before else "; there is no earlier run to compare with"))
+    alone = "" if before else "; there is no earlier run to compare with"
+    print(f"{len(figures)} figure{'' if len(figures) == 1 else 's'} in {new[-1]}{alone}")
     return int(code != 0)
 
 
@@ -47,8 +49,8 @@ def _saved(storage: Path) -> set[Path]:
 
 
 def _percent(text: str) -> str:
-    if not re.fullmatch(r"\d+(\.\d+)?%", text):
-        raise argparse.ArgumentTypeError(f"a percentage such as 30%, got {text!r}")
+    if not re.fullmatch(r"\d+%", text):
+        raise argparse.ArgumentTypeError(f"a whole percentage such as 30%, got {text!r}")
     return text
 
 

@@ -15,7 +15,7 @@ def test_a_call_that_sleeps_is_charged_for_it() -> None:
 
 
 def test_waiting_for_a_core_is_not_charged(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited = iter([1.0, 1.0 + 0.015])
+    waited = iter([1.0, 1.015])
     monkeypatch.setattr(clock, "_waited", lambda: next(waited))
     begin = time.perf_counter()
     charged = clock.charged(lambda: time.sleep(0.02))
