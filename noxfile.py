@@ -183,6 +183,17 @@ def alarms(session: nox.Session) -> None:
 
 
 @nox.session
+def calibrate(session: nox.Session) -> None:
+    """The alarm of `bench compare` on this machine, idle and beside a load, hours; writes docs/calibration.md."""
+    install(session)
+    for name, load in (("quiet", []), ("busy", ["--load"])):
+        session.run("python", "-m", "bench.compare.calibration", "record", f"results/{name}.jsonl", *session.posargs,
+                    *load)
+    session.run("python", "-m", "bench.compare.calibration", "judge", "quiet=results/quiet.jsonl",
+                "busy=results/busy.jsonl")
+
+
+@nox.session
 def kernels(session: nox.Session) -> None:
     """Prove every reference kernel anew and write it to reference/kernels/; with `-- --check`, only compare."""
     session.install("-c", "constraints.txt", "-e", ".")

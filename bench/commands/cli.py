@@ -1,6 +1,6 @@
 """The command line ``python -m bench``.
 
-Exit codes: 0 fine, 2 usage, 3 some method is wrong, undecided,
+Exit codes: 0 fine, 1 a regression (compare), 2 usage, 3 some method is wrong, undecided,
 non-finite or crashed, 4 nothing was measured, 130 stopped.
 """
 
@@ -17,6 +17,7 @@ import tyro
 from rich.console import Console
 
 from bench.cells.options import DEFAULT_FOLDER, Options
+from bench.commands.compare import Compare, compare
 from bench.commands.explain import Explain, explain
 from bench.records.machines import across, different_machines, left_out, marked
 from bench.records.record import Record
@@ -61,6 +62,7 @@ Command = (
     | Annotated[List, tyro.conf.subcommand("list")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Explain, tyro.conf.subcommand("explain")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
 )
 
 
@@ -82,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return STOPPED
 
 
-def _do(command: Options | Report | List | Export | Explain) -> int:
+def _do(command: Options | Report | List | Export | Explain | Compare) -> int:
     console = Console()
     if isinstance(command, Options):
         return _run(command, console)
@@ -93,6 +95,8 @@ def _do(command: Options | Report | List | Export | Explain) -> int:
     if isinstance(command, Explain):
         explain(command)
         return 0
+    if isinstance(command, Compare):
+        return compare(command, console)
     from bench.commands.listing import show
 
     show(console)

@@ -9,11 +9,12 @@ be is found by drawing from distributions of one mode, of which the least favour
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 
+from bench.compare.statistics import Values
 from reference import InputError
 
 FALSE_FLAGS = 0.01
@@ -32,7 +33,7 @@ SHAPES: dict[str, Callable[[np.random.Generator, tuple[int, int]], np.ndarray]] 
 """Of the logarithm of the noise: without tails, with one, and with a long one."""
 
 
-def two_modes(values: Sequence[float]) -> tuple[float, float] | None:
+def two_modes(values: Values) -> tuple[float, float] | None:
     """The medians of the two modes, where there are two; None where one does, or where there are too few processes.
 
     Modes that lie less than about six standard deviations apart are not told from one.

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy import stats
 
 from reference import InputError
+
+Values = Sequence[float] | np.ndarray
 
 FAMILY = 0.05
 """How often a comparison of many cells, in which nothing has changed, may say otherwise of any."""
@@ -49,17 +50,18 @@ class Change:
     n_b: int
 
 
-def paired_change(a: Sequence[float], b: Sequence[float], confidence: float = CONFIDENCE) -> Change:
+def paired_change(a: Values, b: Values, confidence: float = CONFIDENCE) -> Change:
     """Of positive values that belong together: a[i] and b[i] of one turn. At least one of each."""
     if len(a) != len(b):
         raise InputError(f"values in pairs must be as many on both sides, got {len(a)} and {len(b)}")
     d = _logs(b) - _logs(a)
-    means = np.sort([(d[i] + d[j]) / 2 for i in range(len(d)) for j in range(i, len(d))])
+    first, second = np.triu_indices(len(d))
+    means = np.sort((d[first] + d[second]) / 2)
     low, high = _interval(means, _signed_rank_counts(len(d)), confidence)
     return Change(_ratio(float(np.median(means))), low, high, _p_paired(d), True, len(a), len(b))
 
 
-def unpaired_change(a: Sequence[float], b: Sequence[float], confidence: float = CONFIDENCE) -> Change:
+def unpaired_change(a: Values, b: Values, confidence: float = CONFIDENCE) -> Change:
     """Of positive values, at least one a side, that were not measured in turns."""
     x, y = _logs(a), _logs(b)
     differences = np.sort((y[:, None] - x[None, :]).ravel())
@@ -72,19 +74,24 @@ def least_p(n: int, paired: bool) -> float:
     return min(1.0, 2 / (2**n if paired else math.comb(2 * n, n)))
 
 
-def processes_needed(cells: int, paired: bool, family: float = FAMILY, single: float = SINGLE) -> int:
-    """Processes a side from which on a test of one among `cells` can be significant after Holm's correction.
+def processes_needed(tests: int, paired: bool, looks: int = 1) -> int:
+    """Processes a side from which on one of so many tests (of a cell, by a clock) can be significant after Holm's
+    correction, at each of so many looks.
 
     Without pairs 7 a side reach 5 % in up to 85 cells, 10 in up to 4,600. That they can does not say that they will:
     noise may ask for more.
     """
-    if cells < 1:
-        raise InputError(f"a comparison needs at least one cell, got {cells}")
-    level = min(family / cells, single)
-    return next(n for n in range(1, _MOST_PROCESSES) if least_p(n, paired) <= level)
+    if tests < 1:
+        raise InputError(f"a comparison needs at least one cell, got {tests}")
+    return next(n for n in range(1, _MOST_PROCESSES) if can_tell(n, tests, paired, looks))
 
 
-def holm(p: Sequence[float]) -> list[float]:
+def can_tell(n: int, tests: int, paired: bool, looks: int = 1) -> bool:
+    """Whether n processes a side can make one of so many tests significant."""
+    return least_p(n, paired) * looks <= min(FAMILY / tests, SINGLE)
+
+
+def holm(p: Values) -> list[float]:
     """The p values, adjusted so that all of them are held to one level together.
 
     Source: S. Holm, "A simple sequentially rejective multiple test procedure", 1979.
@@ -97,7 +104,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def fence(ratios: Sequence[float]) -> float | None:
+def fence(ratios: Values) -> float | None:
     """How large a change of this cell has to be to stand out from its earlier ones, as a ratio above 1: the third
     quartile of their sizes |log ratio| and three interquartile ranges more. None for fewer than `LEAST_HISTORY`.
 
@@ -109,7 +116,7 @@ def fence(ratios: Sequence[float]) -> float | None:
     return math.exp(third + FENCE * (third - first))
 
 
-def _logs(values: Sequence[float]) -> np.ndarray:
+def _logs(values: Values) -> np.ndarray:
     array = np.asarray(values, np.float64)
     if array.size == 0 or not (np.isfinite(array) & (array > 0)).all():
         raise InputError(f"times to compare must be positive and finite, at least one a side, got {list(values)[:5]}")
@@ -122,12 +129,21 @@ def _ratio(log: float) -> float:
 
 def _p_paired(d: np.ndarray) -> float:
     """Where differences are 0, or alike but for the sign, the distribution is that of these very numbers."""
-    if not d.any():
+    sizes = np.abs(d)
+    if not sizes.any():
         return 1.0
-    if d.all() and len(np.unique(np.abs(d))) == len(d):
-        return float(stats.wilcoxon(d, method="exact").pvalue)
-    ranks = stats.rankdata(np.abs(d)) * (d != 0)
+    if sizes.all() and len(np.unique(sizes)) == len(d):
+        return _tail(_signed_rank_counts(len(d)), int((sizes.argsort().argsort()[d > 0] + 1).sum()))
+    from scipy.stats import rankdata  # imported in a second, and not for every command
+
+    ranks = rankdata(sizes) * (d != 0)
     return _p_of(2 * float(ranks[d > 0].sum()), np.rint(2 * ranks[d != 0]).astype(int))
+
+
+def _tail(counts: np.ndarray, value: int) -> float:
+    """That a statistic with these counts, which are symmetric, is as far from its mean, in both directions."""
+    value = min(value, len(counts) - 1 - value)
+    return min(1.0, 2 * float(counts[: value + 1].sum() / counts.sum()))
 
 
 def _p_of(doubled_sum: float, doubled_ranks: np.ndarray) -> float:
@@ -141,12 +157,14 @@ def _p_of(doubled_sum: float, doubled_ranks: np.ndarray) -> float:
 
 
 def _p_unpaired(x: np.ndarray, y: np.ndarray) -> float:
-    """Values that are alike on both sides are ranked by their mean; then the distribution is not exact any more."""
-    ties = len(np.unique([*x, *y])) < len(x) + len(y)
-    method = "asymptotic" if ties else "exact"
-    with np.errstate(invalid="ignore", divide="ignore"):  # all values alike: nothing to tell them by
-        p = float(stats.mannwhitneyu(y, x, method=method).pvalue)
-    return 1.0 if math.isnan(p) else max(p, least_p(min(len(x), len(y)), False) if ties else 0.0)
+    """Where values are alike, by the normal approximation, which never says more here than the exact test can."""
+    if len(np.unique([*x, *y])) == len(x) + len(y):
+        return _tail(_rank_sum_counts(len(x), len(y)), int((y[:, None] > x[None, :]).sum()))
+    from scipy.stats import mannwhitneyu
+
+    if len({*x, *y}) == 1:
+        return 1.0  # nothing to tell them by
+    return max(float(mannwhitneyu(y, x, method="asymptotic").pvalue), least_p(min(len(x), len(y)), False))
 
 
 def _interval(ordered: np.ndarray, counts: np.ndarray, confidence: float) -> tuple[float, float]:
