@@ -52,8 +52,8 @@ class Drawn:
     """Processes that were ready or running, the mean of the last minute."""
     wall: tuple[float, ...]
     cpu: tuple[float, ...]
-    waited: float | None
-    """Seconds in all calls."""
+    disturbance: float | None
+    """Share of the time of all calls in which the process was ready and did not run."""
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[Drawn]]:
@@ -111,7 +111,7 @@ class Bank:
         if outcome.status != "ok" or "unsupported" in outcome.answer:
             raise InputError(f"{method} was not measured: {outcome.reason or outcome.answer}")
         return {name: [float(f"{each:.5g}") for each in outcome.answer[name]] for name in ("wall", "cpu")} | {
-            "waited": outcome.answer["waited"]}
+            "disturbance": outcome.answer["disturbance"]}
 
 
 def cases() -> dict[int, CaseSource]:

@@ -27,6 +27,7 @@ from typing import IO, Any
 from bench.compare.cells import Choice, cells, label
 from bench.compare.judge import Contest, Process, Status, judge, of_calls
 from bench.compare.statistics import processes_needed
+from bench.records.noise import DISTURBED
 from bench.records.record import Cell
 from reference import InputError
 from reference.tolerances import tolerance
@@ -194,7 +195,8 @@ def _add(seen: Seen, name: str, side: Side) -> None:
 
 
 def _contest(seen: Seen, by: str) -> Contest:
-    a, b = ([Process({measure: of_calls(answer[measure], by) for measure in CLOCKS}) for answer in side]
+    a, b = ([Process({clock: of_calls(answer[clock], by) for clock in CLOCKS},
+                     disturbed=(answer["disturbance"] or 0.0) > DISTURBED) for answer in side]
             for side in seen.answers.values())
     return Contest(label(seen.cell), a, b, paired=True, problem=_problem(seen))
 

@@ -1,4 +1,4 @@
-"""One process of a comparison: set-up, first calls, then single calls, each with the time in which it could not run.
+"""One process of a comparison: set-up, first calls, then single calls, each by two clocks.
 
 Less than a row of ``python -m bench run``, and quicker: no memory, no truth. What the kernel is, is told by a few of
 its entries, so that two sides that compute different kernels are not compared by their time.
@@ -9,9 +9,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,19 +17,18 @@ import numpy as np
 import impls
 from bench.cells.cases import CaseSource
 from bench.cells.methods import load_method
+from bench.machine.scheduling import Disturbance
 from bench.records.record import Cell, Send
+from bench.running.measure import request_of
 from impls import Array, MethodNotInstalled
 from impls.frameworks.arrays import block_until_ready, to_numpy
 from impls.frameworks.faces import face
-from reference import Request
 
 LEAST_CALLS, MOST_CALLS = 10, 300
 WARM_CALLS = 2
 """After the first call, and not counted: caches and the allocator settle."""
 ENTRIES = 64
 """Of the kernel, evenly over it."""
-
-_TASKS = Path("/proc/self/task")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,17 +46,15 @@ class Job:
 
 
 def sample(send: Send, job: Job) -> dict[str, Any]:
-    """Seconds of each call, by the clock (`wall`) and on a core (`cpu`, all threads); those of all calls in which a
-    thread waited for a core (`waited`, None where the kernel does not tell); `entries` and `norm` of the kernel. Or
-    `unsupported`, with the reason."""
+    """Seconds of each call, by the clock (`wall`) and on a core (`cpu`, all threads); the share of the time of all in
+    which the process was ready and did not run (`disturbance`, None where the kernel does not tell); `entries` of the
+    kernel. Or `unsupported`, with the reason."""
     try:
         method = load_method(job.cell.method, job.impl)
     except MethodNotInstalled as error:
         return {"unsupported": str(error)}
     case, cell = job.source.build(), job.cell
-    request = Request(outputs=cell.outputs, dtype=cell.dtype, device=cell.device, seed=cell.seed,  # pyright: ignore[reportArgumentType]
-                      batch_size=cell.batch_size, options=cell.own_options,
-                      quantity=cell.quantity)  # pyright: ignore[reportArgumentType]
+    request = request_of(cell)
     if reason := impls.unsupported(method, case, request):
         return {"unsupported": reason}
     of_framework = face(method.framework)
@@ -71,8 +66,7 @@ def sample(send: Send, job: Job) -> dict[str, Any]:
     kernel = to_numpy(compute()).astype(np.float64).ravel()
     gc.collect()
     gc.freeze()
-    return _calls(compute, job) | {"entries": kernel[:: max(1, kernel.size // ENTRIES)][:ENTRIES].tolist(),
-                                   "norm": float(np.linalg.norm(kernel))}
+    return _calls(compute, job) | {"entries": kernel[:: max(1, kernel.size // ENTRIES)][:ENTRIES].tolist()}
 
 
 def idle(turns: int) -> None:
@@ -86,7 +80,8 @@ def _calls(compute: Callable[[], Array], job: Job) -> dict[str, Any]:
         block_until_ready(compute())
     wall: list[float] = []
     cpu: list[float] = []
-    before = run_delay()
+    disturbance = Disturbance()
+    disturbance.begin()
     while len(wall) < MOST_CALLS and (len(wall) < LEAST_CALLS or sum(wall) < job.steady_s):
         gc.collect()
         gc.disable()
@@ -97,20 +92,5 @@ def _calls(compute: Callable[[], Array], job: Job) -> dict[str, Any]:
         gc.enable()
         wall.append(end - begin)
         cpu.append(on_core_after - on_core)
-    after = run_delay()
-    return {"wall": wall, "cpu": cpu, "waited": None if before is None or after is None else after - before}
-
-
-def run_delay() -> float | None:
-    """Seconds for which threads of this process were ready and waited for a core, in all; None where it is not told.
-
-    Source: the kernel's Documentation/scheduler/sched-stats.rst, the second number of /proc/pid/schedstat.
-    """
-    waited = 0
-    try:
-        for task in _TASKS.iterdir():
-            with suppress(FileNotFoundError, ProcessLookupError):  # the thread is over
-                waited += int((task / "schedstat").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return None
-    return waited * 1e-9
+    disturbance.end()
+    return {"wall": wall, "cpu": cpu, "disturbance": disturbance.share}

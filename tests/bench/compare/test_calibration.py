@@ -98,7 +98,7 @@ def test_a_bank_of_another_machine_is_not_added_to(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_pool")
 def test_a_turn_holds_every_kind_of_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bank.Bank, "_sample", lambda self, place, planted: {
-        "cpu": [1.0 + planted], "wall": [2.0], "waited": None})
+        "cpu": [1.0 + planted], "wall": [2.0], "disturbance": None})
     grown = bank.Bank(tmp_path / "bank.jsonl")
     grown.add_turn(random.Random(0))
     grown.add_turn(random.Random(0))

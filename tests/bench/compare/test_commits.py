@@ -117,7 +117,7 @@ class _Side:
         self.asked += 1
         if self.asked > self.fails_from:
             return {"problem": "crash: no reason"}
-        return {"cpu": [1.0], "wall": [1.0], "entries": [1.0], "norm": 1.0}
+        return {"cpu": [1.0], "wall": [1.0], "entries": [1.0], "disturbance": None}
 
 
 @pytest.mark.parametrize(("a", "b", "status"), [(0, 9, "mended"), (9, 0, "broken"), (0, 0, "missing"), (3, 9, "mended"),
