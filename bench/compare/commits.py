@@ -29,6 +29,7 @@ from bench.compare.judge import Contest, Process, Status, judge, of_calls
 from bench.compare.statistics import processes_needed
 from bench.records.noise import DISTURBED
 from bench.records.record import Cell
+from bench.running.lock import PREFIX, Lock
 from reference import InputError
 from reference.tolerances import tolerance
 
@@ -43,6 +44,7 @@ MORE = 4
 """Times as many processes at the second look."""
 LEAST_PROCESSES = 12
 """A side, at the first; docs/calibration.md says what they find."""
+LONGEST_END_S = 10
 _SERVE = "from bench.compare.side import main; main()"
 
 
@@ -72,8 +74,8 @@ def measure(repository: Path, commits: tuple[str, str], choice: Choice, processe
 
     Raises `InputError` for a commit that cannot be imported, and where there is nothing to compare.
     """
-    with tempfile.TemporaryDirectory(prefix="ntk-bench-compare-") as folder, ExitStack() as stack:
-        sides = {name: stack.enter_context(_side(repository, Path(folder, name.lower()), commit, choice))
+    with _folder() as folder, ExitStack() as stack:
+        sides = {name: stack.enter_context(_side(repository, folder / name.lower(), commit, choice))
                  for name, commit in zip("AB", commits, strict=True)}
         seen = [Seen(cell, problems={name: side.problems[cell.method] for name, side in sides.items()
                                      if cell.method in side.problems})
@@ -143,7 +145,26 @@ def _side(repository: Path, tree: Path, commit: str, choice: Choice) -> Iterator
         try:
             yield Side(process, errors, commit, choice, tree)
         finally:
-            process.kill()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """At the end of its orders it leaves nothing behind, and where this process is killed, it ends so by itself."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(LONGEST_END_S)
+    process.kill()
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Removed at the end, or by the next run of the harness where this process is killed."""
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
+        lock = Lock(Path(folder, "lock"))
+        yield Path(folder)
+        lock.release()
 
 
 def _check_out(repository: Path, commit: str, tree: Path) -> None:

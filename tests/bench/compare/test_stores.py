@@ -91,7 +91,8 @@ def test_another_commit_on_this_machine_is_compared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("status", "of_b", "expected", "code"), [
-    ("timeout", True, "broken", 1), ("wrong", True, "broken", 1), ("timeout", False, "mended", 0)])
+    ("timeout", True, "broken", 1), ("wrong", True, "broken", 1), ("timeout", False, "mended", 0),
+    ("not_installed", True, "missing", 0)])
 def test_what_fails_on_one_side(status: str, of_b: bool, expected: str, code: int, tmp_path: Path) -> None:
     bad = rows(status=status, samples_s=(), reason="why not")
     a, b = write(tmp_path / "a", rows() if of_b else bad), write(tmp_path / "b", bad if of_b else rows())
