@@ -18,6 +18,8 @@ from bench.compare import commits, stores
 from bench.compare.cells import Choice
 from bench.compare.judge import SIZE, Contest, exit_code, judge
 from bench.compare.table import markdown, print_comparison, to_json
+from bench.records.store import FILE_NAME
+from impls.registry import did_you_mean
 from reference import InputError
 from reference.case import DType, Outputs
 
@@ -31,9 +33,9 @@ class Compare:
     the other; minutes.
     """
 
-    a: Annotated[str, tyro.conf.Positional]
+    a: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
     """What was before."""
-    b: Annotated[str, tyro.conf.Positional]
+    b: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
     """What is now."""
     out: Path = DEFAULT_FOLDER
     """Folder of the results in which two methods are compared."""
@@ -43,7 +45,7 @@ class Compare:
     """What stands for a process: its quickest call, or the median of its calls (docs/calibration.md)."""
     across_machines: bool = False
     """Compare stores that were measured on different machines."""
-    repository: Path = commits.ROOT
+    repository: Path | None = None
     """Of commits: the clone that has them; that of this harness, unless given."""
     processes: int | None = None
     """Of commits: processes a side for each cell; as many as the number of cells asks for, unless given, and four
@@ -94,27 +96,35 @@ def _contests(options: Compare, console: Console) -> tuple[list[Contest], int]:
     """And how often they were looked at while they were measured."""
     a, b = Path(options.a), Path(options.b)
     if a.exists() and b.exists():
-        rows = [stores.read(path) for path in (a, b)]
-        return stores.of_two_stores(rows[0], rows[1], options.by, options.across_machines), 1
+        return stores.of_two_stores(stores.read(a), stores.read(b), options.by, options.across_machines), 1
     if any(path.exists() or path.suffix in (".json", ".sqlite") for path in (a, b)):
         missing = options.b if a.exists() else options.a
         raise InputError(f"there are no results at {missing}: two stores are compared, or two commits, or two methods")
-    known = stores.methods(stores.read(options.out)) if options.out.exists() else []
-    if options.a in known and options.b in known:
-        return stores.of_two_methods(stores.read(options.out), options.a, options.b, options.by), 1
+    rows = stores.read(options.out) if options.out.is_file() or (options.out / FILE_NAME).is_file() else None
+    known = stores.methods(rows) if rows else []
+    if rows and options.a in known and options.b in known:
+        return stores.of_two_methods(rows, options.a, options.b, options.by), 1
     return _of_commits(options, known, console)
 
 
 def _of_commits(options: Compare, known: Sequence[str], console: Console) -> tuple[list[Contest], int]:
-    hashes = [commits.resolve(options.repository, name) for name in (options.a, options.b)]
+    repository = options.repository or commits.ROOT
+    hashes = [commits.resolve(repository, name) for name in (options.a, options.b)]
     if None in hashes:
-        name = options.b if hashes[0] else options.a
-        raise InputError(f"{name!r} is no store, no commit of this repository and no method with rows in {options.out}"
-                         + (f" ({', '.join(known)})" if known else ""))
+        raise InputError(_why_not(options, hashes, known))
     choice = Choice(tuple(select(options.methods, impls.names(), "method")), options.widths, options.batch,
                     outputs=options.outputs, dtypes=options.dtypes)
-    return commits.measure(options.repository, (hashes[0] or "", hashes[1] or ""), choice, options.processes,
+    return commits.measure(repository, (hashes[0] or "", hashes[1] or ""), choice, options.processes,
                            options.by, options.size, partial(console.print, highlight=False))
+
+
+def _why_not(options: Compare, hashes: Sequence[str | None], known: Sequence[str]) -> str:
+    strange = [name for name, commit in zip((options.a, options.b), hashes, strict=True)
+               if commit is None and name not in known]
+    if not strange:
+        return f"{options.a} and {options.b} are a method and a commit: two of one kind are compared"
+    return (f"{strange[0]!r} is no store, no commit of this repository and no method with rows in {options.out}"
+            + (did_you_mean(strange[0], known) if known else ""))
 
 
 def _write(path: Path, text: str) -> None:

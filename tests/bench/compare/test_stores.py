@@ -136,6 +136,8 @@ def test_what_is_nothing_to_compare_is_said(tmp_path: Path) -> None:
         run(folder, str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match=r"'nope' is no store, no commit .* no method"):
         run("nope", "nope", out=Path(folder))
+    with pytest.raises(InputError, match=r"'explicit_mlpp' is no .*; did you mean explicit_mlp"):
+        run("equinox.exact", "explicit_mlpp", out=Path(folder))
     (tmp_path / "text.sqlite").write_text("no database")
     with pytest.raises(StoreError, match="cannot be read"):
         run(folder, str(tmp_path / "text.sqlite"))
