@@ -24,6 +24,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from bench.compare.cells import Choice, cells, label
 from bench.compare.judge import Contest, Process, Status, judge, of_calls
 from bench.compare.statistics import processes_needed
@@ -233,10 +235,10 @@ def _problem(seen: Seen) -> tuple[Status, str] | None:
 
 def _other_kernel(cell: Cell, a: dict[str, Any], b: dict[str, Any]) -> tuple[Status, str] | None:
     """Times of different kernels are not compared. Both sides may be off by the tolerance."""
-    if len(a["entries"]) != len(b["entries"]):
+    x, y = (np.array(side["entries"]) for side in (a, b))
+    if x.shape != y.shape:
         return "broken", "the kernels of the two sides have different sizes"
-    scale = max(map(abs, a["entries"])) or 1.0
-    off = max(abs(x - y) for x, y in zip(a["entries"], b["entries"], strict=True)) / scale
+    off = np.abs(x - y).max() / (np.abs(x).max() or 1.0)
     if not off <= 2 * tolerance(cell.dtype):  # pyright: ignore[reportArgumentType]
         return "broken", f"the kernels of the two sides differ by {off:.1e} of their largest entry"
     return None
