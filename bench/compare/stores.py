@@ -142,7 +142,8 @@ def _problem(a: list[Record], b: list[Record]) -> tuple[Status, str] | None:
     if bad[0] and bad[1]:
         return "missing", f"{bad[0].status} on both sides" if bad[0].status == bad[1].status else \
             f"{bad[0].status} in A, {bad[1].status} in B"
-    for side, record, status in (("A", bad[0], "mended"), ("B", bad[1], "broken")):
+    verdicts: tuple[Status, Status] = ("mended", "broken")
+    for side, record, status in zip("AB", bad, verdicts, strict=True):
         if record:
             reason = f"{side}: {record.status}: {record.reason}"
             return ("missing" if record.status == "not_installed" else status), reason
