@@ -18,7 +18,7 @@ from reference.layers import (
 )
 
 
-def _mlp(depth: int, width: int, n_outputs: int, n_inputs: int = 784) -> MLP:
+def mlp(depth: int, width: int, n_outputs: int, n_inputs: int = 784) -> MLP:
     """`depth` hidden ReLU layers."""
     return MLP((n_inputs, *[width] * depth, n_outputs), W_std=2.0**0.5, b_std=0.1)
 
@@ -28,7 +28,7 @@ def _convnet(n_outputs: int) -> ConvNet:
     return ConvNet((3, 16, 16), (conv, conv), (n_outputs,), "global", W_std=2.0**0.5, b_std=0.1)
 
 
-def _resnet(width: int) -> Layered:
+def resnet(width: int) -> Layered:
     """The layers of ResNet-18 (He et al. 2016) with `width` channels in the first stage, a 3×3 stem for 32×32."""
     layers: list[Layer] = [Convolution("stem", width, padding=(1, 1), bias=False), BatchNorm("stem_norm"),
                            Activate("relu")]
@@ -59,7 +59,7 @@ def _transformer(n_layers: int, width: int, length: int) -> Layered:
 
 
 def _mlps() -> list[CaseSource]:
-    return [NetworkOnNoise(f"MLP-depth{depth}-w1024-o{o}-n64{suffix}", _mlp(depth, 1024, o), 64, n2)
+    return [NetworkOnNoise(f"MLP-depth{depth}-w1024-o{o}-n64{suffix}", mlp(depth, 1024, o), 64, n2)
             for depth in (3, 10) for o in (10, 1) for suffix, n2 in (("", None), ("-x2", 64))]
 
 
@@ -68,9 +68,9 @@ MANY = "MLP-depth3-w1024-o1-n4096-trace"
 CASES: tuple[CaseSource, ...] = (
     *_mlps(),
     *(NetworkOnNoise(f"ConvNet-c32-16x16-o{o}-n16", _convnet(o), 16) for o in (10, 1)),
-    NetworkOnNoise("ResNet18-c32-32x32-o10-n4", _resnet(32), 4),
+    NetworkOnNoise("ResNet18-c32-32x32-o10-n4", resnet(32), 4),
     NetworkOnNoise("Transformer-layers4-d128-t64-n2", _transformer(4, 128, 64), 2),
-    NetworkOnNoise(MANY, _mlp(3, 1024, 1, n_inputs=64), 4096),
+    NetworkOnNoise(MANY, mlp(3, 1024, 1, n_inputs=64), 4096),
 )
 
 OUTPUTS: dict[str, tuple[str, ...]] = {MANY: ("trace",)}

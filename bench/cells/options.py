@@ -36,7 +36,7 @@ class Options:
 
     profile: str = "quick"
     """The cases and the effort: quick (minutes), full (a day), fixtures (the small proved cases), engines (the
-    structured engines beside the others and the matrix-product bound)."""
+    structured engines beside the others and the matrix-product bound), scale (how cost grows with each size)."""
     methods: tuple[str, ...] = ()
     """Only these; patterns such as 'torch_func.*' are allowed. All, unless given."""
     cases: tuple[str, ...] = ()
@@ -104,7 +104,7 @@ class Options:
         if not self.again >= 0:
             raise InputError(f"--again must not be negative, got {self.again}; 0 measures nothing again")
         checked_samples(self.n_samples)
-        own = profile.fixtures or profile.engines
+        own = profile.fixtures or profile.engines or profile.scale
         if own and (self.widths or self.batch or self.input or self.model):
             raise InputError(f"the profile {self.profile} has cases of its own: no --widths, --batch, --input or "
                              "--model")
@@ -112,8 +112,8 @@ class Options:
             raise InputError(f"--quantity {self.quantity} is measured on the described networks of the other profiles, "
                              "not with --profile engines or --model; of your own network impls.nngp and "
                              "impls.conjugate give it")
-        if profile.engines and self.outputs:
-            raise InputError("the profile engines asks each of its cases for one kind of kernel: no --outputs")
+        if (profile.engines or profile.scale) and self.outputs:
+            raise InputError(f"the profile {self.profile} asks each of its cases for one kind of kernel: no --outputs")
         return replace(profile, widths=self.widths or profile.widths, batch=self.batch or profile.batch,
                        outputs=self.outputs or profile.outputs, dtypes=self.dtypes or profile.dtypes,
                        replicates=self.replicates or profile.replicates, steady_s=self.steady or profile.steady_s,
@@ -162,7 +162,7 @@ def sources_of(options: Options, profile: Profile, console: Console) -> list[Cas
                       highlight=False)
     if options.model is not None:
         sources: list[CaseSource] = [*_models(options, profile, inputs)]
-    elif profile.fixtures or profile.engines:
+    elif profile.fixtures or profile.engines or profile.scale:
         sources = default_cases(profile)
     else:
         inputs = digits() if inputs is None else inputs

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import PurePath
 
 import reference
-from bench.cells import engines
+from bench.cells import engines, scale
 from bench.cells.cases import CaseSource, Fixture, NetworkOnInputs
 from bench.cells.data import Inputs, digits
 from impls.registry import did_you_mean
@@ -42,6 +42,8 @@ class Profile:
     """The shared cases with their proved kernels, in place of networks on data."""
     engines: bool = False
     """The cases of `bench.cells.engines`, exact methods alone, with the matrix-product bound beside them."""
+    scale: bool = False
+    """The cases of `bench.cells.scale`, in which one size grows."""
     contenders_only: bool = False
     """After the first turn only methods near the fastest one are measured again; see `bench.running.order`."""
 
@@ -61,6 +63,9 @@ PROFILES = {
                        "half an hour", widths=(), channels=(), n_outputs=(), batch=(), outputs=("full",),
                        dtypes=("float32",), replicates=5, steady_s=0.5, time_limit_s=30, engines=True,
                        contenders_only=True),
+    "scale": Profile("how time and memory grow with examples (to 20,000), outputs, width and depth; of "
+                     "--methods 'structured_*' some minutes", widths=(), channels=(), n_outputs=(), batch=(),
+                     outputs=("full",), dtypes=("float32",), replicates=1, steady_s=1, time_limit_s=600, scale=True),
 }
 
 
@@ -80,7 +85,9 @@ def default_cases(profile: Profile) -> list[CaseSource]:
     """The profile's own cases, or its networks on the digits."""
     if profile.fixtures:
         return fixtures()
-    return [*engines.CASES] if profile.engines else cases_of(profile, digits())
+    if profile.engines or profile.scale:
+        return [*(engines.CASES if profile.engines else scale.CASES)]
+    return cases_of(profile, digits())
 
 
 def cases_of(profile: Profile, inputs: Inputs) -> list[CaseSource]:

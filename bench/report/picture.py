@@ -41,10 +41,10 @@ class Axes:
     """Of the time axis, in seconds; it runs from the first to the last."""
 
     def x(self, width: float) -> float:
-        return _scaled(width, self.widths[0], self.widths[-1], _LEFT + 14, _RIGHT - 14)
+        return scaled(width, self.widths[0], self.widths[-1], _LEFT + 14, _RIGHT - 14)
 
     def y(self, seconds: float) -> float:
-        return _scaled(seconds, self.ticks[0], self.ticks[-1], _BOTTOM, _TOP)
+        return scaled(seconds, self.ticks[0], self.ticks[-1], _BOTTOM, _TOP)
 
 
 def picture(records: Sequence[Record], environments: Mapping[str, Environment]) -> str:
@@ -62,7 +62,7 @@ def picture(records: Sequence[Record], environments: Mapping[str, Environment]) 
         'font-family="system-ui, -apple-system, \'Segoe UI\', Roboto, sans-serif" font-size="14" fill="#1b1f24">',
         f"<title>{html.escape(_title(facet))}</title>", f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         *_heading(facet), *_grid(axes), *lines, *_labels(facet, axes, style),
-        _text(_LEFT, HEIGHT - 16, _machine(environments.get(facet.group.environment)), size=13, colour="#57606a"),
+        text(_LEFT, HEIGHT - 16, machine(environments.get(facet.group.environment)), size=13, colour="#57606a"),
         "</svg>\n"])
 
 
@@ -79,19 +79,19 @@ def _title(facet: Facet) -> str:
 
 def _heading(facet: Facet) -> list[str]:
     legend = "Only kernels that passed the check are drawn. Hollow, dotted: not exact."
-    return [_text(_LEFT, 28, _title(facet), size=18, weight=600), _text(_LEFT, 50, Labels([facet.group]).common),
-            _text(_LEFT, 69, legend, size=13, colour="#57606a")]
+    return [text(_LEFT, 28, _title(facet), size=18, weight=600), text(_LEFT, 50, Labels([facet.group]).common),
+            text(_LEFT, 69, legend, size=13, colour="#57606a")]
 
 
 def _grid(axes: Axes) -> list[str]:
     parts = []
     for tick in axes.ticks:
-        parts.append(_rule(_LEFT, axes.y(tick), _RIGHT, axes.y(tick)))
-        parts.append(_text(_LEFT - 8, axes.y(tick) + 5, units.tick(units.seconds(tick)), anchor="end"))
+        parts.append(rule(_LEFT, axes.y(tick), _RIGHT, axes.y(tick)))
+        parts.append(text(_LEFT - 8, axes.y(tick) + 5, units.tick(units.seconds(tick)), anchor="end"))
     for width in axes.widths:
-        parts.append(_rule(axes.x(width), _TOP, axes.x(width), _BOTTOM))
-        parts.append(_text(axes.x(width), _BOTTOM + 20, str(width), anchor="middle"))
-    parts.append(_text((_LEFT + _RIGHT) / 2, _BOTTOM + 42, "width", anchor="middle"))
+        parts.append(rule(axes.x(width), _TOP, axes.x(width), _BOTTOM))
+        parts.append(text(axes.x(width), _BOTTOM + 20, str(width), anchor="middle"))
+    parts.append(text((_LEFT + _RIGHT) / 2, _BOTTOM + 42, "width", anchor="middle"))
     return parts
 
 
@@ -117,9 +117,9 @@ def _labels(facet: Facet, axes: Axes, style: Mapping[str, Style]) -> list[str]:
                      f'stroke="{colour}" stroke-width="1" stroke-opacity=".4"/>')
         parts.append(f'<polygon points="{points(style[series.line.method].marker, _RIGHT + 30, at, 5)}" '
                      f'fill="{colour if series.kind == "exact" else "#ffffff"}" stroke="{colour}"/>')
-        parts.append(_text(_RIGHT + 98, at + 5, units.seconds(series.entries[-1].median_s), anchor="end"))
+        parts.append(text(_RIGHT + 98, at + 5, units.seconds(series.entries[-1].median_s), anchor="end"))
         short = "" if series.widths[-1] == axes.widths[-1] else f" (width {series.widths[-1]})"
-        parts.append(_text(_RIGHT + 106, at + 5, f"{series.line.method}{short}"))
+        parts.append(text(_RIGHT + 106, at + 5, f"{series.line.method}{short}"))
     return parts
 
 
@@ -140,25 +140,28 @@ def _places(series: Series, axes: Axes) -> list[tuple[float, float]]:
             if width and entry.median_s]
 
 
-def _machine(environment: Environment | None) -> str:
+def machine(environment: Environment | None) -> str:
     if environment is None:
         return ""
     versions = [f"{name} {environment.versions[name]}" for name in _VERSIONS if name in environment.versions]
     return f"{environment.accelerator or environment.machine}; {', '.join(versions)}"
 
 
-def _scaled(value: float, low: float, high: float, start: float, end: float) -> float:
+def scaled(value: float, low: float, high: float, start: float, end: float) -> float:
+    """The place of a value on a logarithmic axis."""
     return start + (end - start) * math.log(value / low) / math.log(high / low)
 
 
-def _rule(x1: float, y1: float, x2: float, y2: float) -> str:
+def rule(x1: float, y1: float, x2: float, y2: float) -> str:
+    """A line of the grid."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="#e3e6ea"/>'
 
 
-def _text(x: float, y: float, text: str, size: int = 14, anchor: str = "start", weight: int = 400,
+def text(x: float, y: float, words: str, size: int = 14, anchor: str = "start", weight: int = 400,
           colour: str = "#1b1f24") -> str:
+    """Words at a place."""
     return (f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" font-weight="{weight}" '
-            f'fill="{colour}">{html.escape(text)}</text>')
+            f'fill="{colour}">{html.escape(words)}</text>')
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.cells import bounds, engines
+from bench.cells import bounds, engines, scale
 from bench.cells.cases import CaseSource
 from bench.cells.methods import Listed, find_methods
 from bench.cells.options import Options, method_names, sources_of
@@ -232,8 +232,9 @@ def exit_code(records: Sequence[Record]) -> int:
 
 def _lay_out(options: Options, outputs: Sequence[str], dtypes: Sequence[str], replicates: int,
              sources: Sequence[CaseSource], methods: Sequence[Listed]) -> Iterator[Place]:
+    named = engines.OUTPUTS | scale.OUTPUTS
     cells = ((source, *rest) for source in sources
-             for rest in product(engines.OUTPUTS.get(source.name, outputs), dtypes, methods))
+             for rest in product(named.get(source.name, outputs), dtypes, methods))
     for source, out, dtype, method in cells:
         own = options.of_stochastic() if method.kind == "stochastic" else {}
         own |= {} if options.quantity == "ntk" else {QUANTITY: options.quantity}

@@ -1,0 +1,130 @@
+"""The page on growth, docs/scale.md with docs/scale.svg: ``python -m bench.commands.scale``.
+
+Reads ``bench/results/scale.json`` (the rows of ``python -m bench run --profile scale``, as `bench export` writes them),
+``operator.json`` (`bench.commands.operator`), ``workers.json`` (`bench.commands.workers`) and the rates in
+``engines-cuda.json``, and writes what stands between the marks of the page.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import units
+from bench.cells import scale
+from bench.commands import projection
+from bench.commands.operator import DESCRIBED
+from bench.records.export import load_json
+from bench.records.record import Environment, Record
+from bench.report.growth import Curves, Point, curves, exponent, picture
+from bench.report.picture import machine
+
+ROOT = Path(__file__).parents[2]
+PAGE, FIGURE, RESULTS = ROOT / "docs" / "scale.md", ROOT / "docs" / "scale.svg", ROOT / "bench" / "results"
+
+
+def main() -> None:
+    records, environments = load_json(RESULTS / "scale.json")
+    measured = curves(records)
+    due = predicted(measured)
+    FIGURE.write_text(picture(measured, due), encoding="utf-8")
+    tables = {"growth": _growth(measured, due, records, environments), "operator": _operator(),
+              "workers": _workers(), "projection": projection.table()}
+    page = PAGE.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        page = marked(page, name, table)
+    PAGE.write_text(page, encoding="utf-8")
+
+
+def marked(page: str, name: str, table: str) -> str:
+    """The page with that between its marks."""
+    pattern = rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)"
+    found, times = re.subn(pattern, lambda match: f"{match[1]}{table}\n{match[2]}", page, flags=re.DOTALL)
+    if times != 1:
+        raise ValueError(f"the page has {times} places for {name}, and needs one")
+    return found
+
+
+def predicted(measured: Curves) -> Curves:
+    """Of the same cases: operations of the engine's plan and of its passes in place of seconds, and the bytes that it
+    holds with the kernel."""
+    from impls.choice import auto, costs
+    from reference import Request
+
+    cases = {source.name: source.build() for source in scale.CASES}
+    found = dict[tuple[str, str], list[Point]]()
+    for (what, method), points in measured.items():
+        framework = method.removeprefix("structured_")
+        if framework not in ("jax", "torch") or framework == method:
+            continue
+        for size, *_ in points:
+            case = cases[scale.name(what, size)]
+            outputs = scale.OUTPUTS.get(case.name, ("full",))[0]
+            facts = auto.facts_of_case(framework, case, Request(outputs))  # pyright: ignore[reportArgumentType]
+            work = costs.work(method, facts)
+            held = costs.held_bytes(method, facts, None) + facts.kernel_bytes
+            found.setdefault((what, method), []).append(Point(size, work.matmul + work.contraction, held))
+    return found
+
+
+def _growth(measured: Curves, due: Curves, records: Sequence[Record], environments: dict[str, Environment]) -> str:
+    lines = ["| grows | method | from | to | time | exponent | by operations | peak memory | exponent | by the plan |",
+             "| --- | --- | ---: | ---: | --- | ---: | ---: | --- | ---: | ---: |"]
+    for (what, method), points in measured.items():
+        sizes, planned = [point.size for point in points], due.get((what, method), ())
+        slopes = [exponent(sizes, [point[at] for point in points]) for at in (1, 2)]
+        of_plan = [exponent([p.size for p in planned], [p[at] for p in planned]) for at in (1, 2)]
+        first, last = points[0], points[-1]
+        lines.append(f"| {what} | {method} | {sizes[0]:,} | {sizes[-1]:,} | {units.seconds(first.seconds)} to "
+                     f"{units.seconds(last.seconds)} | {_slope(slopes[0])} | {_slope(of_plan[0])} | "
+                     f"{units.memory(first.bytes)} to {units.memory(last.bytes)} | {_slope(slopes[1])} | "
+                     f"{_slope(of_plan[1])} |")
+    disturbed = [record.disturbance for record in records if record.disturbance is not None and record.status == "ok"]
+    where = sorted({machine(environments.get(record.environment)) for record in records})
+    return "\n".join([*lines, "", f"{'; '.join(where)}; 1 thread. While these were measured others had the core for "
+                      f"{units.percent(statistics.median(disturbed))} of the time in the median, which is taken off."])
+
+
+def _slope(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _operator() -> str:
+    found = json.loads((RESULTS / "operator.json").read_text())
+    rows = {(r["framework"], r["network"], r["examples"], r["way"]): r for r in found["rows"]}
+    lines = ["| network | N | ready: K | operator | eigsh, k = 10: K | operator | cg: K | operator | peak memory: K | "
+             "operator |", "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]
+    for framework, network, n in dict.fromkeys(key[:3] for key in rows):
+        both = [rows.get((framework, network, n, way), {"seconds": {}}) for way in ("kernel", "operator")]
+        cells = [units.seconds(each["seconds"].get("ready")) for each in both]
+        for what in ("eigsh", "cg"):
+            times = [_until(each["seconds"], what) for each in both]
+            best = min((time for time in times if time), default=None)
+            cells += [f"**{units.seconds(time)}**" if time == best else units.seconds(time) for time in times]
+        cells += [units.memory(each.get("peak_bytes")) for each in both]
+        lines.append(f"| {DESCRIBED[network]}, {framework} | {n} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"{found['environment']['machine']}, one thread, seconds of the processor."])
+
+
+def _until(seconds: dict[str, float], what: str) -> float | None:
+    """From nothing to the answer."""
+    return seconds["ready"] + seconds[what] if what in seconds else None
+
+
+def _workers() -> str:
+    found = json.loads((RESULTS / "workers.json").read_text())
+    lines = ["| workers | tiles | tiles a second, each turn | seconds of the processor | efficiency |",
+             "| ---: | ---: | --- | ---: | ---: |"]
+    for workers, turns in found["turns"].items():
+        rates = ", ".join(f"{turn['tiles'] / turn['wall_s']:.3g}" for turn in turns)
+        spent = statistics.median(turn["cpu_s"] for turn in turns)
+        lines.append(f"| {workers} | {turns[0]['tiles']} | {rates} | {spent:.3g} | "
+                     f"{found['efficiency'][workers]:.0%} |")
+    return "\n".join([*lines, "", f"{found['machine']}. {found['said']}"])
+
+
+if __name__ == "__main__":
+    main()
