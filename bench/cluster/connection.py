@@ -13,8 +13,8 @@ from reference import InputError
 CELL = "cell"
 """The resource of which each worker has one and each cell and each tile takes one, so that none meets another."""
 
-SETTINGS = {"distributed.worker.daemon": False, "distributed.scheduler.allowed-failures": 1}
-"""A daemon may start no processes, and a cell has its own. Of one task one worker may die by chance, and no more."""
+SETTINGS = {"distributed.worker.daemon": False, "distributed.scheduler.allowed-failures": 0}
+"""A daemon may start no processes, and a cell has its own. `bench.cluster.line` knows what to do when a worker dies."""
 
 _PROLOGUE = ["export DASK_DISTRIBUTED__WORKER__DAEMON=False"]
 _WORKER = f"dask worker ADDRESS --nthreads 1 --nworkers 1 --memory-limit 0 --resources {CELL}=1"

@@ -7,6 +7,7 @@ import queue
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
@@ -19,63 +20,97 @@ POLL_S = 1.0
 class WorkersKilled(Exception):
     """Of a task that no worker survived; `node` is the last one's."""
 
-    def __init__(self, node: str, number: int) -> None:
-        super().__init__(f"{number} of them, the last one on {node}; it is not tried again")
+    def __init__(self, node: str) -> None:
+        super().__init__(f"one beside other cells or tiles, and then one on {node} while it was alone in the cluster; "
+                         "it is not tried again")
         self.node = node
 
 
+@dataclass(frozen=True)
+class _Task:
+    name: str
+    about: Any
+    run: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    alone: bool = False
+    """Sent while no other one was at any worker."""
+
+
 class Line:
-    """No more tasks are at the workers than there are workers: Dask counts the death of a worker against each task that
-    waits there, and would give up tasks that had no part in it."""
+    """No more tasks are at the workers than there are workers.
+
+    When a worker dies, so do all tasks that waited there, whoever's fault it was. They are run again at the end, each
+    alone in the cluster: of what a worker dies then, that it is.
+    """
 
     def __init__(self, client: Any) -> None:
         self._client, self._run, self._lock = client, uuid.uuid4().hex, Lock()
-        self._waiting: deque[tuple[str, Any, Callable[..., Any], tuple[Any, ...]]] = deque()
-        self._sent: dict[str, tuple[Any, Any]] = {}
-        self._back: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._waiting: deque[_Task] = deque()
+        self._suspects: deque[_Task] = deque()
+        self._sent: dict[str, tuple[_Task, Any]] = {}
+        self._back: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
 
     def add(self, key: str, about: Any, task: Callable[..., Any], *arguments: Any) -> None:
-        """``task(*arguments)``, which `about` comes back with. Of a worker that dies the task is run by another."""
+        """``task(*arguments)``, which `about` comes back with."""
         name = f"{hashlib.sha256(key.encode()).hexdigest()}-{self._run}"
         with self._lock:
-            self._waiting.append((name, about, task, arguments))
+            self._waiting.append(_Task(name, about, task, arguments))
         self._send()
+
+    def workers(self) -> dict[str, Any]:
+        """Those that are there, by address."""
+        return self._client.scheduler_info(n_workers=-1)["workers"]
 
     def arrived(self) -> Iterator[tuple[Any, Any]]:
         """What has ended by now: (about, future)."""
         while not self._back.empty():
-            yield self._sent.pop(self._back.get())
+            yield self._back.get()
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         """All that is left, as it ends."""
-        while self._sent or self._waiting:
+        while self._sent or self._waiting or self._suspects or not self._back.empty():
             self._send()
             try:
-                yield self._sent.pop(self._back.get(timeout=POLL_S))
+                yield self._back.get(timeout=POLL_S)
             except queue.Empty:
                 continue
 
     def _send(self) -> None:
         """Also from a thread of Dask's, as soon as a task has ended."""
-        workers = max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
+        workers = max(1, len(self.workers()))
         with self._lock:
-            while self._waiting and sum(not future.done() for _, future in self._sent.values()) < workers:
-                name, about, task, arguments = self._waiting.popleft()
-                future = self._client.submit(task, *arguments, key=name, resources={CELL: 1}, pure=False)
-                self._sent[name] = about, future
-                future.add_done_callback(self._ended)
+            while self._waiting and len(self._sent) < workers:
+                self._submit(self._waiting.popleft())
+            if self._suspects and not self._sent:
+                suspect = self._suspects.popleft()
+                self._submit(replace(suspect, name=f"{suspect.name}-alone", alone=True))
+
+    def _submit(self, task: _Task) -> None:
+        future = self._client.submit(task.run, *task.arguments, key=task.name, resources={CELL: 1}, pure=False)
+        self._sent[task.name] = task, future
+        future.add_done_callback(self._ended)
 
     def _ended(self, future: Any) -> None:
-        self._back.put(future.key)
+        with self._lock:
+            task, _ = self._sent.pop(future.key)
+            if not task.alone and future.status == "error" and _killed(future.exception()):
+                self._suspects.append(task)
+            else:
+                self._back.put((task.about, future))
         self._send()
 
 
 def result(future: Any) -> Any:
     """Of a task that has ended. Raises what it raised, or `WorkersKilled`."""
-    from distributed import KilledWorker
-
     try:
         return future.result()
-    except KilledWorker as error:
-        node = getattr(error.last_worker, "host", "") or "an unknown node"
-        raise WorkersKilled(node, error.allowed_failures + 1) from error
+    except Exception as error:
+        if not _killed(error):
+            raise
+        raise WorkersKilled(getattr(getattr(error, "last_worker", None), "host", "") or "an unknown node") from error
+
+
+def _killed(error: Exception) -> bool:
+    from distributed import KilledWorker
+
+    return isinstance(error, KilledWorker)

@@ -78,7 +78,7 @@ class ClusterRun(Run):
         try:
             return result(future)
         except WorkersKilled as error:
-            node, said = error.node, f"every worker that measured it was killed: {error}"
+            node, said = error.node, f"the workers that measured it were killed: {error}"
             row = self.measuring.record(place, found.measured["info"] if found.status != "ok" else found.answer.info,
                                         Outcome("crash", said), _now())
             return Measured(replace(row, node=node), self.environment, ())

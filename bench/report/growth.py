@@ -90,7 +90,7 @@ def _panel(column: int, row: int, what: str, lines: Sequence[tuple[str, Sequence
     left, right = 12 + PANEL * column + 44, 12 + PANEL * (column + 1) - 16
     top, bottom = TOP + ROW * row, BOTTOM + ROW * row - 20
     sizes = scale.SIZES[what]
-    values = [point[1 + row] for _, points, _, _ in lines for point in points if point[1 + row]]
+    values = [value for _, points, _, _ in lines for point in points if (value := point[1 + row])]
     if not values:
         return []
     ticks = (units.memory_ticks if row else units.time_ticks)(min(values), max(values), 5)

@@ -91,7 +91,7 @@ def test_killed_workers_and_a_killed_run_lose_nothing(files: Path, tmp_path: Pat
     assert Counter(row.cell.method for row in rows) == dict.fromkeys((*RIGHT, "killer"), 1)
     assert {row.cell.method for row in rows if row.status == "ok"} == {*RIGHT}
     (lost,) = (row for row in rows if row.status == "crash")
-    assert "every worker that measured it was killed: 2 of them, the last one on" in lost.reason
+    assert "while it was alone in the cluster; it is not tried again" in lost.reason
     assert all(row.node for row in rows)
     assert len(latest(rows)) == len(rows)
     assert {row.environment for row in rows} <= set(Store(tmp_path).environments())
