@@ -34,8 +34,8 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
         memory_limit: int | None = None, components: bool = False, explain: bool = False, verbose: bool = False,
         seed: int = 0, check: bool = True, expect_calls: int = 1, inputs: Any = None, select: Any = None,
         where: Where = None, params2: Any = None, model2: Any = None, pairs: Literal["same"] | None = None,
-        out: str | Path | None = None, tile: int | tuple[int, int] | None = None, progress: bool = False,
-        **options: Any) -> Any:
+        out: str | Path | None = None, tile: int | tuple[int, int] | None = None, devices: Any = None,
+        progress: bool = False, **options: Any) -> Any:
     """The neural tangent kernel K[n, m, a, b] = Σ_p ∂f_a(x1_n)/∂θ_p · ∂f_b(x2_m)/∂θ_p of `model`.
 
     `model` is
@@ -101,6 +101,8 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
     theirs; for another network, other examples or versions it is refused. `memory_limit` (1 GiB unless given) then
     bounds all that is held, whatever N; x1 and x2 may be memory-mapped (``numpy.load("X.npy", mmap_mode="r")``).
     `tile`: examples of a tile, or two numbers, of x1 and of x2; ``progress=True`` shows a bar with the time left.
+    `devices`: to how many devices the tiles are dealt, or a list of them: JAX's, or PyTorch's, which have a process
+    each (of the CPU as many as are asked for); the numbers are those of one device.
 
     Raises `InputError` for input that cannot be used or does not fit and for a kernel that is not finite (where NaN or
     infinity first appears), `RegistryError` for an unknown method, and
@@ -109,13 +111,14 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
     if out is not None:
         from impls.tiles.ntk import ntk as compute_on_disk
 
+        without = {"components": components, "explain": explain, "params2": params2, "model2": model2, "pairs": pairs}
         return compute_on_disk(
-            model, x1, x2, out=out, tile=tile, progress=progress, params=params, outputs=outputs, method=method,
-            batch_size=batch_size, memory_limit=memory_limit, verbose=verbose, seed=seed, check=check, inputs=inputs,
-            select=select, where=where, without={"components": components, "explain": explain, "params2": params2,
-                                                 "model2": model2, "pairs": pairs}, options=options)
-    if tile is not None or progress:
-        raise InputError("tile= and progress= are for a kernel that is computed into a folder: give out='K.zarr'")
+            model, x1, x2, out=out, tile=tile, devices=devices, progress=progress, params=params, outputs=outputs,
+            method=method, batch_size=batch_size, memory_limit=memory_limit, verbose=verbose, seed=seed, check=check,
+            inputs=inputs, select=select, where=where, without=without, options=options)
+    if tile is not None or devices is not None or progress:
+        raise InputError("tile=, devices= and progress= are for a kernel that is computed into a folder: give "
+                         "out='K.zarr'")
     from impls.own.ntk import ntk as compute
 
     return compute(model, x1, x2, params=params, outputs=outputs, method=method, batch_size=batch_size,

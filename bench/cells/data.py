@@ -58,18 +58,37 @@ def load_inputs(path: Path, integers: bool = False) -> Inputs:
     arrays = _pick(path, _read(path))
     x1 = _usable(arrays["x1"], f"{path.name}: x1", integers)
     x2 = _usable(arrays["x2"], f"{path.name}: x2", integers) if "x2" in arrays else None
-    if x2 is not None and x2.shape[1:] != x1.shape[1:]:
-        raise InputError(f"{path.name}: x1 and x2 must hold examples of one shape, got {x1.shape} and {x2.shape}")
+    _check_alike(path, x1, x2)
     rounded = not np.array_equal(arrays["x1"], x1) or (x2 is not None and not np.array_equal(arrays["x2"], x2))
     return Inputs(path.name, x1, x2, rounded)
 
 
-def _read(path: Path) -> Mapping[str, np.ndarray]:
+def map_inputs(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """x1, and x2 where it differs, as they are in the file; an .npy file is read piece by piece, as it is needed.
+
+    Raises `InputError` as `load_inputs` does, but for values, at which nobody has looked.
+    """
+    arrays = _pick(path, _read(path, mapped=True))
+    for name, array in arrays.items():
+        _check_form(array, f"{path.name}: {name}", integers=True)
+    x1, x2 = arrays["x1"], arrays.get("x2")
+    _check_alike(path, x1, x2)
+    return x1, x2
+
+
+def _check_alike(path: Path, x1: np.ndarray, x2: np.ndarray | None) -> None:
+    if x2 is not None and x2.shape[1:] != x1.shape[1:]:
+        raise InputError(f"{path.name}: x1 and x2 must hold examples of one shape, got {x1.shape} and {x2.shape}")
+
+
+def _read(path: Path, mapped: bool = False) -> Mapping[str, np.ndarray]:
     if path.suffix not in (".npy", ".npz"):
         raise InputError(f"--input takes an .npy or .npz file, got {str(path)!r}")
     if not path.is_file():
         raise InputError(f"--input: there is no file {str(path)!r}")
     try:
+        if mapped and path.suffix == ".npy":
+            return {"x1": np.load(path, mmap_mode="r", allow_pickle=False)}
         with path.open("rb") as file:
             content = np.load(file, allow_pickle=False)
             return {"x1": content} if isinstance(content, np.ndarray) else dict(content)
@@ -88,7 +107,7 @@ def _pick(path: Path, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarr
                      f"it holds {', '.join(arrays) or 'nothing'}")
 
 
-def _usable(array: np.ndarray, what: str, integers: bool) -> np.ndarray:
+def _check_form(array: np.ndarray, what: str, integers: bool) -> None:
     is_integer = array.dtype.kind in "iu"
     if array.dtype.kind != "f" and not (is_integer and integers):
         taken = "a model takes floating-point numbers, or integers" if integers else (
@@ -96,7 +115,11 @@ def _usable(array: np.ndarray, what: str, integers: bool) -> np.ndarray:
         raise InputError(f"{what} has dtype {array.dtype}, but {taken}; convert it, e.g. x.astype('float32')")
     if array.ndim < 1 or array.size == 0:
         raise InputError(f"{what} is empty (shape {array.shape}); it needs at least one example and number")
-    if is_integer:
+
+
+def _usable(array: np.ndarray, what: str, integers: bool) -> np.ndarray:
+    _check_form(array, what, integers)
+    if array.dtype.kind in "iu":
         return array
     with np.errstate(over="ignore"):  # said below
         rounded = round_to_float32(array)

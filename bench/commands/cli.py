@@ -16,9 +16,11 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
+from bench.cells.kernels import KernelOptions
 from bench.cells.options import DEFAULT_FOLDER, Options
 from bench.commands.compare import Compare, compare
 from bench.commands.explain import Explain, explain
+from bench.commands.kernel import kernel
 from bench.records.machines import across, different_machines, left_out, marked
 from bench.records.record import Record
 from bench.records.store import Store, StoreError, latest
@@ -63,6 +65,7 @@ Command = (
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Explain, tyro.conf.subcommand("explain")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[KernelOptions, tyro.conf.subcommand("kernel")]
 )
 
 
@@ -84,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return STOPPED
 
 
-def _do(command: Options | Report | List | Export | Explain | Compare) -> int:
+def _do(command: Options | Report | List | Export | Explain | Compare | KernelOptions) -> int:
     console = Console()
     if isinstance(command, Options):
         return _run(command, console)
@@ -97,6 +100,8 @@ def _do(command: Options | Report | List | Export | Explain | Compare) -> int:
         return 0
     if isinstance(command, Compare):
         return compare(command, console)
+    if isinstance(command, KernelOptions):
+        return kernel(command, console)
     from bench.commands.listing import show
 
     show(console)

@@ -381,7 +381,7 @@ def _blocked(task: Task, steps: tuple[Step, ...]) -> Plan:
     panel = min(panel, task.batch_size or panel)
     fits = max(1, int((min(task.hardware.block_bytes, share) / max(held, 1)) ** 0.5))
     block = min(_block_examples(task, steps), fits)
-    whole = Plan(task, steps, min(panel, task.n1), min(panel, n2), _even(task.n1, block), _even(n2, block), recompute)
+    whole = Plan(task, steps, min(panel, task.n1), min(panel, n2), even(task.n1, block), even(n2, block), recompute)
     if not recompute:
         together = task.n2 is not None and task.examples <= panel and _has_few_rows(task, steps)
         return replace(whole, kept_panels=task.n1, together=together)  # more panels than there are
@@ -403,7 +403,7 @@ def _block_examples(task: Task, steps: tuple[Step, ...]) -> int:
     return max(1, task.hardware.block_rows // rows_per_example)
 
 
-def _even(n: int, block: int) -> int:
+def even(n: int, block: int) -> int:
     """The smallest block that covers n examples in as many blocks as `block` would."""
     blocks = -(-n // max(1, min(block, n)))
     return -(-n // blocks)

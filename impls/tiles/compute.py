@@ -48,11 +48,13 @@ class Computer:
     """Computes rectangles of the kernel of `own`, and counts.
 
     `kept`: of how many tiles the factors are held at once; two at least are. `made`: of how many batches the factors
-    have been made so far. x1 and x2 are arrays, or batches of one tile each.
+    have been made so far. `place`: puts examples where they are computed with. x1 and x2 are arrays, or batches of one
+    tile each.
     """
 
-    def __init__(self, own: OwnNetwork, between: Between, tile: tuple[int, int], kept: int) -> None:
-        self.own, self.between, self.tile, self.kept = own, between, tile, max(2, kept)
+    def __init__(self, own: OwnNetwork, between: Between, tile: tuple[int, int], kept: int,
+                 place: Callable[[Any], Any] = lambda x: x) -> None:
+        self.own, self.between, self.tile, self.kept, self.place = own, between, tile, max(2, kept), place
         self.made = 0
         self._factors: OrderedDict[tuple[int, int, int], Any] = OrderedDict()
 
@@ -78,7 +80,7 @@ class Computer:
 
     def examples(self, side: int, rows: slice) -> Any:
         """As the framework has them."""
-        return examples(self.own.x2 if side else self.own.x1, rows, self.tile[side])
+        return self.place(examples(self.own.x2 if side else self.own.x1, rows, self.tile[side]))
 
 
 def examples(x: Any, rows: slice, tile: int) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from impls.tiles.engines import Chosen, chosen
 from impls.tiles.identity import Identity, Witness
 from impls.tiles.store import Store
 from reference import InputError, Request
-from reference.case import Outputs
+from reference.case import Device, Outputs
 from reference.tolerances import tolerance
 
 LOOKED_AT = 2
@@ -42,7 +42,7 @@ PACKAGES = {"torch": ("ntk-bench", "numpy", "torch"), "jax": ("ntk-bench", "nump
 
 @dataclass(frozen=True)
 class Asking:
-    """What decides a kernel beside network and examples: as in `impls.ntk`. `limit`: bytes."""
+    """What decides a kernel beside network and examples: as in `impls.ntk`. `limit`: bytes, on a GPU of each device."""
 
     outputs: Outputs = "full"
     method: str = "auto"
@@ -51,7 +51,15 @@ class Asking:
     batch_size: int | None = None
     seed: int = 0
     options: Mapping[str, Any] | None = None
+    devices: Any = None
     asked: Asked = ALL
+
+    def of_each(self, kind: Device) -> int:
+        """The limit of each device: those of the CPU share one memory. Raises `InputError` for no devices."""
+        n = self.devices if isinstance(self.devices, int) else 1 if self.devices is None else len(self.devices)
+        if n < 1:
+            raise InputError(f"devices= is a number of devices or a list of them, got {self.devices!r}")
+        return self.limit // n if kind == "cpu" else self.limit
 
 
 ANY = Asking()
@@ -64,18 +72,21 @@ class Job:
     own: OwnNetwork
     request: Request
     chosen: Chosen
-    network: UserNetwork
-    given: tuple[Any, Any]
     asking: Asking
+    again: Callable[[], Job]
+    """Makes it once more, in another process; for one device."""
 
-    def computer(self) -> Computer:
-        """A new one, which keeps factors for as long as it lives."""
-        return Computer(self.own, self.chosen.between(self.own), self.chosen.sizes.tile, self.chosen.sizes.kept)
+    def computer(self, place: Callable[[Any], Any] = lambda arrays: arrays) -> Computer:
+        """A new one, which keeps factors for as long as it lives. `place`: puts parameters, and examples, where they
+        are computed with."""
+        own = self.own._replace(params=place(self.own.params))
+        return Computer(own, self.chosen.between(own), self.chosen.sizes.tile, self.chosen.sizes.kept, place)
 
     def by(self, method: str) -> Job:
         """The same kernel by another method, in tiles of the same size."""
         of = _looked_at(self.own, self.chosen.sizes.tile)
-        found = chosen(method, of, self.request, self.shape, self.asking.limit, self.chosen.sizes.tile)
+        limit = self.asking.of_each(of.device)
+        found = chosen(method, of, self.request, self.shape, limit, self.chosen.sizes.tile)
         return replace(self, chosen=found)
 
     @property
@@ -148,9 +159,10 @@ class Job:
 
 def job(model: Any, x1: Any, x2: Any = None, *, params: Any = None, asking: Asking = ANY,
         path: str | Path | None = None) -> Job:
-    """What `asking` says of a kernel of `model`; `path`: of a store that may be there, whose tiles and, for "auto",
-    whose method are taken. Raises `InputError` for what cannot be used or does not fit."""
-    network = user_network(model, params)
+    """What `asking` says of a kernel of `model`, which `impls.ntk` takes, or is a `UserNetwork`. `path`: of a store
+    that may be there, whose tiles and, for "auto", whose method are taken. Raises `InputError` for what cannot be used
+    or does not fit."""
+    network = model if isinstance(model, UserNetwork) else user_network(model, params)
     there = Store.open(path).identity if path is not None and Path(path).exists() else None
     few = _few(network, x1, x2, asking.asked)
     request = Request(asking.outputs, few.dtype, few.device, asking.seed, asking.batch_size, asking.options or {})
@@ -161,10 +173,13 @@ def job(model: Any, x1: Any, x2: Any = None, *, params: Any = None, asking: Aski
     method = asking.method
     if method == "auto":
         method = there.method if there is not None else f"structured_{few.framework}"
-    found = _first_that_can(method, few, request, shape, asking, tile)
+    limit = asking.of_each(few.device)
+    found = _first_that_can(method, few, request, shape, replace(asking, limit=limit), tile)
     size1, size2 = found.sizes.tile
     own = _with(network, in_bands(x1, size1), in_bands(x2, size2), asking.asked)
-    return Job(own, request, found, network, (x1, x2), asking)
+    of_one = replace(asking, method=found.method, limit=limit, devices=None)
+    again = partial(job, network, x1, x2, asking=of_one, path=path)
+    return Job(own, request, found, asking, again)
 
 
 class Bands:

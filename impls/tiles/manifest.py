@@ -12,6 +12,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -33,15 +34,17 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._own: int | None = None
+        self._lock = Lock()
 
     def append(self, entry: Entry) -> None:
         """On return it is on the disk."""
-        if self._own is None:
-            path = self.folder / f"{os.getpid()}-{secrets.token_hex(4)}.txt"
-            self._own = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            sync_folder(self.folder)
-        os.write(self._own, _line(entry))
-        os.fsync(self._own)
+        with self._lock:
+            if self._own is None:
+                path = self.folder / f"{os.getpid()}-{secrets.token_hex(4)}.txt"
+                self._own = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+                sync_folder(self.folder)
+            os.write(self._own, _line(entry))
+            os.fsync(self._own)
 
     def entries(self) -> Iterator[Entry]:
         """Of all processes; of one tile perhaps several, where two computed it or examples were added."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +12,26 @@ from impls.structured.traces import traced_once
 from impls.tiles import sizes
 from impls.tiles.job import Asking, job
 from impls.tiles.lazy import LazyKernel
-from impls.tiles.progress import bar
-from impls.tiles.run import Advance, run
+from impls.tiles.progress import bar, nothing
+from impls.tiles.run import run
 from reference import InputError
 from reference.case import Outputs
 
 
 @traced_once()
-def ntk(model: Any, x1: Any, x2: Any = None, *, out: str | Path, tile: Any = None, progress: bool = False,
-        params: Any = None, outputs: Outputs = "full", method: str = "auto", batch_size: int | None = None,
-        memory_limit: int | None = None, verbose: bool = False, seed: int = 0, check: bool = True, inputs: Any = None,
-        select: Any = None, where: Where = None, without: Mapping[str, Any], options: Mapping[str, Any]) -> LazyKernel:
+def ntk(model: Any, x1: Any, x2: Any = None, *, out: str | Path, tile: Any, devices: Any, progress: bool, params: Any,
+        outputs: Outputs, method: str, batch_size: int | None, memory_limit: int | None, verbose: bool, seed: int,
+        check: bool, inputs: Any, select: Any, where: Where, without: Mapping[str, Any],
+        options: Mapping[str, Any]) -> LazyKernel:
     """`impls.ntk`, which says what it is. `without`: what it takes that tiles do not."""
     if given := [name for name, value in without.items() if value is not None and value is not False]:
         raise InputError(f"a kernel that is computed into a folder takes no {', '.join(given)}; leave it away")
     if memory_limit is not None and not (isinstance(memory_limit, int | float) and memory_limit > 0):
         raise InputError(f"memory_limit must be a positive number of bytes, got {memory_limit!r}")
     limit = sizes.LIMIT if memory_limit is None else int(memory_limit)
-    asking = Asking(outputs, method, tile, limit, batch_size, seed, options, Asked(inputs, select, where))
+    asking = Asking(outputs, method, tile, limit, batch_size, seed, options, devices, Asked(inputs, select, where))
     found = job(model, x1, x2, params=params, asking=asking, path=out)
-    return run(found, out, check=check, watch=bar if progress else _unwatched, say=print if verbose else _say_nothing)
-
-
-def _unwatched(total: int, done: int) -> AbstractContextManager[Advance]:
-    return nullcontext(_nothing)
-
-
-def _nothing(pairs: int) -> None:
-    """For progress=False."""
+    return run(found, out, check=check, watch=bar if progress else nothing, say=print if verbose else _say_nothing)
 
 
 def _say_nothing(_: str) -> None:

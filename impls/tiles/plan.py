@@ -14,6 +14,10 @@ class Tile(NamedTuple):
     column: int
 
 
+Band = tuple[Tile, ...]
+"""Tiles of a few neighbouring columns, row by row."""
+
+
 class Region(NamedTuple):
     """A rectangle of a kernel: examples of x1 and of x2."""
 
@@ -58,7 +62,7 @@ class Plan:
         return Region(*(slice(place * size, min((place + 1) * size, n))
                         for place, size, n in zip(tile, self.tile, self.shape, strict=True)))
 
-    def bands(self, width: int) -> list[tuple[Tile, ...]]:
+    def bands(self, width: int) -> list[Band]:
         """All tiles, in bands of at most `width` columns; within a band row by row.
 
         Whoever keeps the factors of `width` + 1 tiles and computes a band in its order has those of each column once,

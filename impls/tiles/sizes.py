@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from impls.structured.planner import even
 from reference import InputError
 
 LIMIT = 2**30
@@ -16,6 +17,9 @@ CHUNK_BYTES = 2**24
 # Shares of the limit. Of a tile there are the one that is computed, the one that is written and the one that waits.
 OF_TILES, OF_FACTORS, OF_ENGINE = 1 / 4, 1 / 2, 1 / 2
 TILES = 3
+
+KEPT, SMALL = 8, 256
+"""Tiles whose factors are held at once, at least, unless tiles were then of fewer examples than these."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ def tile_of(shape: tuple[int, int], entry_bytes: int, limit: int, most: int | No
     if most is not None:
         size = max(1, min(size, most))
     size1, size2 = (min(n, size) for n in shape)
-    return _even(shape[0], size1), _even(shape[1], size2)
+    return even(shape[0], size1), even(shape[1], size2)
 
 
 def given(tile: Any, symmetric: bool) -> tuple[int, int]:
@@ -52,22 +56,21 @@ def given(tile: Any, symmetric: bool) -> tuple[int, int]:
 
 
 def most_of(kept_bytes: float, limit: int) -> int:
-    """Examples of a tile so that the factors of two of them fit, at `kept_bytes` an example."""
-    return int(limit * OF_FACTORS / 2 / max(kept_bytes, 1))
+    """Examples of a tile at most, at `kept_bytes` of factors an example; 0 where not even those of two fit.
+
+    The more of the room is left to columns and not to the one row, the fewer times rows pass through the network.
+    """
+    fit = limit * OF_FACTORS / max(kept_bytes, 1)
+    return int(max(fit / KEPT, min(fit / 2, SMALL)))
 
 
 def kept_of(tile: tuple[int, int], kept_bytes: float, limit: int) -> int:
     """Tiles whose factors fit. Raises `InputError` where two do not."""
     kept = int(limit * OF_FACTORS / (max(tile) * max(kept_bytes, 1)))
     if kept < 2:
-        fits = most_of(kept_bytes, limit)
+        fits = int(limit * OF_FACTORS / 2 / max(kept_bytes, 1))
         raise InputError(f"memory_limit={limit} is not enough for tiles of {max(tile)} examples: the factors of two "
                          f"take {int(2 * max(tile) * kept_bytes)} bytes, and half of the limit is theirs. "
                          + (f"Ask for tile={fits} or less" if fits else
                             f"Give it {int(4 * kept_bytes)} bytes at least"))
     return kept
-
-
-def _even(n: int, size: int) -> int:
-    """The smallest size that covers n examples in as many tiles as `size` would."""
-    return -(-n // -(-n // size))

@@ -12,6 +12,7 @@ import numpy as np
 from impls.structured.jax.contract import SUM
 from impls.structured.jax.engine import Engine
 from impls.structured.jax.factors import Arrays
+from impls.structured.planner import even
 
 Panels = list[tuple[slice, slice, Arrays]]
 """Which examples of the batch, which of the panel they are, and the factors of the panel."""
@@ -26,7 +27,8 @@ class Between:
 
     def __init__(self, engine: Engine, params: Any) -> None:
         self.engine, self.leaves = engine, jax.tree.leaves(params)
-        self.size = min(engine.plan.panel1, engine.plan.panel2)
+        plan = engine.plan
+        self.size = even(max(plan.task.n1, plan.task.n2 or 0), min(plan.panel1, plan.panel2))
 
     def factors(self, x: Any) -> Panels:
         """What `kernel` needs of a batch; held until it is let go."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from impls.frameworks.torch.support import Params, precision
+from impls.structured.planner import even
 from impls.structured.torch.engine import Engine
 from impls.structured.torch.factors import Arrays
 from impls.structured.torch.rows import slices
@@ -23,13 +24,15 @@ class Between:
 
     def __init__(self, engine: Engine, params: Params) -> None:
         self.engine, self.params = engine, {name: p.resolve_neg() for name, p in params.items()}
+        task = engine.plan.task
+        self.size = even(max(task.n1, task.n2 or 0), engine.panel)
 
     def factors(self, x: Tensor) -> Panels:
         """What `kernel` needs of a batch; held until it is let go."""
         if not self.engine.tried:
             self.engine.try_out(self.params, x)
         with torch.no_grad(), precision(self.engine.dtype):
-            return [(rows, self.engine.panel_of(self.params, x[rows])) for rows in slices(len(x), self.engine.panel)]
+            return [(rows, self.engine.panel_of(self.params, x[rows])) for rows in slices(len(x), self.size)]
 
     def kernel(self, left: Panels, right: Panels | None = None) -> np.ndarray:
         """(N1, N2, …) of two batches, on the host; `right` None: of one with itself."""

@@ -1,0 +1,37 @@
+"""``python -m bench kernel``: a kernel into a folder, tile by tile."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+
+from bench.cells.kernels import KernelOptions
+from impls.tiles.progress import bar, lines
+from impls.tiles.run import run
+from impls.tiles.store import Store
+
+STOPPED = 130
+
+
+def kernel(options: KernelOptions, console: Console) -> int:
+    """Compute it, or go on with it. Raises `InputError` for what cannot be used."""
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    try:
+        found = run(options.job(), options.out, check=options.check, say=say,
+                    watch=bar if console.is_terminal else lines(say))
+    except KeyboardInterrupt:
+        print(f"stopped: {_state(options)}", file=sys.stderr)
+        return STOPPED
+    say(repr(found))
+    return 0
+
+
+def _state(options: KernelOptions) -> str:
+    if not options.out.exists():
+        return "before the first tile was there"
+    store = Store.open(options.out)
+    n, missing = len(store.plan.tiles), len(store.missing())
+    return f"{n - missing} of {n} tiles are in {options.out}; the same command goes on from there"

@@ -1,0 +1,1 @@
+"""Which of JAX's devices compute tiles, and what lies on them."""
