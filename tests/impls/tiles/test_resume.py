@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -92,10 +93,17 @@ def test_killed_and_gone_on_with(where: str, killed: dict[str, Path], capsys: py
     assert not list(path.rglob("*.partial"))
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("finished") / "K.zarr"
+    ntk(torch_network(), X, outputs="trace", out=path, tile=TILE)
+    return path
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Path:
-    ntk(torch_network(), X, outputs="trace", out=tmp_path / "K.zarr", tile=TILE)
-    return tmp_path / "K.zarr"
+def store(finished: Path, tmp_path: Path) -> Path:
+    """All of it, to be damaged."""
+    return shutil.copytree(finished, tmp_path / "K.zarr")
 
 
 def flipped(chunk: Path) -> None:
