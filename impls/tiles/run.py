@@ -28,13 +28,13 @@ def run(job: Job, path: str | Path, *, watch: Watch, say: Callable[[str], None],
     Raises `InputError` for a store of another kernel, or one that another process works at.
     """
     to = deal.devices(job)
-    store, first = job.store(path), None
+    store, computer, values = job.store(path), None, None
     if store is None:
-        job, *first = first_tile(job, check=check, say=say)
+        job, computer, values = first_tile(job, check=check, say=say)
         store = Store.create(path, job.identity)
     with store.locked():
-        if first is not None:
-            store.write(FIRST, first[1])
+        if values is not None:
+            store.write(FIRST, values)
         if damaged := store.check():
             say(f"ntk: computes anew {len(damaged)} damaged tiles")
         missing = store.missing()
@@ -45,8 +45,7 @@ def run(job: Job, path: str | Path, *, watch: Watch, say: Callable[[str], None],
             if to and missing:
                 deal.compute(job, store, deal.bands(job, store, missing, len(to)), to, advance, check=check)
             elif missing:
-                computer = None if first is None else first[0]
-                with Worker(job, store, advance, check=check and first is None, computer=computer) as worker:
+                with Worker(job, store, advance, check=check and computer is None, computer=computer) as worker:
                     worker(tile for band in deal.bands(job, store, missing) for tile in band)
         store.manifest.close()
     return LazyKernel(Store.open(path))

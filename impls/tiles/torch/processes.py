@@ -75,11 +75,12 @@ def _serve(children: dict[Connection, Any], waiting: list[Band], advance: Advanc
     """Messages of a child: how many pairs more are done; None, that it waits; or what went wrong."""
     working = dict(children)
     while working:
-        for here in wait(list(working)):
+        ready: Any = wait(list(working))
+        for here in ready:
             try:
-                said = here.recv()  # pyright: ignore[reportAttributeAccessIssue]  of our own child, through a pipe
-            except EOFError:
-                child = working.pop(here)  # pyright: ignore[reportArgumentType]
+                said = here.recv()
+            except (EOFError, ConnectionError):
+                child = working.pop(here)
                 child.join()
                 if child.exitcode:
                     raise InputError(f"a process of devices= ended with {_how(child.exitcode)}; the tiles so far are "
@@ -90,7 +91,7 @@ def _serve(children: dict[Connection, Any], waiting: list[Band], advance: Advanc
             if said is not None:
                 advance(said)
             else:
-                here.send(waiting.pop() if waiting else None)  # pyright: ignore[reportAttributeAccessIssue]
+                here.send(waiting.pop() if waiting else None)
 
 
 def _how(code: int) -> str:
@@ -115,13 +116,18 @@ def _child(parent: Connection, order: Order, device: str) -> None:
             yield band
 
     try:
-        with suppress(EOFError, BrokenPipeError), entered(device):
-            job, store = order.make(), Store.open(order.path)
-            job.check(store)
-            with Worker(job, store, say, check=order.check) as worker:
-                for band in bands():
-                    worker(band)
-    except InputError as error:
-        say(str(error))
+        with suppress(EOFError, ConnectionError), entered(device):  # of a parent that has ended
+            try:
+                _work(order, bands, say)
+            except InputError as error:
+                say(str(error))
     finally:
         parent.close()
+
+
+def _work(order: Order, bands: Callable[[], Iterator[Band]], advance: Advance) -> None:
+    job, store = order.make(), Store.open(order.path)
+    job.check(store)
+    with Worker(job, store, advance, check=order.check) as worker:
+        for band in bands():
+            worker(band)
