@@ -45,7 +45,7 @@ def kernel(*arguments: str) -> int:
 def test_a_model_and_its_inputs(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("--model", "net.py:make", "--input", "X.npy", "--out", "K.zarr", "--outputs", "trace")
     assert kernel(*asked, "--tile", "10") == 0
-    assert "6 of 6 to be computed" in capsys.readouterr().out
+    assert "5 of 6 to be computed" in capsys.readouterr().out, "the first one is computed before there is a store"
     assert kernel(*asked) == 0
     assert "0 of 6 to be computed" in capsys.readouterr().out
     torch.manual_seed(0)
