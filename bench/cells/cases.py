@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -111,6 +112,18 @@ class Fixture:
 
     def build(self) -> Case:
         return reference.case(self.name)
+
+
+def size_of(source: CaseSource) -> float:
+    """About how much there is to compute, in no unit: parameters × examples × outputs; 1.0 where it is not known."""
+    if not isinstance(source, NetworkOnInputs | NetworkOnNoise):
+        return 1.0
+    parameters = sum(math.prod(shape) for shape in source.description.param_shapes().values())
+    if isinstance(source, NetworkOnInputs):
+        examples = len(source.inputs.x1) + (0 if source.inputs.x2 is None else len(source.inputs.x2))
+    else:
+        examples = source.n1 + (source.n2 or 0)
+    return float(parameters * examples * (source.description.n_outputs or 1))
 
 
 def contents_of(inputs: Inputs | None) -> list[bytes]:

@@ -42,9 +42,9 @@ ALPHA = 0.01
 """How often a ranking of methods that are all equally fast may tell any two of them apart."""
 QUIET = 0.1
 """Standard deviation of the logarithm of an undisturbed process's time."""
-CHANCE = 0.7
+CHANCE = 0.3
 """Of what a disturbed one takes longer on the average, as a logarithm: its further standard deviation."""
-PRIOR_TURNS = 4
+PRIOR_TURNS = 10
 """Weight of what is known beforehand, d0."""
 
 K = TypeVar("K", bound=Hashable)

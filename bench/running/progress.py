@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -14,17 +14,18 @@ from rich.progress import Progress as Bar
 
 from bench import units
 from bench.records.record import Cell, Record
+from bench.running.remaining import USUAL, Effort, Remaining
 
 
 class Progress:
     """Counts cells and says how long the rest may take; used as a context manager."""
 
-    def __init__(self, console: Console, cells: list[Cell]) -> None:
+    def __init__(self, console: Console, cells: Sequence[Cell], sizes: Mapping[str, float] | None = None,
+                 effort: Effort = USUAL) -> None:
         self._console = console
-        self._left = list(cells)
+        self._remaining = Remaining(cells, sizes or {}, effort)
         self._n = len(cells)
-        self._durations: dict[str, list[float]] = defaultdict(list)
-        self._began = 0.0
+        self._ended = self._began = time.monotonic()
         self._bar = Bar(TextColumn("{task.fields[cell]}"), BarColumn(), MofNCompleteColumn(),
                         TextColumn("{task.fields[left]}"), console=console, transient=True,
                         refresh_per_second=2)  # drawing more often would disturb what is measured
@@ -49,33 +50,31 @@ class Progress:
 
     def begin(self, cell: Cell) -> None:
         self._began = time.monotonic()
+        self._remaining.prepared(cell.case, self._began - self._ended)
         if self._console.is_terminal:
             self._bar.update(self._task, cell=_name(cell), left=self.time_left())
 
     def skip(self, cell: Cell) -> None:
         """The cell that was begun needs no row."""
-        self._left.remove(cell)
+        self._remaining.skipped(cell)
         self._bar.advance(self._task)
 
     def finish(self, record: Record) -> None:
         """The cell that was begun has its row."""
-        self._durations[record.cell.method].append(time.monotonic() - self._began)
-        self._left.remove(record.cell)
+        self._ended = time.monotonic()
+        self._remaining.finished(record, self._ended - self._began)
         self._bar.advance(self._task)
         if not self._console.is_terminal:
-            place = f"[{self._n - len(self._left)}/{self._n}]"
+            place = f"[{self._n - len(self._remaining.left)}/{self._n}]"
             self.say(f"{place} {_name(record.cell)}: {_result(record)} ({self.time_left()})")
         elif record.status in ("wrong", "undecided", "nonfinite", "crash", "timeout", "oom"):
             self._console.print(f"{_name(record.cell)}: {_result(record)}", highlight=False, markup=False)
 
     def time_left(self) -> str:
-        """From the durations so far: a method's own cells where it has some, else all of them."""
-        durations = [duration for some in self._durations.values() for duration in some]
-        if not durations:
+        """In words, "" where nothing is finished yet."""
+        left = self._remaining.seconds()
+        if left is None:
             return ""
-        means = {method: statistics.fmean(some) for method, some in self._durations.items()}
-        overall = statistics.fmean(durations)
-        left = sum(means.get(cell.method, overall) for cell in self._left)
         return f"about {round(left / 60)} min left" if left >= 90 else f"about {round(left)} s left"
 
 

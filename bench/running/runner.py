@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.cells import bounds, engines, scale
-from bench.cells.cases import CaseSource
+from bench.cells.cases import CaseSource, size_of
 from bench.cells.methods import Listed, find_methods
 from bench.cells.options import Options, method_names, sources_of
 from bench.cells.user_model import UserModel
@@ -28,10 +28,11 @@ from bench.running import order
 from bench.running.again import Attempts
 from bench.running.data import fits, hints_of
 from bench.running.lock import Lock
-from bench.running.measure import Job, measure
+from bench.running.measure import MAX_SAMPLES, Job, measure
 from bench.running.order import Place, key_of
 from bench.running.pool import Limits, Outcome, Pool
 from bench.running.progress import Progress
+from bench.running.remaining import Effort
 from bench.truth.check import build
 from bench.truth.other_kernels import find_other_truth
 from bench.truth.truth import Truth, find_truth
@@ -91,7 +92,7 @@ class Run:
             self.console.print(f"instructions are not counted: {missing}", highlight=False)
         self.store.add_run(self.environment, self.options.as_noted(), _now())
         try:
-            with Progress(self.console, [place.cell for place in left]) as progress:
+            with self._progress(left) as progress:
                 for source, places in _by_source(left):
                     self._measure_case(source, places, progress)
                 self._finish(progress)
@@ -99,6 +100,11 @@ class Run:
             self._lock.release()
         if said := str(self._attempts):
             self.console.print(said, highlight=False)
+
+    def _progress(self, left: Sequence[Place]) -> Progress:
+        sizes = {place.source.name: size_of(place.source) for place in left}
+        effort = Effort(self.profile.steady_s, MAX_SAMPLES, self.profile.time_limit_s)
+        return Progress(self.console, [place.cell for place in left], sizes, effort)
 
     def records(self) -> list[Record]:
         """The rows of this run's cells, whenever they were measured."""

@@ -1,0 +1,152 @@
+"""How long the rest of a run takes, from what its finished cells took.
+
+A cell takes what its process costs whatever it computes (start, import, compiling, the check), and a number of calls.
+The first is a method's own, and as good as constant; the time of a call grows with the size of the case, as a power of
+it that the method's cases have shown so far; and how many calls there are follows from their time. What is predicted so
+is put right as a whole by what the finished cells took beside what would have been predicted of them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+
+from bench.records.record import Cell, Record
+
+LEAST_POWER, MOST_POWER = 0.8, 1.1
+"""Of the size. Small cases cost what calling costs, and show less growth than there will be: the least is also what is
+supposed where nothing is known. Found with the rows of a quick run (bench/results/quick-cpu.json) in several orders."""
+_SPAN = 4.0
+"""Ratio of sizes from which on a power is fitted."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Of each process: calls are sampled until they have taken `steady_s` or are `most`; all ends after `limit_s`."""
+
+    steady_s: float
+    most: int
+    limit_s: float
+
+    def calling_s(self, call_s: float) -> float:
+        """Of the first call's computing and the sampled ones, where one takes so long."""
+        return call_s + min(self.most * call_s, max(self.steady_s, call_s))
+
+
+USUAL = Effort(0.5, 30, math.inf)
+
+
+@dataclass
+class _Method:
+    """What is known of one method."""
+
+    calls: dict[float, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """Size of the case → seconds of a call."""
+    beside: list[float] = field(default_factory=list)
+    """Seconds of a cell beside its calls; all that it took, where it made none."""
+    later: Counter[bool] = field(default_factory=Counter)
+    """Of later turns: how many were measured (True) and left out (False)."""
+
+    def seconds(self, size: float, effort: Effort) -> float:
+        calling = effort.calling_s(self._call_s(size)) if self.calls else 0.0
+        return min(statistics.fmean(self.beside) + calling, effort.limit_s)
+
+    def share(self) -> float:
+        """Of later turns, those that are measured."""
+        return self.later[True] / self.later.total() if self.later else 1.0
+
+    def _call_s(self, size: float) -> float:
+        """From the nearest size that was measured."""
+        nearest = min(self.calls, key=lambda known: abs(math.log(known / size)))
+        return statistics.median(self.calls[nearest]) * (size / nearest) ** self._power()
+
+    def _power(self) -> float:
+        """By least squares through the logarithms, within the limits."""
+        points = [(math.log(size), math.log(statistics.median(some))) for size, some in self.calls.items()]
+        if max(points)[0] - min(points)[0] < math.log(_SPAN):
+            return LEAST_POWER
+        slope = statistics.linear_regression(*zip(*points, strict=True)).slope
+        return min(max(slope, LEAST_POWER), MOST_POWER)
+
+
+class Remaining:
+    """Of a run with these cells. `sizes` are the cases' in any unit; a case that is not in it has the size 1."""
+
+    def __init__(self, cells: Iterable[Cell], sizes: Mapping[str, float], effort: Effort) -> None:
+        self.left = list(cells)
+        """Those that are neither finished nor skipped."""
+        self._sizes, self._effort = sizes, effort
+        self._methods: dict[str, _Method] = defaultdict(_Method)
+        self._finished: list[tuple[Cell, float]] = []
+        self._seen: set[str] = set()
+        self._skipped: set[str] = set()
+        self._prepared: dict[str, float] = {}
+
+    def prepared(self, case: str, seconds: float) -> None:
+        """What comes before a case's cells took so long."""
+        self._prepared.setdefault(case, seconds)
+
+    def finished(self, record: Record, seconds: float) -> None:
+        """One of the cells has its row, after so long."""
+        self.left.remove(record.cell)
+        self._finished.append((record.cell, seconds))
+        method = self._methods[record.cell.method]
+        calls_s = self._note_calls(method, record)
+        method.beside.append(max(0.0, seconds - calls_s))
+        if _kind(record.cell) in self._seen:
+            method.later[True] += 1
+        self._seen.add(_kind(record.cell))
+
+    def skipped(self, cell: Cell) -> None:
+        """One of the cells needs no row, and so do all others of its kind."""
+        self.left.remove(cell)
+        self._methods[cell.method].later[False] += 1
+        self._skipped.add(_kind(cell))
+
+    def seconds(self) -> float | None:
+        """What the rest takes; None where nothing is finished yet."""
+        if not self._finished:
+            return None
+        took = sum(seconds for _, seconds in self._finished)
+        predicted = sum(self._predicted(cell) for cell, _ in self._finished)
+        rest = sum(weight * self._predicted(cell) for cell, weight in self._wanted())
+        return rest * (took / predicted if predicted else 1.0) + self._preparing_s()
+
+    def _preparing_s(self) -> float:
+        unprepared = {cell.case for cell in self.left} - set(self._prepared)
+        return len(unprepared) * statistics.fmean(self._prepared.values()) if self._prepared else 0.0
+
+    def _note_calls(self, method: _Method, record: Record) -> float:
+        """How long they took, all in all."""
+        if not record.samples_s:
+            return 0.0
+        call_s = statistics.median(record.samples_s)
+        method.calls[self._size(record.cell)].append(call_s)
+        return self._effort.calling_s(call_s)
+
+    def _predicted(self, cell: Cell) -> float:
+        known = self._methods.get(cell.method)
+        if known is None or not known.beside:
+            return statistics.fmean(seconds for _, seconds in self._finished)
+        return known.seconds(self._size(cell), self._effort)
+
+    def _wanted(self) -> Iterator[tuple[Cell, float]]:
+        """Each cell that is left, and how probably it is measured."""
+        begun = set(self._seen)
+        for cell in self.left:
+            kind = _kind(cell)
+            if kind not in self._skipped:
+                yield cell, self._methods[cell.method].share() if kind in begun else 1.0
+            begun.add(kind)
+
+    def _size(self, cell: Cell) -> float:
+        return self._sizes.get(cell.case, 1.0)
+
+
+def _kind(cell: Cell) -> str:
+    """Equal for the turns of one cell."""
+    return json.dumps(asdict(cell), sort_keys=True)
