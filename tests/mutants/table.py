@@ -11,28 +11,45 @@ from tests.mutants.registry import ITEMS, MUTANTS
 
 PATH = Path(__file__).parents[2] / "docs" / "mutants.md"
 REMEDY = "write it anew with `nox -s mutants`"
+SURVIVED = "**survived**"
 _LONGEST = 110
 
 
-def page(deaths: Mapping[str, Death | None]) -> str:
-    """The whole file, from the death of each mutant by name; None for a survivor."""
-    killed = sum(death is not None for death in deaths.values())
+def page(rows: Mapping[str, str]) -> str:
+    """The whole file, from the row of each mutant by name."""
+    killed = {mutant.name for mutant in MUTANTS if is_killed(rows.get(mutant.name))}
     lines = [
         "# Mutants", "",
         "Each row is a method of this project, or one written for the purpose, with one mistake in it",
         "(`tests/mutants/`), and the first test of the gate that fails on it: the one where the mistake is expected to",
         "show is tried first.",
         "The method without the mistake passes the same test. Written by `nox -s mutants`; not edited.", "",
-        f"**{killed} of {len(deaths)} killed.**", "",
+        f"**{len(killed)} of {len(MUTANTS)} killed.**", "",
         "## Score by item of the list of known bugs", "", "| item | what it is | killed | of |", "|---|---|---|---|"]
     for item, what in (*ITEMS.items(), ("", "none of them")):
         ours = [mutant for mutant in MUTANTS if mutant.item == item]
-        dead = sum(deaths[one.name] is not None for one in ours)
-        lines.append(f"| {item or '–'} | {what} | {dead} | {len(ours)} |")
+        lines.append(f"| {item or '–'} | {what} | {sum(one.name in killed for one in ours)} | {len(ours)} |")
     lines += ["", "## Every mutant", "",
               "| mutant | item | framework | architecture | the mistake | killed by | it says |",
               "|---|---|---|---|---|---|---|"]
-    return "\n".join([*lines, *(row(mutant, deaths[mutant.name]) for mutant in MUTANTS), ""])
+    return "\n".join([*lines, *(rows[mutant.name] for mutant in MUTANTS if mutant.name in rows), ""])
+
+
+def rows_before(path: Path) -> dict[str, str]:
+    """Those of a file that was written before, by name, of mutants that are what they were."""
+    if not path.exists():
+        return {}
+    lines = path.read_text().splitlines()
+    return {mutant.name: line for mutant in MUTANTS for line in lines if line.startswith(unjudged(mutant))}
+
+
+def unjudged(mutant: Mutant) -> str:
+    """The beginning of its row: what it is, and not what killed it."""
+    return row(mutant, None).partition(SURVIVED)[0]
+
+
+def is_killed(row: str | None) -> bool:
+    return row is not None and SURVIVED not in row
 
 
 def row(mutant: Mutant, death: Death | None) -> str:
@@ -46,7 +63,7 @@ def described(mutant: Mutant) -> list[str]:
 
 def killed_by(death: Death | None) -> list[str]:
     if death is None:
-        return ["**survived**", ""]
+        return [SURVIVED, ""]
     where = "the summary" if death.test is None else f"{death.test.name} ({death.test.where})".removesuffix(" ()")
     message = death.message if len(death.message) <= _LONGEST else death.message[:_LONGEST - 1] + "…"
     return [where, message]
