@@ -232,4 +232,4 @@ def test_the_layers_formula_is_the_tapes_kernel(name: str) -> None:
     params |= {f"dense{i}.bias": bias[1, 0] for i, bias in enumerate(rounded[1])} if network.bias else {}
     tape = float64_expected(Case(name, network, {key: params[key] for key in network.param_shapes()}, of.x1),
                             range(3), range(3)).full[..., 0, 0]
-    np.testing.assert_allclose(limit_rate.kernels(of, *rounded)[1], tape, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(limit_rate.kernels([of], *rounded)[0, 1], tape, rtol=1e-5, atol=1e-6)
