@@ -12,6 +12,7 @@ import numpy as np
 from bench.records.record import Record
 from bench.records.store import Store
 from tests import ROOT
+from tests.bench import forked
 
 CASE = "mlp_relu"
 Done = subprocess.CompletedProcess[str]
@@ -161,9 +162,12 @@ def write_files(folder: Path) -> None:
     np.save(folder / "integers.npy", np.arange(12).reshape(4, 3))
 
 
-def bench(*arguments: str | Path, cwd: Path = ROOT) -> Done:
-    return subprocess.run(command(arguments), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300,
-                          check=False)
+def bench(*arguments: str | Path, cwd: Path = ROOT, imported: str = "") -> Done:
+    """In a process of its own; on Linux forked, from one that has the framework `imported`."""
+    if sys.platform.startswith("linux"):
+        return forked.run([*map(str, arguments)], cwd, environment(), imported)
+    return subprocess.run(command(arguments), cwd=cwd, env=environment(), capture_output=True, text=True,
+                          timeout=forked.TIMEOUT_S, check=False)
 
 
 def command(arguments: tuple[str | Path, ...]) -> list[str]:

@@ -72,7 +72,8 @@ def test_cuda_where_there_is_none(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
-    done = bench("run", "--device", "cuda", "--methods", "torch_autograd.per_example", "--out", tmp_path)
+    done = bench("run", "--device", "cuda", "--methods", "torch_autograd.per_example", "--out", tmp_path,
+                 imported="torch")
     assert_usage_error(done, "cuda", "cpu")
     assert Store(tmp_path).records() == []
 

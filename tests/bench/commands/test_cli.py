@@ -218,7 +218,8 @@ def test_it_runs_from_anywhere(bench_files: Path, tmp_path: Path) -> None:
 
 def test_a_method_from_outside_is_measured_beside_any_others(bench_files: Path, tmp_path: Path) -> None:
     done = bench("run", "--profile", "fixtures", "--cases", CASE, "--impl", bench_files / "methods.py:GOOD",
-                 "--methods", "explicit_mlp", "--outputs", "trace", "--dtypes", "float32", "--out", tmp_path)
+                 "--methods", "explicit_mlp", "--outputs", "trace", "--dtypes", "float32", "--out", tmp_path,
+                 imported="torch")
     assert done.returncode == 0, done.stderr
     assert {"good", "explicit_mlp"} == {record.cell.method for record in Store(tmp_path).records()}
 
