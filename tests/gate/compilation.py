@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from impls import Method
 
@@ -21,6 +22,10 @@ _XLA_FLAGS = " ".join(("--xla_cpu_use_fusion_emitters=false", "--xla_backend_opt
                        "--xla_cpu_parallel_codegen_split_count=1"))
 _TRIED_ON = ("0.8.", "0.9.", "0.10.")
 
+_MANY_MAPPINGS = 16_000
+"""Each compiled program takes a score of memory mappings, of which Linux allows a process 65530: the thousands of a
+whole gate ended it with a segmentation fault."""
+
 
 def set_xla_flags() -> None:
     """Effective only before JAX makes its first array. A value that XLA_FLAGS has already is left alone."""
@@ -29,6 +34,16 @@ def set_xla_flags() -> None:
             os.environ.setdefault("XLA_FLAGS", _XLA_FLAGS)
     except PackageNotFoundError:
         return
+
+
+def drop_many_programs() -> None:
+    """Drop what JAX compiled in this process, where that takes many mappings, or where nobody says how many.
+
+    Not sooner: the small programs that each method runs between its own would be compiled anew.
+    """
+    jax, mappings = sys.modules.get("jax"), Path("/proc/self/maps")
+    if jax is not None and not (mappings.exists() and mappings.read_bytes().count(b"\n") < _MANY_MAPPINGS):
+        jax.clear_caches()
 
 
 @contextmanager

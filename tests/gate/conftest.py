@@ -16,7 +16,7 @@ from impls import names
 from impls.protocol import Kind, Method
 from reference import Case, seed_of
 from tests.gate.checks import CHOOSERS, Check, cases_for, cases_for_pairs, checks, is_due
-from tests.gate.compilation import fitting_optimizations
+from tests.gate.compilation import drop_many_programs, fitting_optimizations
 from tests.gate.known_wrong import expected_failure
 from tests.gate.limit_rate import rate_cases
 from tests.gate.quantities import QuantityCheck, quantity_checks
@@ -158,15 +158,11 @@ def selection(request: pytest.FixtureRequest) -> Selection:
 
 @pytest.fixture(autouse=True)
 def few_programs_in_memory(request: pytest.FixtureRequest, selection: Selection) -> None:
-    """Drop what JAX compiled when the tests of a method on a case are over.
-
-    Each compiled program takes a score of memory mappings, of which Linux allows a process 65530: the thousands of a
-    whole gate ended it with a segmentation fault.
-    """
-    tag, jax = _tag(request.node), sys.modules.get("jax")
-    if tag is not None and jax is not None and selection.under_test != (tag.method, tag.case):
+    """Drop what JAX compiled, where it is much, when the tests of a method on a case are over."""
+    tag = _tag(request.node)
+    if tag is not None and selection.under_test != (tag.method, tag.case):
         selection.under_test = (tag.method, tag.case)
-        jax.clear_caches()
+        drop_many_programs()
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ shrinks what it finds.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Mapping
 
@@ -21,6 +20,7 @@ from hypothesis.errors import Unsatisfiable
 
 from impls import Method, unsupported
 from reference import seed_of
+from tests.gate.compilation import drop_many_programs
 from tests.gate.known_wrong import known_reason
 from tests.gate.laws import judge, laws_of
 from tests.gate.random_networks import FAMILIES, SEEDED, Family, RandomNetwork, random_networks, smooth
@@ -63,7 +63,7 @@ def test_laws(method: Method, family: Family, selection: Selection, request: pyt
         assume(reason is None and smooth(on.case))
         verdict = judge(on, laws)
         if long:
-            drop_compiled_programs()
+            drop_many_programs()
         assert not verdict.broken, message(method, random, verdict.broken)
         held.update((*verdict.held, "networks"))  # no sooner: hypothesis runs again what failed, and asks for the same
 
@@ -78,9 +78,3 @@ def test_laws(method: Method, family: Family, selection: Selection, request: pyt
 def message(method: Method, random: RandomNetwork, broken: Mapping[str, str]) -> str:
     lines = [f"law broken: {name}: {reason}" for name, reason in broken.items()]
     return "\n".join([*lines, f"by {method.name} on {random!r}"])
-
-
-def drop_compiled_programs() -> None:
-    """See `few_programs_in_memory`."""
-    if (jax := sys.modules.get("jax")) is not None:
-        jax.clear_caches()
