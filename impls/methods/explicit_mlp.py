@@ -15,9 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -100,11 +100,7 @@ def components(case: Case, request: Request) -> dict[str, Tensor]:
 def _problem(case: Case, request: Request) -> Problem:
     network = case.network
     assert isinstance(network, MLP)  # `unsupported` has said so
-    dtype, where = DTYPES[request.dtype], device(request.device)
-
-    def tensor(array: np.ndarray) -> Tensor:
-        return tensor_of(array, dtype, where)
-
+    tensor = partial(tensor_of, dtype=DTYPES[request.dtype], where=device(request.device))
     layers: list[Layer] = []
     for i in range(network.n_layers):
         weight = tensor(case.params[f"dense{i}.weight"])
@@ -117,17 +113,16 @@ def _problem(case: Case, request: Request) -> Problem:
 
 def _kernel(problem: Problem, request: Request, indices: Sequence[int], *, weights: bool, biases: bool) -> Tensor:
     """The share of these layers' weights, of their biases, or of both."""
-
-    def block(left: list[Flow], right: list[Flow]) -> Tensor:
-        return summed(_share(problem.layers[i], left[i], right[i], request.outputs, weights=weights, biases=biases)
-                      for i in indices)
-
+    share = partial(_share, outputs=request.outputs, weights=weights, biases=biases)
     with torch.no_grad(), precision(problem.x1.dtype):
         flows1 = _flows(problem, problem.x1)
         flows2 = None if problem.x2 is None else _flows(problem, problem.x2)
         columns = None if flows2 is None else lambda j: [flow.rows(j) for flow in flows2]
         shape = (len(problem.x1), len(problem.x1 if problem.x2 is None else problem.x2))
-        return assemble_slices(lambda i: [flow.rows(i) for flow in flows1], columns, block, shape, request.batch_size)
+        return assemble_slices(
+            lambda i: [flow.rows(i) for flow in flows1], columns,
+            lambda left, right: summed(share(problem.layers[i], left[i], right[i]) for i in indices), shape,
+            request.batch_size)
 
 
 def _share(layer: Layer, left: Flow, right: Flow, outputs: Outputs, *, weights: bool, biases: bool) -> Tensor:

@@ -7,6 +7,8 @@ with B the `batch_size`, or N without one.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,6 +18,7 @@ from impls.frameworks.torch.gradients import rows_of_one
 from impls.frameworks.torch.support import Forward, Params, dtype_of, precision
 from impls.methods.torch_functional import FunctionalMethod
 from reference import Request
+from reference.case import Outputs
 
 
 def per_example(f: Forward, params: Params, x1: Tensor, x2: Tensor | None, request: Request) -> Tensor:
@@ -31,14 +34,15 @@ def per_example_components(
 ) -> dict[str, Tensor]:
     """The kernel of each parameter, by its name, at the cost of `per_example`."""
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
-    sizes = [p.numel() for p in leaves.values()]
-
-    def blocks(left: Tensor, right: Tensor) -> dict[str, Tensor]:
-        pairs = zip(left.split(sizes, 2), right.split(sizes, 2), strict=True)
-        return {name: contract(*pair, request.outputs) for name, pair in zip(leaves, pairs, strict=True)}
-
     with precision(dtype_of(params)):
-        return assemble_parts(lambda x: jacobian(f, leaves, x), blocks, x1, x2, request.batch_size)
+        return assemble_parts(lambda x: jacobian(f, leaves, x), partial(_by_parameter, leaves, request.outputs), x1, x2,
+                              request.batch_size)
+
+
+def _by_parameter(params: Params, outputs: Outputs, left: Tensor, right: Tensor) -> dict[str, Tensor]:
+    sizes = [p.numel() for p in params.values()]
+    pairs = zip(left.split(sizes, 2), right.split(sizes, 2), strict=True)
+    return {name: contract(*pair, outputs) for name, pair in zip(params, pairs, strict=True)}
 
 
 def jacobian(f: Forward, leaves: Params, x: Tensor) -> Float[Tensor, "N O P"]:

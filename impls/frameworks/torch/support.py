@@ -147,10 +147,10 @@ def module_function(module: nn.Module) -> tuple[ModuleFunction, Params]:
 
 def one_example(f: Forward) -> Forward:
     """f for one example without the batch axis; the outputs flattened in C order, shape (O,)."""
+    return lambda params, x: _single(f, params, x)  # where shapes are checked, each definition of a function takes long
 
-    def single(params: Params, x: Shaped[Tensor, "..."]) -> Float[Tensor, " O"]:
-        y = f(params, x.unsqueeze(0))
-        check_output(y, 1)
-        return y.reshape(-1)
 
-    return single
+def _single(f: Forward, params: Params, x: Shaped[Tensor, "..."]) -> Float[Tensor, " O"]:
+    y = f(params, x.unsqueeze(0))
+    check_output(y, 1)
+    return y.reshape(-1)

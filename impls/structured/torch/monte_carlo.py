@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -53,10 +54,11 @@ class Estimator:
 
     def _push(self, params: Params, x: Tensor, directions: Params) -> Float[Tensor, "chunk n O"]:
         """The forward pass is made once for all directions of a chunk: it does not depend on them."""
-        def run(some: Params) -> Tensor:
-            return self.f(some, x).reshape(len(x), -1)
-
+        run = partial(self._run, x)
         return vmap(lambda direction: jvp(run, (params,), (direction,))[1])(directions)
+
+    def _run(self, x: Tensor, params: Params) -> Float[Tensor, "n O"]:
+        return self.f(params, x).reshape(len(x), -1)
 
     def _directions(self, params: Params, seed: int, chunk: int) -> Iterator[Params]:
         """Chunk by chunk, each parameter (chunk, …)."""
