@@ -15,6 +15,8 @@ from tests.coverage import torch as of_torch  # noqa: E402
 from tests.coverage.__main__ import PAGE  # noqa: E402
 from tests.coverage.table import Row, page  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 ROW = re.compile(r"^\| `(?P<operation>[^`]+)` \| (?P<outcome>[a-z ]+) \|", re.MULTILINE)
 HALVES = {"torch": of_torch, "jax": of_jax}
 SAMPLES = {

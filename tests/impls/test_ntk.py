@@ -27,6 +27,8 @@ from reference.case import DType, Outputs
 from tests.gate.state import global_state
 from tests.naive_kernels import assert_right, jax_expected, torch_expected
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 X1 = np.random.default_rng(1).standard_normal((5, 4)).astype("float32").astype("float64")
 X2 = np.random.default_rng(2).standard_normal((3, 4)).astype("float32").astype("float64")
 WEIGHTS = {name: np.random.default_rng(3).standard_normal(shape).astype("float32")

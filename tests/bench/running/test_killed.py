@@ -70,7 +70,7 @@ def test_a_killed_run_leaves_no_process_and_no_folder_and_goes_on(files: Path, t
     for _ in range(N_KILLS):
         run = subprocess.Popen(command(_arguments(files, out)), cwd=ROOT, env=around, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
-        time.sleep(moments.uniform(1, 6))
+        time.sleep(moments.uniform(0.5, 4))  # undisturbed, a run takes about four
         below = psutil.Process(run.pid).children(recursive=True)
         run.send_signal(signal.SIGKILL)
         run.wait()

@@ -20,6 +20,8 @@ from reference import MLP, Case, InputError, Request, case, expected, random_cas
 from reference.case import DType, Outputs
 from tests.naive_kernels import assert_right, jax_expected
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 METHOD: Any = load("equinox.exact")
 RNG_SEED = 3
 

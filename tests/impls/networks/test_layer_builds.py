@@ -21,6 +21,8 @@ from reference.jacobian import linearise
 from reference.layers import Attention, Convolution
 from tests.reference.test_layers import LAYERS
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 FLOAT64_REQUEST = Request(dtype="float64")
 
 FUNCTIONALS = {

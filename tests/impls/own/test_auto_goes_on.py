@@ -14,6 +14,8 @@ import torch
 from impls import ntk, registry
 from reference import InputError, tolerance
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 
 class Broken:
     """Takes a method's place and raises what it is given."""

@@ -11,6 +11,8 @@ from impls import conjugate, nngp
 from impls.frameworks.arrays import to_numpy
 from reference import InputError
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 eqx = pytest.importorskip("equinox", reason="factories of three frameworks")
 nnx = pytest.importorskip("flax.nnx", reason="factories of three frameworks")
 torch = pytest.importorskip("torch", reason="factories of three frameworks")

@@ -23,6 +23,8 @@ from reference import InputError
 from reference.case import Outputs
 from reference.tolerances import tolerance
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 OUTPUTS: tuple[Outputs, ...] = ("full", "diagonal", "trace")
 FRAMEWORKS = ("torch", "jax")
 

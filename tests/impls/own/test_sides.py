@@ -17,6 +17,8 @@ from impls import ntk  # noqa: E402
 from reference import InputError  # noqa: E402
 from tests.naive_torch import agrees, jacobian  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 OUTPUTS = {"full": "nap,mbp->nmab", "diagonal": "nap,map->nma", "trace": "nap,map->nm"}
 PAIRS = {"full": "nap,nbp->nab", "diagonal": "nap,nap->na", "trace": "nap,nap->n"}
 
