@@ -91,16 +91,16 @@ CHOOSERS = ("neural_tangents.auto",)
 def is_due(check: Check, framework: str, seed: int) -> bool:
     """Whether a run of many methods asks for it; one of a single method asks for all.
 
-    Of a method in JAX, which compiles each form anew, each kind of outputs in each dtype is asked of every case, half
-    of them with x2 = x1 and half without: which half, is drawn at each run. Of one that chooses among others, each kind
-    of outputs is.
+    Of a method in JAX, which compiles each form anew, each kind of outputs in each dtype is asked of every case, in one
+    dtype with x2 = x1 and in the other without: in which, is drawn at each run, for each case. So a program that serves
+    every kind of outputs is compiled twice. Of one that chooses among others, each kind of outputs is asked for.
     """
     if framework != "jax" or isinstance(check.case.network, Layered):
         return True
     drawn = np.random.default_rng([seed, seed_of(f"{check.method} {check.case.name}")])
     swapped, dtypes = drawn.integers(2, size=2)
     i, j = get_args(Outputs).index(check.outputs), get_args(DType).index(check.dtype)
-    if check.case.symmetric != bool((i + j + swapped) % 2):
+    if check.case.symmetric != bool((j + swapped) % 2):
         return False
     return check.method not in CHOOSERS or j == (i // 2 + dtypes) % 2
 
