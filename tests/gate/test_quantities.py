@@ -53,6 +53,7 @@ def some_case(method: Method, request: Request) -> Case:
     pytest.skip(f"{method.name} supports neither")
 
 
+@pytest.mark.many_projections
 def test_quantity(quantity_check: QuantityCheck, selection: Selection) -> None:
     """The kernel is right, and so is that of a second call."""
     method = selection.method(quantity_check.method)
