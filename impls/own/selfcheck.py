@@ -100,18 +100,23 @@ def _wrong(name: str, kernel: Any, own: OwnNetwork, request: Request) -> str | N
     return fault and fault.line
 
 
+Directions = tuple[np.ndarray, np.ndarray]
+"""Rows u and v."""
+
+
 class _Fault(NamedTuple):
     off: float
     line: str
 
 
-def _fault(name: str, kernel: Any, own: OwnNetwork, request: Request, places: tuple[int, int]) -> _Fault | None:
-    """Of the engine, in the examples with these numbers."""
+def _fault(name: str, kernel: Any, own: OwnNetwork, request: Request, places: tuple[int, int],
+           directions: Directions | None = None) -> _Fault | None:
+    """Of the engine, in the examples with these numbers, along `directions` or those that are due."""
     witness = half(own.framework).products
     (i, j), (x1, x2) = places, _examples(own, places)
     if request.outputs == "trace" and own.framework == "torch" and own.n_outputs > CHECKED_OUTPUTS:
         return _fault_of_trace(name, kernel, own._replace(x1=x1, x2=x2), request, places)
-    u, v = _directions(own, request.outputs)
+    u, v = directions or _directions(own, request.outputs)
     parts, scale = witness(own, x1, x2, u, v)
     found = _found(kernel, i, j, u, v, request.outputs, itself=own.x2 is None)
     due = _due(parts, found)
@@ -122,9 +127,26 @@ def _fault(name: str, kernel: Any, own: OwnNetwork, request: Request, places: tu
     moved = max(abs(other[what] - due[what]) for other in others for what in due)
     if (worst := _worst(found, due, allowed + SLACK * moved)) is None:  # the network, not the engine: it amplifies
         return None
+    if request.outputs == "full" and directions is None and not _is_linear(own, x1, x2, u, v, due[WHOLE], allowed):
+        return _fault(name, kernel, own._replace(first=None), request, places, _of_single_outputs(own))
     line = f"{worst} of examples {i} and {j} is {found[worst]:.6g}, and {due[worst]:.6g} by two backward passes"
     layers = _layers(name, own, x1, x2, parts, u, v, request, allowed) if worst == WHOLE else ""
     return _Fault(abs(found[worst] - due[worst]), f"{line}; the share of {layers} differs" if layers else line)
+
+
+def _is_linear(own: OwnNetwork, x1: Any, x2: Any, u: np.ndarray, v: np.ndarray, due: float, allowed: float) -> bool:
+    """Whether backward passes scale as what is pulled back. One that clips gradients does not, and K, whose entries are
+    those of single outputs, has no uᵀKv."""
+    witness, own = half(own.framework).products, own._replace(first=None)
+    scaled = [(factor, sum(witness(own, x1, x2, *(factor * one if i == j else one for j, one in enumerate((u, v))))[0]
+                           .values())) for factor in (1 / 16, 16) for i in range(2)]
+    return all(abs(found - factor * due) <= factor * allowed for factor, found in scaled)
+
+
+def _of_single_outputs(own: OwnNetwork) -> Directions:
+    """Two of them, with each other."""
+    some = np.eye(own.n_outputs)[np.random.default_rng(0).permutation(own.n_outputs)[:DRAWN]]
+    return some, some[::-1]
 
 
 def _found(kernel: Any, i: int, j: int, u: np.ndarray, v: np.ndarray, outputs: Outputs, *,
@@ -211,7 +233,7 @@ def _example(x: Any, place: int) -> Any:
     raise IndexError(place)
 
 
-def _directions(own: OwnNetwork, outputs: Outputs) -> tuple[np.ndarray, np.ndarray]:
+def _directions(own: OwnNetwork, outputs: Outputs) -> Directions:
     """Rows u and v: two random ones, u that of which a gradient is known if there is one; some outputs, the same in
     both; each output, as the trace is a sum over them."""
     draw, n_outputs = np.random.default_rng(0), own.n_outputs
@@ -230,4 +252,4 @@ def _applied(kernel: Any, i: int, j: int, u: np.ndarray, v: np.ndarray, outputs:
     entry = np.asarray(to_numpy(kernel[i, j]), np.float64)
     if outputs == "trace":
         return float(entry)
-    return float(u[0] @ entry @ v[0]) if outputs == "full" else float(u.sum(0) @ entry)
+    return float(np.einsum("ka,ab,kb", u, entry, v)) if outputs == "full" else float(u.sum(0) @ entry)

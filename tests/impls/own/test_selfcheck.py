@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("torch", reason="the PyTorch half is not installed")
 pytest.importorskip("equinox", reason="the JAX half is not installed")
 
+import jax
 import jax.numpy as jnp
 import torch
 
@@ -70,6 +71,53 @@ def test_a_planted_fault_is_caught_and_mended(framework: str, outputs: Outputs, 
         mended = np.asarray(ntk(f, x, **params, outputs=outputs, method=name, verbose=True))
     np.testing.assert_allclose(mended, right, rtol=0, atol=tolerance("float32") * np.abs(right).max())
     assert f"{name} checked itself in" in capsys.readouterr().out
+
+
+def clipped(framework: str) -> Callable[[Any], Any]:
+    """The identity, whose backward pass shortens what is longer than a half: it is not linear."""
+    if framework == "jax":
+        clip = jax.custom_vjp(lambda h: h)
+        clip.defvjp(lambda h: (h, None),
+                    lambda _, g: (g / jnp.maximum(1, 2 * jnp.linalg.norm(g, axis=-1, keepdims=True)),))
+        return clip
+
+    class Clip(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(h: Any) -> Any:
+            return h.clone()
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            pass
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return g / (2 * g.norm(dim=-1, keepdim=True)).clamp(min=1)
+
+    return Clip.apply
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_backward_pass_that_is_not_linear_is_no_fault_and_hides_none(framework: str,
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    f, x, params = network(framework)
+    clip, name = clipped(framework), f"structured_{framework}"
+
+    def clipping(p: Any, x: Any) -> Any:
+        return f({**p, "last": clip(p["last"].T).T}, x)
+
+    loop = np.asarray(ntk(clipping, x, **params, method="equinox.exact" if framework == "jax" else
+                          "torch_autograd.per_example"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kernel = np.asarray(ntk(clipping, x, **params, method=name))
+    np.testing.assert_allclose(kernel, loop, rtol=0, atol=tolerance("float32") * np.abs(loop).max())
+    assert np.abs(loop - np.asarray(ntk(f, x, **params, method=name))).max() > 0.1, "something is clipped"
+    plant(framework, monkeypatch)
+    with pytest.warns(RuntimeWarning, match="wrong kernel of this network"):
+        ntk(clipping, x, **params, method=name)
 
 
 def test_a_planted_fault_in_a_trace_of_many_outputs_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
