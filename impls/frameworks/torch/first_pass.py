@@ -2,8 +2,9 @@
 
 One pass of the first example, forward and back, shows which of the module's tensors are written into, which operations
 there are and how long they take, which leaves the outputs depend on, and whether the gradients with the parameters in
-place are those without. One pass forward of two examples shows whether they influence each other. Where anything is out
-of order, or fails, nothing is said here: the checks are made one by one, and say what it is.
+place are those without. One pass forward of it before and after another one shows whether examples influence those
+before or after them. Where anything is out of order, or fails, nothing is said here: the checks are made one by one, and
+say what it is.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def first_pass(f: Callable[..., Any], params: Params, x: Tensor, base: ModuleFun
             found = _of_one(f, leaves, x[:1], base)
         if found is None or any("None of the inputs have requires_grad" in str(each.message) for each in told):
             return None
-        found = _of_two(f, leaves, x[[0, -1]], found)
+        found = _of_three(f, leaves, x[[0, -1, 0]], found)
         unwritten = all(torch.equal(leaf.detach(), params[name]) for name, leaf in leaves.items())
         return found if unwritten else None
     except Exception:  # of whatever kind: the checks meet it again
@@ -106,16 +107,16 @@ def _of_one(f: Callable[..., Any], leaves: Params, x: Tensor, base: ModuleFuncti
     return FirstPass(y.detach(), operations, uncounted(operations), backward_s, cotangent, due, users)
 
 
-def _of_two(f: Callable[..., Any], leaves: Params, x: Tensor, first: FirstPass) -> FirstPass | None:
-    """With x as it is, which requires no gradients."""
+def _of_three(f: Callable[..., Any], leaves: Params, x: Tensor, first: FirstPass) -> FirstPass | None:
+    """With x as it is, which requires no gradients: the first example, another one and the first again."""
     forward = Clock()
     with torch.enable_grad():
         y = f(leaves, x)
     forward_s = min(first.forward_s, forward.elapsed())
     used = {id(leaves[name]) for name, gradient in first.gradients.items() if gradient.any()}
-    if not _is_output(y, 2) or not used or not used <= {id(leaf) for leaf in reached(y)}:
+    if not _is_output(y, 3) or not used or not used <= {id(leaf) for leaf in reached(y)}:
         return None
-    if y.shape[1:] != first.y.shape[1:] or apart(y[0].detach(), first.y[0]):
+    if y.shape[1:] != first.y.shape[1:] or any(apart(row, first.y[0]) for row in y[::2].detach()):
         return None
     return FirstPass(first.y, first.operations, forward_s, first.backward_s, first.cotangent, first.gradients,
                      first.users)
