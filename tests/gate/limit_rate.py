@@ -113,16 +113,21 @@ def draws(name: str) -> np.ndarray:
 def _all_draws() -> dict[str, np.ndarray]:
     """In float32, whose rounding is nothing beside the standard errors: half the time and memory."""
     rng, of = np.random.default_rng(0), rate_cases()
-    at_width = [np.concatenate([kernels(of, *draw(of[0], width, _BATCH, rng)) for _ in range(N_DRAWS // _BATCH)],
-                               axis=1) for width in WIDTHS]
+
+    def batch(width: int) -> np.ndarray:
+        weights, biases = draw(of[0], width, _BATCH, rng)
+        return kernels(of, [array.astype(np.float32) for array in weights],
+                       [array.astype(np.float32) for array in biases])
+
+    at_width = [np.concatenate([batch(width) for _ in range(N_DRAWS // _BATCH)], axis=1) for width in WIDTHS]
     return {case.name: np.array(each) for case, *each in zip(of, *at_width, strict=True)}
 
 
 def draw(of: Case, width: int, n: int, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Weights (n, fan_in, fan_out) and biases (n, 1, fan_out) of every layer, N(0, 1), with one output, in float32."""
+    """Weights (n, fan_in, fan_out) and biases (n, 1, fan_out) of every layer, N(0, 1), with one output."""
     fans = [of.x1.shape[1], *[width] * _HIDDEN, 1]
-    return ([rng.standard_normal((n, fan_in, fan_out), np.float32) for fan_in, fan_out in pairwise(fans)],
-            [rng.standard_normal((n, 1, fan_out), np.float32) for fan_out in fans[1:]])
+    return ([rng.standard_normal((n, fan_in, fan_out)) for fan_in, fan_out in pairwise(fans)],
+            [rng.standard_normal((n, 1, fan_out)) for fan_out in fans[1:]])
 
 
 def kernels(of: Sequence[Case], weights: list[np.ndarray], biases: list[np.ndarray]) -> np.ndarray:

@@ -3,8 +3,8 @@
 One pass of the first example, forward and back, shows which of the module's tensors are written into, which operations
 there are and how long they take, which leaves the outputs depend on, and whether the gradients with the parameters in
 place are those without. One pass forward of it before and after another one shows whether examples influence those
-before or after them. Where anything is out of order, or fails, nothing is said here: the checks are made one by one, and
-say what it is.
+before or after them. Where anything is out of order, or fails, nothing is said here: the checks are made one by one,
+and say what it is.
 """
 
 from __future__ import annotations
