@@ -37,6 +37,10 @@ HOLD_JACOBIANS = ("equinox.exact", "torch_func.jacobian_contraction", "torch_fun
                   "torch_autograd.per_example")
 
 
+OF_FILES = ("out", "tile", "progress")
+"""What `impls.ntk` takes besides, for a kernel on disk."""
+
+
 @traced_once()
 def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None = None, *, params: Any = None,
         outputs: Outputs = "full", method: str = "auto", batch_size: int | None = None,
@@ -119,7 +123,8 @@ def _first_that_can(own: OwnNetwork, request: Request, memory_limit: int | None,
     if request.options:
         parameters = inspect.signature(ntk).parameters.values()
         own_keywords = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
-        near = [close for name in request.options for close in difflib.get_close_matches(name, own_keywords, n=1)]
+        known = [*own_keywords, *OF_FILES]
+        near = [close for name in request.options for close in difflib.get_close_matches(name, known, n=1)]
         raise InputError(f"method='auto' takes no options of a method, got {', '.join(request.options)}; "
                          + (f"did you mean {' and '.join(near)}?" if near else "name a method"))
     try:

@@ -427,7 +427,7 @@ def test_unknown_method() -> None:
 
 def test_any_keyword_is_known_when_it_is_misspelt() -> None:
     names = ["params", "outputs", "method", "batch_size", "memory_limit", "components", "explain", "verbose", "seed",
-             "check", "expect_calls", "inputs", "select", "where", "params2", "model2", "pairs"]
+             "check", "expect_calls", "inputs", "select", "where", "params2", "model2", "pairs", *public.OF_FILES]
     parameters = inspect.signature(ntk).parameters.values()
     assert [each.name for each in parameters if each.kind is each.KEYWORD_ONLY] == names
     call: Callable[..., Any] = ntk
