@@ -93,7 +93,7 @@ def _constraints(session: nox.Session, pins: dict[str, str]) -> str:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Methods with one mistake each against the gate, minutes; writes docs/mutants.md; ARGS: their names, as patterns."""
+    """Methods with one mistake each against the gate, minutes; writes docs/mutants.md; ARGS: patterns of names."""
     install(session)
     session.run("python", "-m", "tests.mutants", *session.posargs, env=ONE_THREAD)
 
