@@ -135,7 +135,7 @@ def kernels(of: Sequence[Case], weights: list[np.ndarray], biases: list[np.ndarr
 
     For all the cases, which differ in activation and biases alone and share their matrix products: (cases, n, N, N).
     """
-    networks = [case.network for case in of]
+    networks = [case.network for case in of if isinstance(case.network, MLP)]
     scales = [_shared_W_std(networks) / math.sqrt(weight.shape[1]) for weight in weights]
     b_stds = [network.b_std if network.bias else 0.0 for network in networks]
     n, n_cases, n_examples = len(weights[0]), len(of), len(of[0].x1)

@@ -93,7 +93,8 @@ def clipped(framework: str) -> Callable[[Any], Any]:
             pass
 
         @staticmethod
-        def backward(ctx: Any, g: Any) -> Any:
+        def backward(ctx: Any, *grad_outputs: Any) -> Any:
+            (g,) = grad_outputs
             return g / (2 * g.norm(dim=-1, keepdim=True)).clamp(min=1)
 
     return Clip.apply
