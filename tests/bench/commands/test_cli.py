@@ -30,7 +30,7 @@ def all_kinds(bench_files: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
     out = tmp_path_factory.mktemp("out")
     objects = ("GOOD", "DOUBLED", "NOT_FINITE", "CACHED", "UNABLE", "RAISING", "DYING", "HANGING", "LIST", "LIMIT",
                "RANDOM", "LUCKY")
-    return run_methods(bench_files, out, *objects, options=("--time-limit", "5")), out
+    return run_methods(bench_files, out, *objects, options=("--time-limit", "3")), out
 
 
 @pytest.mark.parametrize(("method", "status", "reason"), [
@@ -41,7 +41,7 @@ def all_kinds(bench_files: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
     ("unable", "unsupported", "it is too small for me"),
     ("raising", "crash", "ZeroDivisionError: of my own making (at"),
     ("dying", "crash", "SIGABRT, in phase: first call"),
-    ("hanging", "timeout", "killed after 5 s, in phase: steady state"),
+    ("hanging", "timeout", "killed after 3 s, in phase: steady state"),
     ("list", "crash", "TypeError"),
     ("limit", "ok", ""),
     ("random", "wrong", ""),
@@ -149,7 +149,7 @@ def heeded_ctrl_c() -> Iterator[None]:
 @pytest.mark.usefixtures("heeded_ctrl_c")
 def test_ctrl_c_keeps_what_is_finished(bench_files: Path, tmp_path: Path) -> None:
     arguments = ("run", "--profile", "fixtures", "--cases", CASE, "--impl", f"{bench_files}/methods.py:SLOW",
-                 "--methods", "slow", "--replicates", "12", "--out", tmp_path)
+                 "--methods", "slow", "--replicates", "7", "--out", tmp_path)
     running = subprocess.Popen(command(arguments), cwd=ROOT, env=environment(), stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True, start_new_session=True)
     _wait_for_rows(tmp_path, 2, running)
@@ -158,13 +158,13 @@ def test_ctrl_c_keeps_what_is_finished(bench_files: Path, tmp_path: Path) -> Non
     kept = Store(tmp_path).records()
     assert running.returncode == 130, errors
     assert "Traceback" not in errors
-    assert f"stopped: {len(kept)} of 12 rows" in errors
-    assert 2 <= len(kept) < 12
+    assert f"stopped: {len(kept)} of 7 rows" in errors
+    assert 2 <= len(kept) < 7
     assert all(row.status == "ok" for row in kept)
     assert bench("report", "--out", tmp_path).returncode == 0
     assert bench(*arguments).returncode == 0
     finished = Store(tmp_path).records()
-    assert sorted(row.replicate for row in finished) == list(range(12))
+    assert sorted(row.replicate for row in finished) == list(range(7))
     assert finished[:len(kept)] == kept
 
 
