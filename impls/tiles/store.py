@@ -202,11 +202,17 @@ class Store:
         return None
 
     def _check_array(self) -> None:
-        """Of the shape that the identity says, into which one that was stopped while growing is brought."""
+        """Plain numbers, as they were written, of the shape that the identity says, into which one that was stopped
+        while growing is brought."""
+        from zarr.codecs import BytesCodec, Crc32cCodec
+
         shape, chunks = (*self.plan.shape, *self.entry_shape), (*self.plan.tile, *self.entry_shape)
-        if self.array.dtype != self.identity.dtype or self.array.chunks != chunks:
+        codecs = [type(codec) for codec in self.array.metadata.codecs]
+        found = self.array.dtype, self.array.chunks, codecs
+        if found != (np.dtype(self.identity.dtype), chunks, [BytesCodec, Crc32cCodec]):
             raise InputError(f"{self.path} is no kernel of ours any more: its array has {self.array.dtype} in chunks "
-                             f"of {self.array.chunks}, and {self.identity.dtype} in {chunks} was written")
+                             f"of {self.array.chunks} ({', '.join(codec.__name__ for codec in codecs)}), and plain "
+                             f"{self.identity.dtype} in {chunks} was written")
         if self.array.shape != shape:
             self.array.resize(shape)
 

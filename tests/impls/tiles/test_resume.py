@@ -172,8 +172,8 @@ def test_a_full_disk_is_a_line(store: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_nothing_is_unpickled(store: Path) -> None:
     """The array is one of plain numbers, and another kind of array in its place is refused before it is read."""
     note = (store / "zarr.json").read_text()
-    assert '"bytes"' in note
-    assert '"crc32c"' in note
-    (store / "zarr.json").write_text(note.replace("float32", "float64"))
-    with pytest.raises(InputError, match="no kernel of ours any more"):
-        open_kernel(store)
+    for was, other in (("float32", "float64"), ('"name": "crc32c"', '"name": "gzip", "configuration": {"level": 1}')):
+        assert was in note
+        (store / "zarr.json").write_text(note.replace(was, other))
+        with pytest.raises(InputError, match="no kernel of ours any more"):
+            open_kernel(store)
