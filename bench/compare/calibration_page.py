@@ -36,12 +36,15 @@ def into_readme(table: str, readme: str) -> str:
 
 def overview(banks: Mapping[str, Bank]) -> str:
     """What the tool does unless told otherwise: asked, and on each machine."""
-    rows = [["false alarms, one cell", f"≤ {_percent(SINGLE)}", *_of_default(banks, "single", "false alarms")],
-            ["false alarms, a whole suite", f"≤ {_percent(FAMILY)}", *_of_default(banks, "suite", "false alarms")]]
+    rows = [[f"false alarms, {name}", f"≤ {_percent(most)}",
+             *(_percent(share) + (" (too many)" if share > most else "")
+               for share in _of_default(banks, kind, "false alarms"))]
+            for name, kind, most in (("one cell", "single", SINGLE), ("a whole suite", "suite", FAMILY))]
     for slowdown in _slowdowns(banks):
-        asked = f"≥ {_percent(POWER[slowdown])}" if slowdown in POWER else "–"
-        rows.append([f"{_percent(float(slowdown))} slow-downs found", asked,
-                     *_of_default(banks, "single", "power", slowdown)])
+        least = POWER.get(slowdown)
+        rows.append([f"{_percent(float(slowdown))} slow-downs found", "–" if least is None else f"≥ {_percent(least)}",
+                     *(_percent(share) + (" (too few)" if share < (least or 0.0) else "")
+                       for share in _of_default(banks, "single", "power", slowdown))])
     return _table(["", "asked", *banks], rows)
 
 
@@ -70,17 +73,20 @@ is at least {least}. This page is made by `nox -s calibrate`: that alarm, tried 
 
 {machines}
 
-A process is a fresh one from the fork server, as when commits are compared, in which one cell is called for 0.2 s (300
-calls at most). Of each cell ({cells}) a turn has four processes
-as they are and one each slowed by {slowdowns}: by a loop of fixed length after each call, work of its own
-with noise of its own. A comparison is drawn as a block of neighbouring processes that followed one another, so that
-drift and bursts stay in it; blocks overlap, so that the shares below are of fewer independent comparisons than were
-drawn ({draws} of single cells, {suites} suites of {in_a_suite} cells).
+A process is a fresh one from the fork server, as when commits are compared, in which one cell is called for 0.2 s on a
+core (300 calls at most). A turn has, for each cell, four processes as they are and one each slowed by
+{slowdowns}: by a loop of fixed length after each call, work of its own with noise of its own. The
+cells are full kernels of eight digits by MLPs of a width: {cells}.
+
+A comparison is drawn as a block of neighbouring processes that followed one another, so that drift and bursts stay in
+it; blocks overlap, so that the shares below are of fewer independent comparisons than were drawn ({draws} of single
+cells, {suites} suites of {in_a_suite} comparisons).
 
 ## The alarm
 
 As the tool measures commits: {first} processes a side, and where a change of {size} can then neither be seen nor ruled
-out, that cell up to {last}. Both clocks are asked, each time by the quickest call of a process.
+out, that cell up to {last}. Both clocks are asked, each time by the quickest call of a process. A false alarm is a
+"slower" between processes that are alike.
 
 {overview}
 
@@ -91,7 +97,7 @@ With other numbers of processes, all at once; alone, and as the one slowed cell 
 Without pairs 7 processes a side can be certain in up to 85 tests, 10 in 4,600; in pairs it takes {paired_85} and
 {paired_4600}, and two looks one more. The tool counts its tests (cells × clocks) and takes as many processes as they
 need. What was planted, as the median of neighbours has it by the quickest call on a core: {seen}.
-Where it is only multiplied figures (A against A with B's seconds multiplied), as much is found: {multiplied}.
+Of slow-downs that are only multiplied figures (A against A with B's seconds multiplied) there are found: {multiplied}.
 
 ## Which figure of a process
 
@@ -101,9 +107,9 @@ all of its threads; "wall" is by the clock.
 
 {figures}
 
-The quickest call by the time on a core has the smallest spread where calls are short beside the scheduler's slices:
-what disturbs lengthens calls and shortens none. It is blind to what happens in some calls alone, which `--by median`
-sees, and the core's clock is blind to waiting, which the other clock sees: so both are asked.
+What disturbs a call lengthens it and shortens none, so that the quickest of many was disturbed least; the time on a
+core leaves out what the process waited for one. The quickest call is blind to what happens in some calls alone, which
+`--by median` sees, and the core's clock to waiting, which the other one sees: so both are asked.
 
 ## What is not in these figures
 
@@ -157,11 +163,11 @@ def _default(bank: Bank, kind: str) -> Mapping[str, Any]:
     return bank[kind][-1]
 
 
-def _of_default(banks: Mapping[str, Bank], kind: str, *path: str) -> list[str]:
+def _of_default(banks: Mapping[str, Bank], kind: str, *path: str) -> list[float]:
     found: list[Any] = [_default(bank, kind) for bank in banks.values()]
     for name in path:
         found = [each[name] for each in found]
-    return [_percent(each) for each in found]
+    return found
 
 
 def _once(bank: Bank) -> int:
@@ -177,7 +183,7 @@ def _headings(banks: Mapping[str, Bank]) -> list[str]:
 
 
 def _cells(bank: Bank) -> str:
-    return ", ".join(f"`{method}` at width {width}" for method, width in bank["cells"])
+    return ", ".join(f"`{method}` ({width})" for method, width in bank["cells"])
 
 
 def _seen(banks: Mapping[str, Bank]) -> str:
