@@ -69,6 +69,7 @@ class Bank:
         self.path, self.pool = path, start_pool([method for method, _ in CELLS])
         self.cases = cases()
         if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
             head = {"environment": asdict(describe_environment()), "loops": self._loops()}
             path.write_text(json.dumps(head) + "\n", "utf-8")
         head, drawn = read(path)

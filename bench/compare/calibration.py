@@ -28,6 +28,7 @@ from bench.compare.bank import CELLS, SLOWDOWNS, UNTOUCHED, Bank, Drawn, load, r
 from bench.compare.calibration_page import RESULTS, write_page
 from bench.compare.commits import CLOCKS, LEAST_PROCESSES, MORE
 from bench.compare.judge import Contest, Process, decide, judge
+from reference import InputError
 
 STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {
     "minimum": min, "first decile": partial(np.quantile, q=0.1), "first quartile": partial(np.quantile, q=0.25),
@@ -157,6 +158,8 @@ def _by_slowdown(rate: Callable[[float], float]) -> dict[str, float]:
 def result(path: Path) -> dict[str, Any]:
     """All that is kept of a bank: where it was measured, the processes' figures, and the rates of the rules."""
     head, drawn = read(path)
+    if len({each.turn for each in drawn}) < ONCE:
+        raise InputError(f"{path} has fewer than {ONCE} turns: record some more")
     trial, cells = Trial(drawn), range(len(CELLS))
     tried = [Rule(by, (clock,), (ONCE,)) for by, clock in trial.seconds]
     looks = (LEAST_PROCESSES, min(MORE * LEAST_PROCESSES, trial.turns))
@@ -183,6 +186,7 @@ def _figures(drawn: Drawn) -> list[float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line; ends with status 2 and one line where a bank cannot be read or added to."""
     parser = argparse.ArgumentParser(prog="python -m bench.compare.calibration", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -193,14 +197,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     judged = commands.add_parser("judge", help="try the rules on banks; write results and page")
     judged.add_argument("banks", nargs="*", metavar="NAME=FILE")
     given = parser.parse_args(arguments)
-    if given.command == "record":
-        return _record(given.file, given.turns, given.load)
-    for bank in given.banks:
+    try:
+        if given.command == "record":
+            _record(given.file, given.turns, given.load)
+        else:
+            _judge(given.banks)
+    except (InputError, OSError) as error:
+        parser.error(str(error))
+
+
+def _judge(banks: Sequence[str]) -> None:
+    for bank in banks:
         name, _, path = bank.partition("=")
         text = json.dumps(result(Path(path)), separators=(",", ":"))
         (RESULTS / f"calibration-{name}.json").write_text(text.replace("],[", "],\n[") + "\n", "utf-8")
     write_page()
-    return None
 
 
 def _record(path: Path, turns: int, busy: bool) -> None:

@@ -84,6 +84,15 @@ def test_results_and_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert "old" not in readme
 
 
+def test_a_bank_that_is_too_short_or_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path, said in ((write(tmp_path / "bank.jsonl", drawn(0.02, turns=3)), "fewer than 12 turns"),
+                       (tmp_path / "none.jsonl", "No such file")):
+        with pytest.raises(SystemExit) as ended:
+            calibration.main(["judge", f"quiet={path}"])
+        assert ended.value.code == 2
+        assert said in capsys.readouterr().err
+
+
 @pytest.fixture
 def no_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bank, "start_pool", lambda names: None)
