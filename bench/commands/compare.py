@@ -79,8 +79,9 @@ class Compare:
 def compare(options: Compare, console: Console) -> int:
     """Compare, print, write, and return the exit code."""
     contests, looks = _contests(options.checked(), console)
-    if not contests:
-        raise InputError(f"{options.a} and {options.b} have no rows to compare")
+    if all(contest.problem and contest.problem[0] == "missing" for contest in contests):
+        first = f"; the first is {contests[0].cell}: {contests[0].problem[1]}" if contests and contests[0].problem else ""
+        raise InputError(f"{options.a} and {options.b} have no cell in common with times on both sides{first}")
     verdicts, title = judge(contests, options.size, looks), f"{options.b} against {options.a}"
     if options.across_machines:
         title += " (across machines)"
