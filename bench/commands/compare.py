@@ -80,8 +80,9 @@ def compare(options: Compare, console: Console) -> int:
     """Compare, print, write, and return the exit code."""
     contests, looks = _contests(options.checked(), console)
     if all(contest.problem and contest.problem[0] == "missing" for contest in contests):
-        first = f"; the first is {contests[0].cell}: {contests[0].problem[1]}" if contests and contests[0].problem else ""
-        raise InputError(f"{options.a} and {options.b} have no cell in common with times on both sides{first}")
+        why = [f"; the first is {each.cell}: {each.problem[1]}" for each in contests if each.problem]
+        raise InputError(f"{options.a} and {options.b} have no cell in common with times on both sides"
+                         + "".join(why[:1]))
     verdicts, title = judge(contests, options.size, looks), f"{options.b} against {options.a}"
     if options.across_machines:
         title += " (across machines)"
