@@ -57,17 +57,17 @@ class Rule:
     n: tuple[int, ...]
 
 
-def neighbours(drawn: Sequence[Drawn], cell: int, slowdown: float) -> list[Pair]:
-    """In the order of time. Of untouched processes two pairs a turn; else one: the slowed process, and the untouched
-    one that was nearest to it."""
-    found: list[Pair] = []
+def neighbours(drawn: Sequence[Drawn], cell: int, slowdown: float) -> list[list[Pair]]:
+    """In the order of time. Of untouched processes two pairs a turn, each of which has no choice; else one, of the
+    slowed process and any of the untouched ones of its turn."""
+    found: list[list[Pair]] = []
     for turn in _turns(drawn, cell):
         untouched = [place for place in turn if drawn[place].slowdown == 0]
         if slowdown == 0:
-            found += zip(untouched[::2], untouched[1::2], strict=True)
+            found += [[pair] for pair in zip(untouched[::2], untouched[1::2], strict=True)]
         else:
             slowed = next(place for place in turn if drawn[place].slowdown == slowdown)
-            found.append((min(untouched, key=lambda place: abs(place - slowed)), slowed))
+            found.append([(place, slowed) for place in untouched])
     return found
 
 
@@ -99,7 +99,7 @@ class Trial:
         multiplied, or not."""
         pairs = self.pairs[cell, slowdown]
         start = self.rng.randrange(len(pairs) - max(rule.n) + 1)
-        block = pairs[start:start + max(rule.n)]
+        block = [self.rng.choice(choices) for choices in pairs[start:start + max(rule.n)]]
         if not slowdown:
             block = [pair if self.rng.random() < 0.5 else pair[::-1] for pair in block]
         a, b = ([Process({clock: self.seconds[rule.by, clock][place] * factor for clock in rule.clocks})
@@ -139,7 +139,7 @@ class Trial:
 
     def _logs(self, by: str, clock: str, cell: int, slowdown: float) -> list[float]:
         seconds = self.seconds[by, clock]
-        return [math.log(seconds[b] / seconds[a]) for a, b in self.pairs[cell, slowdown]]
+        return [math.log(seconds[b] / seconds[a]) for choices in self.pairs[cell, slowdown] for a, b in choices]
 
 
 def _alarms(cells: Sequence[Sequence[Contest]]) -> list[bool]:

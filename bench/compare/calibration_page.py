@@ -76,11 +76,12 @@ is at least {least}. This page is made by `nox -s calibrate`: that alarm, tried 
 A process is a fresh one from the fork server, as when commits are compared, in which one cell is called for 0.2 s on a
 core (300 calls at most). A turn has, for each cell, four processes as they are and one each slowed by
 {slowdowns}: by a loop of fixed length after each call, work of its own with noise of its own. The
-cells are full kernels of eight digits by MLPs of a width: {cells}.
+cells are full kernels of eight digits, by MLPs of a width:
+{cells}.
 
-A comparison is drawn as a block of neighbouring processes that followed one another, so that drift and bursts stay in
-it; blocks overlap, so that the shares below are of fewer independent comparisons than were drawn ({draws} of single
-cells, {suites} suites of {in_a_suite} comparisons).
+A comparison is drawn as a block of turns that followed one another, with pairs of processes of one turn, so that drift
+and bursts stay in it; blocks overlap, so that the shares below are of fewer independent comparisons than were drawn
+({draws} of single cells, {suites} suites of {in_a_suite} comparisons).
 
 ## The alarm
 

@@ -31,15 +31,17 @@ def drawn(noise: float, turns: int = 20, drift: float = 1.0) -> list[bank.Drawn]
     return found
 
 
-def test_neighbours_stand_side_by_side_and_each_untouched_process_in_one_pair() -> None:
+def test_neighbours_are_of_one_turn_and_each_untouched_process_in_one_pair() -> None:
     rows = drawn(0.01)
-    pairs = neighbours(rows, 1, 0.0)
+    pairs = [pair for (pair,) in neighbours(rows, 1, 0.0)]
     assert len(pairs) == 20 * bank.UNTOUCHED // 2
     assert len({place for pair in pairs for place in pair}) == 20 * bank.UNTOUCHED
     assert {rows[place].slowdown for pair in pairs for place in pair} == {0.0}
     slowed = neighbours(rows, 1, 0.2)
-    assert {(rows[a].slowdown, rows[b].slowdown, rows[b].cell) for a, b in slowed} == {(0.0, 0.2, 1)}
-    assert all(rows[a].turn == rows[b].turn for a, b in slowed)
+    assert [len(choices) for choices in slowed] == [bank.UNTOUCHED] * 20
+    every = [pair for choices in slowed for pair in choices]
+    assert {(rows[a].slowdown, rows[b].slowdown, rows[b].cell) for a, b in every} == {(0.0, 0.2, 1)}
+    assert all(rows[a].turn == rows[b].turn for a, b in every)
 
 
 def test_rates_of_a_quiet_machine_that_drifts(monkeypatch: pytest.MonkeyPatch) -> None:
