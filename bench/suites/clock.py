@@ -1,7 +1,7 @@
 """What a call is charged on a busy machine: the time that passed, but for what its threads waited for a core.
 
 Of twelve processes that called one kernel beside other loads on two cores, wall-clock times of the quickest call
-differed by a factor 2, what is charged here by 6 %. A call that sleeps or waits for a device is charged in full.
+differed by a factor 2, its CPU times by 6 %. A call that sleeps or waits for a device is charged for that too.
 """
 
 from __future__ import annotations
