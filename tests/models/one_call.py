@@ -39,7 +39,9 @@ what `ntk` says before it traces or compiles anything, over what it took after t
 """
 LOOP_IS = {"torch": "", "jax": "The loop is one of `jax.vjp` written by hand and compiled at XLA's optimisation level "
            "0, as `tests.models.truth_jax` has it: it checks nothing, and is no method of `ntk`. The prediction for a "
-           "loop is that of `ntk`'s own, over `ntk` where it took it.\n\n"}
+           "loop is that of `ntk`'s own, over `ntk` where it took it. `ntk` traces a network three times, for its "
+           "checks and for a backward pass: one that computes much while it is traced (tensor square) is the furthest "
+           "from the loop, which traces it once.\n\n"}
 
 
 def main() -> int:
