@@ -144,6 +144,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def two_names(session: nox.Session) -> None:
+    """How often a ranking tells one method from itself; ARGS: quiet (while nothing else runs), busy, or show."""
+    install(session)
+    session.run("python", "-m", "bench.commands.two_names", *(session.posargs or ["show"]))
+
+
+@nox.session
 def sweep(session: nox.Session) -> None:
     """Kernels of coordinate networks, minutes, written to results/sweep/; ARGS go to `python -m studies sweep`."""
     install(session)

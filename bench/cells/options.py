@@ -90,6 +90,9 @@ class Options:
     """Measure on the workers of a Dask cluster, one a machine, one cell at a time: tcp://HOST:PORT or tls://HOST:PORT
     of a scheduler, slurm:N for N jobs, or local:N for N workers here, which disturb each other. Files that are named
     have to be there on every machine."""
+    duet: bool = False
+    """Measure each two of the methods at the same moment, on a core each: what disturbs the machine disturbs both. Such
+    rows are compared with each other alone."""
     rerun: bool = False
     """Measure cells anew that have a row already."""
 
@@ -137,7 +140,7 @@ class Options:
     def as_noted(self) -> dict[str, Any]:
         """For the store: files by their names alone, since folders are nobody's business."""
         return {"profile": self.profile, "quantity": self.quantity, "methods": self.methods, "cases": self.cases,
-                "device": self.device, "threads": self.threads, "again": self.again,
+                "device": self.device, "threads": self.threads, "again": self.again, "duet": self.duet,
                 "cluster": self.cluster and self.cluster.partition(":")[0],
                 "model": self.model and Path(self.model).name,
                 "input": self.input and self.input.name, "impl": [Path(spec).name for spec in self.impl]}

@@ -112,7 +112,11 @@ def _run(options: Options, console: Console) -> int:
     from bench.report.table import print_table
     from bench.running.runner import Run, exit_code
 
-    if options.cluster is None:
+    if options.duet:
+        from bench.running.duet import Duets
+
+        run = Duets(options, console)
+    elif options.cluster is None:
         run = Run(options, console)
     else:
         from bench.cluster.run import ClusterRun

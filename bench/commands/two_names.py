@@ -6,7 +6,7 @@
 
 Each method is measured with a twin (`bench.cells.twins`) as a run measures any two. In a cell of one method the two
 "share" where they are not told apart among all that were measured there. The file keeps every process's time, by which
-the rule that stands in `bench.report.ranking` is judged anew whenever that is asked for; docs/measurement.md shows it.
+the rule that stands in `bench.report.ranking` is judged anew whenever that is asked for; docs/noise.md shows it.
 """
 
 from __future__ import annotations
@@ -116,11 +116,11 @@ def table(kept: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def load() -> Iterator[None]:
+def load() -> Iterator[list[subprocess.Popen[bytes]]]:
     """A process on each core that is never done; it ends with this one, however that ends."""
     started = [subprocess.Popen([sys.executable, "-c", _LOAD, str(core), str(os.getpid())]) for core in cores()]
     try:
-        yield
+        yield started
     finally:
         for process in started:
             process.kill()

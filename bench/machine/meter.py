@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from types import TracebackType
+from typing import ClassVar
 
 from bench.machine.instructions import Counter
 from bench.machine.scheduling import Disturbance
@@ -12,6 +14,9 @@ from bench.machine.scheduling import Disturbance
 class Meter:
     """``with meter: call()``, once for each call. Threads that run before it is made are not counted."""
 
+    before: ClassVar[Callable[[], object]] = staticmethod(lambda: None)
+    """Done before each call, outside of what is measured: in the processes of a duet, waiting for each other."""
+
     def __init__(self) -> None:
         self._disturbance = Disturbance()
         self._counter = _counter()
@@ -19,6 +24,7 @@ class Meter:
         self._instructions: list[int] = []
 
     def __enter__(self) -> None:
+        Meter.before()
         self._disturbance.begin()
         if self._counter is not None:
             self._before = self._counter.read()

@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 Status = Literal["ok", "unsupported", "not_installed", "wrong", "undecided", "nonfinite", "timeout", "oom", "crash"]
 
+BESIDE = "beside"
+"""The option of a cell that names the method which was measured at the same moment, on another core: such rows are
+compared with each other alone."""
 QUANTITY = "quantity"
 """The option of a cell that says which kernel it is, so that rows of two kernels are two measurements."""
 
@@ -36,9 +39,15 @@ class Cell:
         return self.options.get(QUANTITY, "ntk")
 
     @property
+    def duet(self) -> str:
+        """The two methods that were measured at the same moment, "" for one by itself."""
+        other = self.options.get(BESIDE)
+        return "" if other is None else " and ".join(sorted((self.method, other)))
+
+    @property
     def own_options(self) -> dict[str, Any]:
         """Those that go to the method."""
-        return {name: value for name, value in self.options.items() if name != QUANTITY}
+        return {name: value for name, value in self.options.items() if name not in (QUANTITY, BESIDE)}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from bench import units
 from bench.report.summary import Group
 
-_HEADINGS = ("network", "data", "N", "O", "width", "quantity", "kernel", "dtype", "device", "threads", "machine")
+_HEADINGS = ("network", "data", "N", "O", "width", "quantity", "kernel", "dtype", "device", "threads",
+             "duet", "machine")
 
 
 def axes(group: Group) -> dict[str, str]:
@@ -15,7 +16,7 @@ def axes(group: Group) -> dict[str, str]:
     info = group.info
     batch = str(info.n1) if info.n2 is None else f"{info.n1} × {info.n2}"
     values = (info.network, info.data, batch, _size(info.n_outputs), _size(info.width), group.quantity, group.outputs,
-              group.dtype, group.device, str(group.threads), group.environment[:8])
+              group.dtype, group.device, str(group.threads), group.duet, group.environment[:8])
     return dict(zip(_HEADINGS, values, strict=True))
 
 
@@ -53,6 +54,8 @@ class Labels:
 def _words(heading: str, text: str) -> str:
     if heading in ("N", "O", "width", "machine"):
         return f"{heading} {text}"
+    if heading == "duet":
+        return f"{text} at the same moment" if text else units.NONE
     if heading == "kernel":
         return f"{text} kernel"
     if heading == "threads":

@@ -15,7 +15,7 @@ processes alone nothing follows (three may agree by chance, and one has no s² a
 as d0 further turns would; with many it no longer matters. Exact tests, which `bench.compare` makes, assume less, and
 need seven processes a side.
 
-s0² is the larger of two: what one method under two names was seen to vary by (docs/measurement.md), and what the
+s0² is the larger of two: what one method under two names was seen to vary by (docs/noise.md), and what the
 rankings of these rows vary by among themselves. The first depends on how each process was disturbed: one that ran in a
 share r of the time of its calls took 1/r times as long on the average, and how much of that is in the median of its
 calls is chance: log(1/r) is added to its standard deviation, times `CHANCE`, as the square root of a sum of squares.
@@ -98,6 +98,16 @@ def compared(one: Turns, other: Turns, n_pairs: int = 1, usual: float = 0.0) -> 
     mean, variance, freedom = _moderated(found, max(usual, _prior(one, other)))
     widest = special.stdtrit(freedom, 1 - ALPHA / (2 * n_pairs)) * math.sqrt(variance / len(found))
     return 0 if abs(mean) <= widest else -1 if mean < 0 else 1
+
+
+def interval(one: Turns, other: Turns) -> tuple[float, float, float] | None:
+    """`other`'s time over `one`'s, and from where to where it lies at 1 − `ALPHA`; None without a common turn."""
+    found = _differences(other, one)
+    if not found:
+        return None
+    mean, variance, freedom = _moderated(found, _prior(one, other))
+    half = special.stdtrit(freedom, 1 - ALPHA / 2) * math.sqrt(variance / len(found))
+    return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
 
 
 def usual_variance(rankings: Iterable[Mapping[K, Turns]]) -> float:

@@ -35,6 +35,8 @@ class Group:
     environment: str
     quantity: str = "ntk"
     """Which kernel."""
+    duet: str = ""
+    """The two methods that were measured at the same moment (`bench.running.duet`)."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,7 @@ def _won(total: Total) -> str:
 def group_of(record: Record) -> Group:
     cell = record.cell
     return Group(record.info, cell.outputs, cell.dtype, cell.device, cell.threads, record.environment,
-                 cell.quantity)
+                 cell.quantity, cell.duet)
 
 
 def line_of(record: Record) -> Line:
@@ -266,7 +268,7 @@ def _reading_order(group: Group, came: dict[str, int]) -> tuple:
     info = group.info
     sizes = tuple(-1 if size is None else size for size in (info.n_outputs, info.n1, info.n2, info.width))
     return (group.environment, info.data, came[info.network], group.quantity, group.outputs, group.dtype, group.device,
-            group.threads, sizes, info.case)
+            group.threads, sizes, info.case, group.duet)
 
 
 def _median(values: Iterable[float | None]) -> float | None:
