@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import reprlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -37,7 +37,7 @@ HOLD_JACOBIANS = ("equinox.exact", "torch_func.jacobian_contraction", "torch_fun
                   "torch_autograd.per_example")
 
 
-OF_FILES = ("out", "tile", "progress")
+OF_FILES = ("out", "tile", "devices", "progress")
 """What `impls.ntk` takes besides, for a kernel on disk."""
 
 
@@ -120,13 +120,7 @@ def _first_that_can(own: OwnNetwork, request: Request, memory_limit: int | None,
                     calls: int, components: bool, explain: bool, check: bool) -> Any:
     """By the fastest method, or the next one where it fails, for whatever reason; all reasons where none is left. What
     the user's network or input lacks (`InputError`) no other method has."""
-    if request.options:
-        parameters = inspect.signature(ntk).parameters.values()
-        own_keywords = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
-        known = [*own_keywords, *OF_FILES]
-        near = [close for name in request.options for close in difflib.get_close_matches(name, known, n=1)]
-        raise InputError(f"method='auto' takes no options of a method, got {', '.join(request.options)}; "
-                         + (f"did you mean {' and '.join(near)}?" if near else "name a method"))
+    check_no_options(request.options)
     try:
         found = auto.candidates(own, request, memory_limit, calls)
     except InputError:
@@ -152,6 +146,17 @@ def _first_that_can(own: OwnNetwork, request: Request, memory_limit: int | None,
             unable[candidate.name] = reason(error)
             say(f"ntk: not {candidate.name}: {unable[candidate.name]}")
     raise InputError(auto.none_fits(unable)) from failed
+
+
+def check_no_options(options: Mapping[str, Any]) -> None:
+    """Raise `InputError` for options, which "auto" does not take: a keyword that is misspelt is one."""
+    if not options:
+        return
+    parameters = inspect.signature(ntk).parameters.values()
+    known = [*(each.name for each in parameters if each.kind is each.KEYWORD_ONLY), *OF_FILES]
+    near = [close for name in options for close in difflib.get_close_matches(name, known, n=1)]
+    raise InputError(f"method='auto' takes no options of a method, got {', '.join(options)}; "
+                     + (f"did you mean {' and '.join(near)}?" if near else "name a method"))
 
 
 def _unplanned(own: OwnNetwork, request: Request, error: Exception) -> list[Candidate]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from impls.given.asked import Asked
 from impls.given.selection import Where
+from impls.own.ntk import check_no_options
 from impls.structured.traces import traced_once
 from impls.tiles import sizes
 from impls.tiles.job import Asking, job
@@ -26,6 +27,8 @@ def ntk(model: Any, x1: Any, x2: Any = None, *, out: str | Path, tile: Any, devi
     """`impls.ntk`, which says what it is. `without`: what it takes that tiles do not."""
     if given := [name for name, value in without.items() if value is not None and value is not False]:
         raise InputError(f"a kernel that is computed into a folder takes no {', '.join(given)}; leave it away")
+    if method == "auto":
+        check_no_options(options)
     if memory_limit is not None and not (isinstance(memory_limit, int | float) and memory_limit > 0):
         raise InputError(f"memory_limit must be a positive number of bytes, got {memory_limit!r}")
     limit = sizes.LIMIT if memory_limit is None else int(memory_limit)

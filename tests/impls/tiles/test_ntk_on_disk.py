@@ -110,6 +110,7 @@ def test_factors_are_made_once_for_each_column(tmp_path: Path, monkeypatch: pyte
     ({"model": torch_network("Tanh")}, "the network: of examples .* the gradients of 0.weight"),
     ({"model": torch.nn.Sequential(torch_network(), torch.nn.Linear(3, 3))}, "n_outputs|parameters: .* in one of"),
     ({"components": True}, "takes no components"),
+    ({"progres": True}, r"got progres; did you mean progress\?"),
     ({"tile": 0}, "tile must be a positive number"),
     ({"memory_limit": 200}, "memory_limit=200 is not enough"),
 ], ids=lambda each: "-".join(each) if isinstance(each, dict) else "")
