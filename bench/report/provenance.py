@@ -10,6 +10,7 @@ from bench.records.machines import SHORT, origin
 from bench.records.noise import DISTURBED, SLOWED
 from bench.records.record import Environment, Record
 from bench.report import markup
+from bench.report.choice import Option, choice
 from bench.report.markup import Markup, element
 from bench.report.page import Section
 from bench.report.ranking import ALPHA
@@ -24,17 +25,23 @@ def machine(records: Sequence[Record], environments: dict[str, Environment]) -> 
     for key in sorted(counts, key=lambda key: -counts[key]):
         started = sorted(record.started_at for record in records if origin(record) == key and record.started_at)
         when = f"{started[0]} to {started[-1]}" if started else units.NONE
-        parts.append(_environment(key, known.get(key), when, counts[key]))
-    return Section("machine", "Machine and versions", markup.join(parts))
+        parts.append(Option(f"{key or units.NONE}, {counts[key]} rows",
+                            _environment(key, known.get(key), when, counts[key])))
+    return Section("machine", "Machine and versions", choice("Environment", parts))
 
 
 def _environment(key: str, environment: Environment | None, when: str, rows: int) -> Markup:
+    """The machine; versions and settings, a long list, are folded away."""
     pairs: list[tuple[str, str]] = [("measured", when), ("rows", str(rows)), ("environment", key or units.NONE)]
     if environment is None:
-        pairs.append(("machine", "not recorded"))
-    else:
-        pairs += [("machine", environment.machine), ("accelerator", environment.accelerator or "none"),
-                  ("system", environment.system), *environment.versions.items(), *environment.facts.items()]
+        return _list([*pairs, ("machine", "not recorded")])
+    pairs += [("machine", environment.machine), ("accelerator", environment.accelerator or "none"),
+              ("system", environment.system)]
+    more = [*environment.versions.items(), *environment.facts.items()]
+    return markup.join([_list(pairs), element("details", element("summary", "Versions and settings"), _list(more))])
+
+
+def _list(pairs: Iterable[tuple[str, str]]) -> Markup:
     return element("dl", *(markup.join([element("dt", name), element("dd", value)]) for name, value in pairs))
 
 
@@ -73,7 +80,9 @@ def method_of_measuring(records: Sequence[Record]) -> Section:
         "Exponents are slopes of least-squares lines through log time or log memory over log width, given from three "
         "widths on. At small widths a fixed cost per call flattens them: they describe the widths they are given with.",
     ]
-    return Section("measuring", "How it was measured", element("ul", *(element("li", point) for point in points)))
+    body = element("details", element("summary", f"{len(points)} points"),
+                   element("ul", *(element("li", point) for point in points)))
+    return Section("measuring", "How it was measured", body)
 
 
 def _span(values: Iterable[int]) -> str:
