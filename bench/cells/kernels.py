@@ -53,6 +53,8 @@ class KernelOptions:
     """Where it is computed."""
     devices: int | None = None
     """To how many devices the tiles are dealt: JAX's, or PyTorch's, which have a process each."""
+    cluster: str | None = None
+    """Computed by the workers of a Dask cluster, as for `run`; they send their tiles to this process, which writes."""
     tile: int | None = None
     """Examples of a tile, in each direction; as the memory limit says, unless given."""
     memory_limit: float = 1024

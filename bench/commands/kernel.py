@@ -11,7 +11,7 @@ from impls.tiles.progress import bar, lines
 from impls.tiles.run import run
 from impls.tiles.store import Store
 
-STOPPED = 130
+STOPPED, LOST = 130, 3
 
 
 def kernel(options: KernelOptions, console: Console) -> int:
@@ -19,14 +19,21 @@ def kernel(options: KernelOptions, console: Console) -> int:
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True, markup=False)
 
+    watch, lost = bar if console.is_terminal else lines(say), list[str]()
     try:
-        found = run(options.job(), options.out, check=options.check, say=say,
-                    watch=bar if console.is_terminal else lines(say))
+        if options.cluster is not None:
+            from bench.cluster.tiles import kernel as by_cluster
+
+            found, lost = by_cluster(options, watch=watch, say=say)
+        else:
+            found = run(options.job(), options.out, check=options.check, say=say, watch=watch)
     except KeyboardInterrupt:
         print(f"stopped: {_state(options)}", file=sys.stderr)
         return STOPPED
     say(repr(found))
-    return 0
+    for line in lost:
+        print(line, file=sys.stderr)
+    return LOST if lost else 0
 
 
 def _state(options: KernelOptions) -> str:

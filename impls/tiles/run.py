@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from impls.tiles.compute import Computer
 from impls.tiles.job import Job
 from impls.tiles.lazy import LazyKernel
 from impls.tiles.plan import Plan, Tile
-from impls.tiles.progress import Watch
+from impls.tiles.progress import Advance, Watch
 from impls.tiles.store import Store
 from impls.tiles.worker import Worker, check_finite, is_wrong
 from reference import InputError
@@ -21,9 +21,14 @@ from reference import InputError
 FIRST = Tile(0, 0)
 
 
-def run(job: Job, path: str | Path, *, watch: Watch, say: Callable[[str], None], check: bool = True) -> LazyKernel:
+By = Callable[[Job, Store, Sequence[Tile], Advance], None]
+"""Computes and writes the missing tiles."""
+
+
+def run(job: Job, path: str | Path, *, watch: Watch, say: Callable[[str], None], check: bool = True,
+        by: By | None = None) -> LazyKernel:
     """The kernel at `path`, all of it: begun, gone on with, or extended. Tiles that are there are read once, to be sure
-    of them, and damaged ones computed anew.
+    of them, and damaged ones computed anew. `by`: who else does that but the devices of this process.
 
     Raises `InputError` for a store of another kernel, or one that another process works at.
     """
@@ -42,7 +47,9 @@ def run(job: Job, path: str | Path, *, watch: Watch, say: Callable[[str], None],
             f"{len(missing)} of {len(store.plan.tiles)} to be computed")
         total, left = (sum(store.plan.region(tile).pairs for tile in tiles) for tiles in (store.plan.tiles, missing))
         with watch(total, total - left) as advance:
-            if to and missing:
+            if by is not None and missing:
+                by(job, store, missing, advance)
+            elif to and missing:
                 deal.compute(job, store, deal.bands(job, store, missing, len(to)), to, advance, check=check)
             elif missing:
                 with Worker(job, store, advance, check=check and computer is None, computer=computer) as worker:
