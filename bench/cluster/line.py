@@ -27,6 +27,20 @@ class WorkersKilled(Exception):
 
 
 @dataclass(frozen=True)
+class Ended:
+    """How a task ended."""
+
+    value: Any = None
+    error: Exception | None = None
+
+    def result(self) -> Any:
+        """Raises what it raised, or `WorkersKilled`."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+@dataclass(frozen=True)
 class _Task:
     name: str
     about: Any
@@ -48,7 +62,7 @@ class Line:
         self._waiting: deque[_Task] = deque()
         self._suspects: deque[_Task] = deque()
         self._sent: dict[str, tuple[_Task, Any]] = {}
-        self._back: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
+        self._back: queue.SimpleQueue[tuple[Any, Ended]] = queue.SimpleQueue()
 
     def add(self, key: str, about: Any, task: Callable[..., Any], *arguments: Any) -> None:
         """``task(*arguments)``, which `about` comes back with."""
@@ -61,12 +75,12 @@ class Line:
         """Those that are there, by address."""
         return self._client.scheduler_info(n_workers=-1)["workers"]
 
-    def arrived(self) -> Iterator[tuple[Any, Any]]:
-        """What has ended by now: (about, future)."""
+    def arrived(self) -> Iterator[tuple[Any, Ended]]:
+        """What has ended by now, with what it is about."""
         while not self._back.empty():
             yield self._back.get()
 
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+    def __iter__(self) -> Iterator[tuple[Any, Ended]]:
         """All that is left, as it ends."""
         while self._sent or self._waiting or self._suspects or not self._back.empty():
             self._send()
@@ -91,26 +105,23 @@ class Line:
         future.add_done_callback(self._ended)
 
     def _ended(self, future: Any) -> None:
+        """What it gave is fetched before it counts as ended: it lies with its worker, and would go with it."""
+        found = _fetched(future)
         with self._lock:
             task, _ = self._sent.pop(future.key)
-            if not task.alone and future.status == "error" and _killed(future.exception()):
+            if not task.alone and isinstance(found.error, WorkersKilled):
                 self._suspects.append(task)
             else:
-                self._back.put((task.about, future))
+                self._back.put((task.about, found))
         self._send()
 
 
-def result(future: Any) -> Any:
-    """Of a task that has ended. Raises what it raised, or `WorkersKilled`."""
-    try:
-        return future.result()
-    except Exception as error:
-        if not _killed(error):
-            raise
-        raise WorkersKilled(getattr(getattr(error, "last_worker", None), "host", "") or "an unknown node") from error
-
-
-def _killed(error: Exception) -> bool:
+def _fetched(future: Any) -> Ended:
     from distributed import KilledWorker
 
-    return isinstance(error, KilledWorker)
+    try:
+        return Ended(future.result())
+    except KilledWorker as error:
+        return Ended(error=WorkersKilled(getattr(error.last_worker, "host", "") or "an unknown node"))
+    except Exception as error:  # of the task's own, to be raised where its result is asked for
+        return Ended(error=error)

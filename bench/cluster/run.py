@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bench.cells.options import Options
 from bench.cluster.connection import check_name, connected
-from bench.cluster.line import Line, WorkersKilled, result
+from bench.cluster.line import Ended, Line, WorkersKilled
 from bench.cluster.node import Measured, Setup, measured, where
 from bench.records.environment import telling
 from bench.records.record import Environment, Record
@@ -64,19 +64,19 @@ class ClusterRun(Run):
     def _finish(self, progress: Progress) -> None:
         self._write(self.line, progress)
 
-    def _write(self, arrived: Iterable[tuple[Any, Any]], progress: Progress) -> None:
-        for (place, found), future in arrived:
-            row, environment, readings = self._answer(place, found, future)
+    def _write(self, arrived: Iterable[tuple[Any, Ended]], progress: Progress) -> None:
+        for (place, found), ended in arrived:
+            row, environment, readings = self._answer(place, found, ended)
             self.store.add_environment(environment)
             for reading in readings:
                 self.store.add_reading(environment.key, _now(), reading)
             progress.finish(self.store.add(row))
             progress.begin(place.cell)  # the next is timed from here: from one row to the next
 
-    def _answer(self, place: Place, found: Outcome, future: Any) -> Measured:
+    def _answer(self, place: Place, found: Outcome, ended: Ended) -> Measured:
         """The row, or that of a cell which its workers did not survive."""
         try:
-            return result(future)
+            return ended.result()
         except WorkersKilled as error:
             node, said = error.node, f"the workers that measured it were killed: {error}"
             row = self.measuring.record(place, found.measured["info"] if found.status != "ok" else found.answer.info,

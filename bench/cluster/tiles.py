@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.cells.kernels import KernelOptions
 from bench.cluster.connection import check_name, connected
-from bench.cluster.line import Line, WorkersKilled, result
+from bench.cluster.line import Line, WorkersKilled
 from bench.cluster.node import name as node_name
 from impls.choice.costs import STRUCTURED
 from impls.frameworks.face import processors
@@ -69,9 +69,9 @@ def _dealt(job: Job, store: Store, missing: Sequence[Tile], options: KernelOptio
     setup = Setup(uuid.uuid4().hex, of_node, store.identity, max(map(hosts.count, hosts), default=1))
     for row in _rows(job, store, missing, len(hosts)):
         line.add(repr(row), row, computed, setup, row)
-    for row, future in line:
+    for row, ended in line:
         try:
-            found = result(future)
+            found = ended.result()
         except WorkersKilled as error:
             tiles = ", ".join(str(tuple(tile)) for tile in row)
             yield f"crash: the tiles {tiles}: the workers that computed them were killed: {error}"
