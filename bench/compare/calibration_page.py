@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.compare.commits import LEAST_PROCESSES, MORE
 from bench.compare.judge import LEAST, SIZE
 from bench.compare.statistics import FAMILY, SINGLE, processes_needed
 
@@ -52,8 +53,10 @@ def page(banks: Mapping[str, Bank]) -> str:
     """The whole page."""
     some, found = next(iter(banks.values())), _headings(banks)
     first, last = _default(some, "single")["n"]
+    most = MORE * LEAST_PROCESSES
     return PAGE_TEXT.format(
-        single=f"{SINGLE:g}", family=f"{FAMILY:g}", least=_percent(LEAST), size=_percent(SIZE), first=first, last=last,
+        single=f"{SINGLE:g}", family=f"{FAMILY:g}", least=_percent(LEAST), size=_percent(SIZE), first=first,
+        last=last if last == most else f"{last} (the tool: {most}; fewer turns were recorded)",
         machines=_table(["", *banks], _machines(banks)), cells=_cells(some), overview=overview(banks),
         slowdowns=", ".join(_percent(float(each)) for each in _slowdowns(banks)), draws=some["draws"],
         suites=some["suites"], in_a_suite=some["cells in a suite"],

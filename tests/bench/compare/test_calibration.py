@@ -79,6 +79,7 @@ def test_results_and_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     calibration.main(["judge", f"quiet={path}", f"busy={path}"])
     page, readme = (tmp_path / "p.md").read_text(), (tmp_path / "r.md").read_text()
     assert "12 processes a side, and where a change of 10 %" in page
+    assert "up to 20 (the tool: 48; fewer turns were recorded)" in page
     assert "| quiet | 12 then 20 |" in page
     assert readme.startswith("before\n")
     assert readme.endswith("\nafter")
