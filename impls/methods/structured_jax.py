@@ -12,14 +12,16 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from impls.frameworks.jax.kept import kept
-from impls.frameworks.jax.support import Batched, precision
+from impls.frameworks.jax.support import Batched, place, precision
 from impls.methods.options import STRUCTURED, check_options, limited
 from impls.networks.jax_case import functional, unsupported_network
 from impls.protocol import Framework, Kind
+from impls.structured.batches import Reread
 from impls.structured.explain import explain
-from impls.structured.jax.batches import Batches
 from impls.structured.jax.engine import Engine
 from reference import Case, Request
 
@@ -67,10 +69,9 @@ class Structured:
         """
         request = limited(request)
         with precision(request.dtype):
-            rows, columns = (None if some is None else Batches(some, request) for some in (batches1, batches2))
-            assert rows is not None
-            engine = self.engine(f, params, rows.all(), None if columns is None else columns.all(), request)
-            return engine.of_batches(params, rows, columns)
+            rows, columns = _reread(batches1, request), None if batches2 is None else _reread(batches2, request)
+            engine = self.engine(f, params, _all(rows), None if columns is None else _all(columns), request)
+            return engine(params, rows, columns)
 
     def engine(self, f: Batched, params: Any, x1: Any, x2: Any | None, request: Request, *,
                apart: bool = False) -> Engine:
@@ -87,6 +88,18 @@ class Structured:
 def _run(engine: Engine, params: Any, x1: jax.Array, x2: jax.Array | None, request: Request) -> jax.Array:
     with precision(request.dtype):
         return engine(params, x1, x2)
+
+
+def _reread(batches: Iterable[Any], request: Request) -> Reread[jax.Array]:
+    """In the request's dtype (integers as they are) and on its device."""
+    return Reread(batches, "an array", lambda x: np.asarray(x) if hasattr(x, "__array__") else None, np.asarray,
+                  lambda x: place(x, request), jnp.concatenate)
+
+
+def _all(batches: Reread[jax.Array]) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of all examples together."""
+    example = batches.first()
+    return jax.ShapeDtypeStruct((len(batches), *example.shape[1:]), example.dtype)
 
 
 METHODS = (Structured(),)

@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from impls.frameworks.torch.support import Forward, Params
 from impls.methods.options import STRUCTURED, check_options, limited
 from impls.networks.torch_case import functional, unsupported_function
 from impls.protocol import Framework, Kind
+from impls.structured.batches import Reread
 from impls.structured.explain import explain
-from impls.structured.torch.batches import Batches, Examples
-from impls.structured.torch.engine import Engine
+from impls.structured.torch.engine import Engine, Examples
 from reference import Case, Request
 
 
@@ -60,9 +61,8 @@ class Structured:
         `InputError` for batches that change, or can be read once only.
         """
         request = limited(request)
-        where = next(iter(params.values()))
-        x1 = Batches(batches1, where.device, where.dtype)
-        x2 = None if batches2 is None else Batches(batches2, where.device, where.dtype)
+        like = next(iter(params.values()))
+        x1, x2 = _reread(batches1, like), None if batches2 is None else _reread(batches2, like)
         return self.engine(f, params, x1, x2, request, once=True)(params, x1, x2)
 
     def engine(
@@ -97,6 +97,13 @@ class Structured:
             engine.try_out(params, x1)
             print(explain(engine.plan))
         return engine
+
+
+def _reread(batches: Iterable[Any], like: Tensor) -> Reread[Tensor]:
+    """In the dtype of `like` (integers as they are) and on its device."""
+    return Reread(batches, "a tensor", lambda x: x.detach() if isinstance(x, Tensor) else None,
+                  lambda x: x.cpu().numpy(),
+                  lambda x: x.to(like.device, like.dtype if x.is_floating_point() else None), torch.cat)
 
 
 METHODS = (Structured(),)

@@ -18,15 +18,18 @@ class Reread(Generic[Array]):
 
     `batches` yields arrays or pairs whose first is the array, the same ones each time that it is iterated over; what
     changes, as a loader that shuffles, raises `InputError`. `kind`: what an array is called; `taken`: the array that a
-    batch holds, or None; `numbers`: those of an array, in NumPy.
+    batch holds, or None; `numbers`: those of an array, in NumPy; `placed`: it in the dtype and on the device that it is
+    needed in; `joined`: several laid end to end.
     """
 
-    def __init__(self, batches: Iterable[Any], kind: str, taken: Callable[[Any], Array | None],
-                 numbers: Callable[[Array], np.ndarray]) -> None:
+    def __init__(self, batches: Iterable[Any], kind: str, taken: Callable[[Any], Any],
+                 numbers: Callable[[Any], np.ndarray], placed: Callable[[Any], Array],
+                 joined: Callable[[list[Array]], Array]) -> None:
         if isinstance(batches, Iterator):
             raise InputError("batches that can be iterated over only once (a generator?) are not enough, for they are "
                              "read several times; give a list or a data loader")
         self.batches, self.kind, self.taken, self.numbers = batches, kind, taken, numbers
+        self.placed, self.joined = placed, joined
         self.known = [self._mark(x) for x in self._read()]
         shapes = {shape[1:] for shape, _ in self.known}
         if not len(self):
@@ -44,19 +47,32 @@ class Reread(Generic[Array]):
             if read >= len(self.known) or self.known[read] != self._mark(x):
                 raise InputError("the batches are not the same each time that they are read; does the loader shuffle?")
             read += 1
-            yield x
+            if len(x):
+                yield self.placed(x)
         if read < len(self.known):
             raise InputError(f"{len(self.known)} batches were read at first, and then only {read}")
 
     def first(self) -> Array:
-        """The first batch, as it is."""
-        return next(self._read())
+        """The first example, as a batch of one."""
+        return next(iter(self))[:1]
 
-    def _mark(self, x: Array) -> tuple[tuple[int, ...], bytes]:
+    def pieces(self, size: int) -> Iterator[Array]:
+        """`size` examples at a time, whatever the batches are; the last ones may be fewer."""
+        held: list[Any] = []
+        for batch in self:
+            while sum(map(len, held)) + len(batch) >= size:
+                some = size - sum(map(len, held))
+                yield self.joined([*held, batch[:some]])
+                held, batch = [], batch[some:]
+            held += [batch] if len(batch) else []
+        if held:
+            yield self.joined(held)
+
+    def _mark(self, x: Any) -> tuple[tuple[int, ...], bytes]:
         numbers = self.numbers(x)
         return numbers.shape, hashlib.blake2b(numbers.tobytes(), digest_size=16).digest()
 
-    def _read(self) -> Iterator[Array]:
+    def _read(self) -> Iterator[Any]:
         for batch in self.batches:
             x = batch[0] if isinstance(batch, tuple | list) else batch
             array = self.taken(x)

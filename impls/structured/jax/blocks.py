@@ -11,10 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.structured.jax.contract import contract
-from impls.structured.jax.factors import SAME, Arrays
-from impls.structured.jax.panels import Kernels, place, write
+from impls.structured.jax.factors import SAME
+from impls.structured.passes import Arrays
 from impls.structured.planner import Plan
 from impls.structured.terms import Term
+
+Kernels = dict[int, Any]
+"""By the number of the parameter; their sum by `contract.SUM`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,3 +130,18 @@ def _rows(arrays: Arrays, start: Any, size: int) -> Arrays:
 def _of(group: Sequence[Term], arrays: Arrays) -> Arrays:
     """The factors that these terms read."""
     return {name: a for name, a in arrays.items() if any(f"{name}.".startswith(f"{term.name}.") for term in group)}
+
+
+def write(kernel: Any, values: Any, i: Any, j: Any, *, mirrored: bool) -> Any:
+    """The kernel with a block written at (i, j), and `mirrored` its transpose at (j, i)."""
+    kernel = jax.lax.dynamic_update_slice(kernel, values, place(i, j, kernel.ndim))
+    if not mirrored:
+        return kernel
+    swap = (1, 0, 3, 2) if kernel.ndim == 4 else (1, 0, 2)[:kernel.ndim]
+    return jax.lax.dynamic_update_slice(kernel, values.transpose(swap), place(j, i, kernel.ndim))
+
+
+def place(i: Any, j: Any, ndim: int, columns: int = 1) -> tuple[Any, ...]:
+    """The indices at which a block begins: i along the first axis, j along `columns`, 0 along the others."""
+    starts = {0: i, columns: j}
+    return tuple(jnp.asarray(starts.get(axis, 0), jnp.int32) for axis in range(ndim))  # all of one type

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from impls.structured.jax.factors import Arrays
+from impls.structured.passes import Arrays
 from impls.structured.planner import Outputs, Product
 from impls.structured.terms import Term
 
@@ -25,67 +25,43 @@ def contract(terms: Sequence[Term], left: Arrays, right: Arrays, outputs: Output
     """
     total: dict[int, Any] = {}
     for term in terms:
-        for owner, share in _shares(term, left, right, outputs, dtype, apart=apart):
-            key = owner if apart else SUM
-            total[key] = total[key] + share if key in total else share
+        key = term.owner if apart and term.owner is not None else SUM
+        share = _share(term, left, right, outputs, dtype)
+        total[key] = total[key] + share if key in total else share
     return total
 
 
-def _shares(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: Any, *,
-            apart: bool) -> list[tuple[int, Any]]:
-    """By parameter."""
-    owner = SUM if term.owner is None else term.owner
+def _share(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: Any) -> Any:
     if term.way == "gradient":
-        return [(owner, _inner(left[term.name], right[term.name], outputs))]
+        return _inner(left[term.name], right[term.name], outputs)
     if term.way == "cross":
-        pairs = [(left, right), (right, left)]
-        first, second = (_cross(term, *pair, outputs, dtype) for pair in pairs)
-        swap = {"full": (2, 3, 0, 1), "diagonal": (1, 0, 2), "trace": (1, 0)}[outputs]
-        return [(owner, first + second.transpose(swap))]
+        first, second = (_cross(term, *pair, outputs, dtype) for pair in ((left, right), (right, left)))
+        return first + second.transpose({"full": (2, 3, 0, 1), "diagonal": (1, 0, 2), "trace": (1, 0)}[outputs])
     if term.way == "separable":
-        return _separable(term, left, right, outputs, dtype, apart=apart)
+        return _separable(term, left, right, outputs, dtype)
     a, a2 = (_inflow(side[f"{term.name}.a"], term.product) for side in (left, right))
     if term.way == "top":
-        grams = _input_grams if outputs == "full" else _same_position_grams
-        return [(i, _top(term, gram, outputs, dtype)) for i, gram in grams(term, a, a2, dtype, apart=apart)]
+        gram = (_input_gram if outputs == "full" else _same_position_gram)(term, a, a2, dtype)
+        return _top(term, gram, outputs, dtype)
     g, g2 = (_cotangent(side[f"{term.name}.g"], term.product) for side in (left, right))
-    return [(i, _half(gram, g, g2) if term.way == "half" else _gram(gram, g, g2, outputs))
-            for i, gram in _input_grams(term, a, a2, dtype, apart=apart)]
+    gram = _input_gram(term, a, a2, dtype)
+    return _half(gram, g, g2) if term.way == "half" else _gram(gram, g, g2, outputs)
 
 
-def _separable(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: Any, *,
-               apart: bool) -> list[tuple[int, Any]]:
+def _separable(term: Term, left: Arrays, right: Arrays, outputs: Outputs, dtype: Any) -> Any:
     """Σ_{s,j} c[o] c[o'] F[n,m], where F is symmetric in the examples and c c' in the outputs."""
-    assert term.group is not None
-    assert term.owner is not None
     c = left[f"{term.name}.c"]
     o, p = np.triu_indices(len(c))
     weights = {"full": c[o] * c[p], "diagonal": c * c, "trace": jnp.sum(c * c, 0, keepdims=True)}[outputs]
+    found = _weighted(weights, *(side[f"{term.name}.{'d' if term.product.single else 'e'}"] for side in (left, right)))
     if term.product.single:
         a, a2 = (_inflow(side[f"{term.name}.a"], term.product) for side in (left, right))
-        d, d2 = left[f"{term.name}.d"], right[f"{term.name}.d"]
-        found = _weighted(weights, d, d2)
-        shares = [(i, found * gram[0, :, 0, :, 0, None]) for i, gram in
-                  _input_grams(term, a, a2, dtype, apart=apart)]
-    else:
-        biases = [(bias, f"{term.name}.{bias}") for bias, _ in term.group.carried]
-        names = [(term.owner, [f"{term.name}.e"]), *((bias, [name]) for bias, name in biases)]
-        if not apart:
-            names = [(term.owner, [f"{term.name}.e", *(name for _, name in biases)])]
-        shares = [(i, _weighted(weights, *(_beside(side, some) for side in (left, right)))) for i, some in names]
-    if outputs == "trace":
-        return [(i, share[..., 0]) for i, share in shares]
-    if outputs == "diagonal":
-        return shares
+        found = found * _input_gram(term, a, a2, dtype)[0, :, 0, :, 0, None]
+    if outputs != "full":
+        return found if outputs == "diagonal" else found[..., 0]
     place = np.zeros((len(c), len(c)), np.int32)
     place[o, p] = place[p, o] = np.arange(len(o))
-    return [(i, share[..., place].transpose(0, 2, 1, 3)) for i, share in shares]
-
-
-def _beside(side: Arrays, names: list[str]) -> Any:
-    """(N, J, I), of gradients (N, J, I) and (N, J)."""
-    arrays = [side[name] for name in names]
-    return jnp.concatenate([a if a.ndim == 3 else a[..., None] for a in arrays], 2)
+    return found[..., place].transpose(0, 2, 1, 3)
 
 
 def _weighted(weights: Any, d: Any, d2: Any) -> Any:
@@ -121,38 +97,27 @@ def _matmul(a: Any, b: Any) -> Any:
     return jax.lax.dot_general(a, b, (((1,), (1,)), ((), ())))
 
 
-def _input_grams(term: Term, a: Any, a2: Any, dtype: Any, *, apart: bool) -> list[tuple[int, Any]]:
-    """(S, N, T, M, T): a·a' at each pair of positions, with the carried biases or for each of them apart."""
+def _input_gram(term: Term, a: Any, a2: Any, dtype: Any) -> Any:
+    """(S, N, T, M, T): a·a' at each pair of positions, with the carried biases."""
     product = term.product
     if product.lookup:
-        gram = _equal(a[:, :, None, None], a2[None, None], dtype)[None]
-    elif product.shared == product.positions == 1:
+        return _equal(a[:, :, None, None], a2[None, None], dtype)[None]
+    if product.single:
         gram = _matmul(a[:, 0, 0], a2[:, 0, 0])[None, :, None, :, None]
     else:
         gram = jnp.einsum("nsti,msui->sntmu", a, a2)
-    return _with_carried(term, gram, lambda values: (values.T @ values)[:, None, :], apart=apart)
+    if (values := term.carried_inputs) is None:
+        return gram
+    return gram + jnp.asarray((values.T @ values)[:, None], gram.dtype)
 
 
-def _same_position_grams(term: Term, a: Any, a2: Any, dtype: Any, *, apart: bool) -> list[tuple[int, Any]]:
+def _same_position_gram(term: Term, a: Any, a2: Any, dtype: Any) -> Any:
     """(N, M, S, T), likewise."""
     if term.product.lookup:
-        return _with_carried(term, _equal(a[:, None, None], a2[None, :, None], dtype), lambda _: 0.0, apart=apart)
+        return _equal(a[:, None, None], a2[None, :, None], dtype)
     gram = jnp.einsum("nsti,msti->nmst", a, a2)
-    return _with_carried(term, gram, lambda values: (values**2).sum(0), apart=apart)
-
-
-def _with_carried(term: Term, gram: Any, of_values: Callable[[np.ndarray], Any], *,
-                  apart: bool) -> list[tuple[int, Any]]:
-    """The Gram of the inputs, and that of the inputs that stand for the carried biases, which are the same for all."""
-    assert term.group is not None
-    assert term.owner is not None
-    if not term.group.carried:
-        return [(term.owner, gram)]
-    values = term.group.carried_inputs
-    if not apart:
-        return [(term.owner, gram + jnp.asarray(of_values(values), gram.dtype))]
-    biases = [jnp.broadcast_to(jnp.asarray(of_values(row[None]), gram.dtype), gram.shape) for row in values]
-    return [(term.owner, gram), *((bias, its) for (bias, _), its in zip(term.group.carried, biases, strict=True))]
+    values = term.carried_inputs
+    return gram if values is None else gram + jnp.asarray((values**2).sum(0), gram.dtype)
 
 
 def _equal(rows: Any, rows2: Any, dtype: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,14 +12,16 @@ import jax.numpy as jnp
 from impls.frameworks.jax.support import Batched, flat_outputs
 from impls.frameworks.jax.xla import compiled
 from impls.structured import planner
-from impls.structured.analysis import Analysis, analyse
-from impls.structured.jax.blocks import Contraction, is_one_program
+from impls.structured.analysis import analyse
+from impls.structured.batches import Reread
+from impls.structured.jax.blocks import Contraction, Kernels, is_one_program, write
 from impls.structured.jax.contract import SUM
-from impls.structured.jax.factors import SAME, Arrays, Factors
+from impls.structured.jax.factors import SAME, Factors
 from impls.structured.jax.forward import Tangents, has_forward_mode
-from impls.structured.jax.panels import Kernels, Pieces, Slices, fill
 from impls.structured.jax.rules import BOOK
 from impls.structured.jax.trace import trace
+from impls.structured.panels import Panels, fill
+from impls.structured.passes import Arrays
 
 
 class Engine:
@@ -44,7 +47,7 @@ class Engine:
         self.apart = apart
         self.names = [jax.tree_util.keystr(path, simple=True, separator=".")
                       for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-        self.analysis = analyse(program, self.names, BOOK)
+        self.analysis = analyse(program, self.names, BOOK, carry=not apart)
         task = planner.Task(n1=x1.shape[0], n2=None if x2 is None else x2.shape[0], n_outputs=program.n_outputs,
                             outputs=outputs, itemsize=self.dtype.itemsize, example_bytes=program.example_bytes,
                             batch_size=batch_size, memory_limit=memory_limit, device=device)
@@ -66,40 +69,43 @@ class Engine:
             self._one_program = compiled(self.in_one_program, in_turn=self.in_turn, older_loops=convolves)
 
     def __call__(self, params: Any, x1: Any, x2: Any | None) -> jax.Array:
-        """The kernel, laid out as the request's outputs say."""
+        """The kernel, laid out as the request's outputs say; of arrays, or of batches that are read anew."""
         return self._sum(self._kernels(params, x1, x2))
-
-    def of_batches(self, params: Any, batches1: Iterable[Any], batches2: Iterable[Any] | None) -> jax.Array:
-        """The same, of examples that come in batches; both are iterated over several times."""
-        rows, columns = Pieces(batches1, self.plan.panel1), None
-        if batches2 is not None:
-            columns = Pieces(batches2, self.plan.panel2)
-        return self._sum(fill(self, jax.tree.leaves(params), rows, columns) if self.factors.terms else {})
 
     def components(self, params: Any, x1: Any, x2: Any | None) -> dict[str, jax.Array]:
         """The kernel of each parameter by its name: its place in the pytree, as in ``layers.0.weight``."""
         found = self._kernels(params, x1, x2)
         return {name: found[i] if i in found else self._zeros() for i, name in enumerate(self.names)}
 
-    def empty(self) -> Kernels:
-        """What the kernels are written into."""
-        keys = [SUM]
-        if self.apart:
-            keys = [i for i, parameter in enumerate(self.analysis.parameters) if parameter.used]
-        return {key: jax.lax.empty(self.shape(), self.dtype) for key in keys}
-
     def _kernels(self, params: Any, x1: Any, x2: Any | None) -> Kernels:
         leaves, plan = jax.tree.leaves(params), self.plan
         if not self.factors.terms:
             return {}
-        if plan.panel1 < len(x1) or (x2 is not None and plan.panel2 < len(x2)):
-            return fill(self, leaves, Slices(x1, plan.panel1), None if x2 is None else Slices(x2, plan.panel2))
+        if isinstance(x1, Reread) or plan.panel1 < len(x1) or (x2 is not None and plan.panel2 < len(x2)):
+            return self._filled(leaves, Panels(x1, plan.panel1), None if x2 is None else Panels(x2, plan.panel2))
         if self._one_program is not None:
             return self._one_program(leaves, x1, x2, True)
         if plan.together:
             return self._contraction_of_both(self.passes(leaves, x1, x2))
         factors1 = self.passes(leaves, x1)
         return self.contraction(factors1, None if x2 is None else self.passes(leaves, x2))
+
+    def _filled(self, leaves: list[Any], rows: Panels, columns: Panels | None) -> Kernels:
+        """Panel by panel. The loop is Python's: inside one of XLA's own, its CPU backend runs convolutions seven times
+        slower (seen: jaxlib 0.10.2)."""
+        keys = [SUM]
+        if self.apart:
+            keys = [i for i, parameter in enumerate(self.analysis.parameters) if parameter.used]
+        kernels = {key: jax.lax.empty(self._shape(), self.dtype) for key in keys}
+
+        def written(i: slice, j: slice, left: Arrays, right: Arrays | None) -> None:
+            nonlocal kernels
+            mirrored = columns is None and right is not None
+            kernels = _write(kernels, self.contraction(left, right), i.start, j.start, mirrored=mirrored)
+            jax.block_until_ready(kernels)  # else later panels are begun, and hold memory, before this one is done
+
+        fill(rows, columns, self.plan.kept_panels, partial(self.passes, leaves), written)
+        return kernels
 
     def _sum(self, kernels: Kernels) -> jax.Array:
         return kernels[SUM] if kernels else self._zeros()
@@ -113,7 +119,7 @@ class Engine:
         arrays = jax.vmap(lambda example: self.factors(leaves, example, true))(x)
         # The backward pass has its cotangents as matrices of N·O rows: in any other shape XLA computes them once more.
         flat = {name: a.reshape(-1, *a.shape[2:]) if name.endswith(".g") else a for name, a in arrays.items()}
-        return flat | self.factors.same_for_all(leaves)
+        return flat | self.factors.of_all(leaves)
 
     def pure(self, params: Any, x1: Any, x2: Any | None) -> jax.Array:
         """The kernel by JAX's own operations, to be compiled, mapped and differentiated with what is around it."""
@@ -136,14 +142,16 @@ class Engine:
         return ({name: a[:rows[name]] if name in rows else a for name, a in both.items()},
                 {name: a[rows[name]:] if name in rows else a for name, a in both.items()})
 
-    def shape(self, n1: int | None = None, n2: int | None = None) -> tuple[int, ...]:
+    def _shape(self, n1: int | None = None, n2: int | None = None) -> tuple[int, ...]:
         """Of the kernel, or of a part of it."""
         task = self.plan.task
         outputs = {"full": (task.n_outputs,) * 2, "diagonal": (task.n_outputs,), "trace": ()}[self.outputs]
         return (n1 or task.n1, n2 or task.n2 or task.n1, *outputs)
 
     def _zeros(self) -> jax.Array:
-        return jnp.zeros(self.shape(), self.dtype)
+        return jnp.zeros(self._shape(), self.dtype)
 
 
-__all__ = ["Analysis", "Engine"]
+@partial(compiled, donate_argnums=0, static_argnames="mirrored")
+def _write(kernels: Kernels, block: Kernels, i: Any, j: Any, *, mirrored: bool) -> Kernels:
+    return {key: write(kernels[key], values, i, j, mirrored=mirrored) for key, values in block.items()}

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from impls.frameworks.jax.support import jaxprs_in
-from impls.structured.jax.factors import Arrays
 from impls.structured.jax.program import Program
+from impls.structured.passes import Arrays
 from impls.structured.planner import TANGENTS, Plan
 from impls.structured.program import evaluate
 from impls.structured.terms import JOINED, forward_terms
@@ -34,7 +34,7 @@ class Tangents:
         parts = jnp.split(jacobian, list(accumulate(self.sizes))[:-1], 1)
         return {f"{i}": part for i, part in zip(self.used, parts, strict=True)}
 
-    def same_for_all(self, parameters: Sequence[Any]) -> Arrays:
+    def of_all(self, parameters: Sequence[Any]) -> Arrays:
         return {}
 
     def _jacobian(self, parameters: Sequence[Any], x: Any) -> Any:

@@ -14,10 +14,10 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from impls.structured.passes import Arrays
 from impls.structured.planner import Outputs, Product
 from impls.structured.terms import Term
 from impls.structured.torch import separable
-from impls.structured.torch.factors import Arrays
 from impls.structured.torch.gradients import carried_inputs
 from impls.structured.torch.rows import add_product, add_symmetric, slices, starts
 from impls.structured.torch.sizes import Sizes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import TypeVar
 
 import torch
@@ -14,21 +14,24 @@ from impls.frameworks.torch.blocks import summed
 from impls.frameworks.torch.support import Forward, Params, one_example, precision
 from impls.structured import planner, traces
 from impls.structured.analysis import Analysis, analyse
+from impls.structured.batches import Reread
+from impls.structured.panels import Panels, fill
+from impls.structured.passes import Arrays
 from impls.structured.terms import Term
-from impls.structured.torch.batches import Examples
 from impls.structured.torch.contract import Contraction, mirrored
 from impls.structured.torch.direct import looped_gradients
-from impls.structured.torch.factors import Arrays, Factors, of_examples
+from impls.structured.torch.factors import Factors, of_examples
 from impls.structured.torch.forward import Tangents
 from impls.structured.torch.graphs import Graphed, worth_a_graph
 from impls.structured.torch.program import Untraceable
 from impls.structured.torch.replay import Replayed
-from impls.structured.torch.rows import slices
 from impls.structured.torch.rules import BOOK
 from impls.structured.torch.separable import pairs_of
 from impls.structured.torch.sizes import SIZES
 from impls.structured.torch.trace import trace
 from reference import InputError
+
+Examples = Tensor | Reread[Tensor]
 
 
 class Engine:
@@ -60,7 +63,7 @@ class Engine:
         self.device = next(iter(params.values())).device
         self.dtype = reduce(torch.promote_types, (p.dtype for p in params.values()))
         with precision(self.dtype):
-            example = x1[0]
+            example = _first(x1)[0]
             key = tuple((name, *_like(p)) for name, p in params.items()), _like(example), components
             parameters, analysis, n_outputs, example_bytes = traces.once(
                 f, key, lambda: _known(f, params, example, components=components)
@@ -84,9 +87,9 @@ class Engine:
         self.plan, self.panel = plan, _panel(plan)
         self.factors: Factors | Tangents | None = None
         if analysis is not None and plan.forward:
-            self.factors = Tangents(analysis.program, plan, self.dtype, joined=not components)
+            self.factors = Tangents(analysis.program, plan, self.dtype, join=not components)
         elif analysis is not None:
-            self.factors = Factors(analysis, plan, self.dtype, self.device, joined=not components)
+            self.factors = Factors(analysis, plan, self.dtype, self.device, join=not components)
         terms = self.factors.terms if self.factors else [Term(n, "gradient", i) for i, n in enumerate(self.names)]
         summands = _by_parameter(terms, self.names) if components else {"": terms}
         self.passes = None if self.factors is None else Replayed(self.factors, self.factors.constants, once=self.once)
@@ -115,7 +118,7 @@ class Engine:
         components = tuple(self.contractions) != ("",)
         try:
             with torch.no_grad(), precision(self.dtype):
-                self.panel_of(params, x[0:1])
+                self._panel(params, _first(x))
         except RuntimeError as error:
             if self.plan.forward:
                 backward = planner.plan(self.plan.task, self.parameters)
@@ -149,53 +152,33 @@ class Engine:
         return self.graphed(self._kernels, params, x1, x2)
 
     def _kernels(self, params: Params, x1: Examples, x2: Examples | None) -> dict[str, Tensor]:
-        other, symmetric = (x1, True) if x2 is None else (x2, False)
-        kernels = {
-            name: torch.empty(contraction.shape(len(x1), len(other)), dtype=self.dtype, device=self.device)
-            for name, contraction in self.contractions.items()
-        }
-        if self.factors is not None and self.plan.together and self.panel >= max(len(x1), len(other)):
-            both = self.panel_of(params, torch.cat([x1[0 : len(x1)], other[0 : len(other)]]))
-            left, right = of_examples(both, slice(0, len(x1))), of_examples(both, slice(len(x1), None))
-            for name, contract in self.contract.items():
-                contract(left, right, kernels[name], symmetric=False)
+        n1, n2 = len(x1), len(x1 if x2 is None else x2)
+        kernels = {name: torch.empty(contraction.shape(n1, n2), dtype=self.dtype, device=self.device)
+                   for name, contraction in self.contractions.items()}
+        if x2 is not None and self.factors is not None and self.plan.together and self.panel >= max(n1, n2):
+            both = self._panel(params, torch.cat([*_all(x1), *_all(x2)]))
+            left, right = of_examples(both, slice(0, n1)), of_examples(both, slice(n1, None))
+            self._write(kernels, slice(0, n1), slice(0, n2), left, right, mirror=False)
             return kernels
-        columns = tuple(slices(len(other), self.panel))
-        kept = {} if self.plan.recompute else {j.start: self.panel_of(params, other[j]) for j in columns}
-        for i in slices(len(x1), self.panel):
-            left = kept[i.start] if symmetric and kept else self.panel_of(params, x1[i])
-            for j in columns:
-                if symmetric and j.start < i.start:
-                    continue
-                same = symmetric and i == j
-                right = left if same else kept[j.start] if kept else self.panel_of(params, other[j])
-                for name, kernel in kernels.items():
-                    self.write(name, kernel, left, right, (i, j), same=same, both=symmetric and not same)
+        kept = max(1, self.plan.kept_panels * self.plan.panel1 // self.panel)
+        fill(Panels(x1, self.panel), None if x2 is None else Panels(x2, self.panel), kept,
+             partial(self._panel, params), partial(self._write, kernels, mirror=x2 is None))
         return kernels
 
-    def write(
-        self,
-        name: str,
-        kernel: Tensor,
-        left: Arrays,
-        right: Arrays,
-        place: tuple[slice, slice],
-        *,
-        same: bool,
-        both: bool,
-    ) -> None:
-        """The block of two panels, made in the kernel's own memory where it is all of it."""
-        (i, j), outputs = place, self.plan.task.outputs
-        shape = self.contractions[name].shape(i.stop - i.start, j.stop - j.start)
-        whole = shape == tuple(kernel.shape)
-        block = kernel if whole else kernel.new_empty(shape)
-        self.contract[name](left, right, block, symmetric=same)
-        if not whole:
-            _place(kernel, i, j, outputs).copy_(block)
-        if both:
-            _place(kernel, j, i, outputs).copy_(mirrored(block, outputs))
+    def _write(self, kernels: dict[str, Tensor], i: slice, j: slice, left: Arrays, right: Arrays | None, *,
+               mirror: bool) -> None:
+        """The block of two panels (`right` None: of one), made in a kernel's own memory where it is all of it."""
+        outputs = self.plan.task.outputs
+        for name, kernel in kernels.items():
+            shape = self.contractions[name].shape(i.stop - i.start, j.stop - j.start)
+            block = kernel if shape == tuple(kernel.shape) else kernel.new_empty(shape)
+            self.contract[name](left, left if right is None else right, block, symmetric=right is None)
+            if block is not kernel:
+                _place(kernel, i, j, outputs).copy_(block)
+            if mirror and right is not None:
+                _place(kernel, j, i, outputs).copy_(mirrored(block, outputs))
 
-    def panel_of(self, params: Params, x: Tensor) -> Arrays:
+    def _panel(self, params: Params, x: Tensor) -> Arrays:
         if self.passes is None:
             return looped_gradients(self.f, params, x)
         return self.passes([params[name].detach() for name in self.names], x)
@@ -213,6 +196,15 @@ def _signed(x: AnyExamples) -> AnyExamples:
     """With the sign in the numbers: operations on a tensor that is to be read with the other one, as a view of an
     imaginary part is, are no operations on its memory."""
     return x.resolve_neg() if isinstance(x, Tensor) else x
+
+
+def _first(x: Examples) -> Tensor:
+    """A batch of one."""
+    return x.first() if isinstance(x, Reread) else x[:1]
+
+
+def _all(x: Examples) -> list[Tensor]:
+    return [*x] if isinstance(x, Reread) else [x]
 
 
 def _by_parameter(terms: Sequence[Term], names: Sequence[str]) -> dict[str, list[Term]]:

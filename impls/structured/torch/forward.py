@@ -16,12 +16,12 @@ from impls.structured.torch.program import Program
 
 
 class Tangents:
-    """As `factors.Factors`, for a plan in forward mode. `joined`: of all parameters side by side."""
+    """As `factors.Factors`, for a plan in forward mode. `join`: all parameters side by side."""
 
-    def __init__(self, program: Program, plan: Plan, dtype: torch.dtype, *, joined: bool = True) -> None:
-        self.program, self.dtype, self.joined = program, dtype, joined
+    def __init__(self, program: Program, plan: Plan, dtype: torch.dtype, *, join: bool = True) -> None:
+        self.program, self.dtype, self.join = program, dtype, join
         self.used = [i for i, step in enumerate(plan.steps) if step.ways]
-        self.terms = forward_terms(plan, joined=joined)
+        self.terms = forward_terms(plan, joined=join)
 
     @property
     def constants(self) -> list[Tensor]:
@@ -31,7 +31,7 @@ class Tangents:
     def __call__(self, parameters: Sequence[Tensor], x: Tensor) -> dict[str, Tensor]:
         """For a batch of examples."""
         each = {f"{i}": self._jacobian(parameters, i, x).to(self.dtype) for i in self.used}
-        return {JOINED: torch.cat(list(each.values()), 2)} if self.joined else each
+        return {JOINED: torch.cat(list(each.values()), 2)} if self.join else each
 
     def _jacobian(self, parameters: Sequence[Tensor], i: int, x: Tensor) -> Tensor:
         """(O, N, P) of one parameter."""

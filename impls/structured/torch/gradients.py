@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from impls.structured.analysis import Group
+from impls.structured.passes import scaled
 from impls.structured.uses import Use
 
 
@@ -16,10 +17,6 @@ def arranged_cotangent(use: Use, cotangent: Tensor) -> Tensor:
     if S == T == 1 and use.covers_y:
         return cotangent.reshape(*cotangent.shape[:2], 1, 1, J)
     return vmap(vmap(use.arrange))(cotangent)
-
-
-def scaled(array: Tensor, scale: float) -> Tensor:
-    return array if scale == 1.0 else array * scale
 
 
 def carried_inputs(group: Group, like: Tensor) -> Tensor:
@@ -34,27 +31,25 @@ def carried_of_images(g: Tensor, group: Group) -> Tensor:
     return torch.stack([scaled(sums, value) for _, (value,) in group.carried], 4)
 
 
+def carried_of_rows(g: Tensor, group: Group) -> Tensor:
+    """The same from (O, N, S, T, J)."""
+    if g.shape[4] == 1 and all(set(values) == {1.0} for _, values in group.carried):  # a product of one row each
+        return g.sum(3)[..., None].expand(*g.shape[:3], 1, len(group.carried))
+    return g.mT @ carried_inputs(group, g).T
+
+
 def gradient(a: Tensor, g: Tensor, group: Group) -> Tensor:
-    """(O, N, S·(I + B)·J): Σ_t a[s,t,i] g[o,s,t,j], for the carried biases as well."""
-    values = carried_inputs(group, a)
+    """(O, N, S, …): Σ_t a[s,t,i] g[o,s,t,j]."""
     if a.shape[2] == 1:
-        if group.carried:
-            a = torch.cat([a, values.T.expand(*a.shape[:2], -1, -1)], 3)
-        return (a.mT * g).flatten(2)
-    (n_outputs, n, S, _, J), I = g.shape, a.shape[3]
-    if I == J == 1:  # a scale: products of one row and one column each
-        rows = [a, *(row[:, None] for row in values)]
-        ones = [False, *(set(times) == {1.0} for _, times in group.carried)]
-        shares = [g.sum(3) if one else (g * row).sum(3) for row, one in zip(rows, ones, strict=True)]
-        return torch.cat(shares, 3).flatten(2)
+        return a.mT * g
+    if g.shape[4] == a.shape[3] == 1:  # a scale: products of one row and one column each
+        return (g * a).sum(3)
     if number := _constant_inflow(group):
-        return scaled(g.sum(3), number).flatten(2)
-    blocks = g.new_empty(n_outputs, n * S, I + len(values), J)
-    for each, cotangent in zip(blocks, g, strict=True):  # one output at a time: a is not copied for each of them
-        torch.bmm(a.flatten(0, 1).mT, cotangent.flatten(0, 1), out=each[:, :I])
-    if group.carried:
-        blocks[:, :, I:] = (g.mT @ values.T).mT.flatten(1, 2)
-    return blocks.view(n_outputs, n, -1)
+        return scaled(g.sum(3), number)
+    blocks = g.new_empty(*g.shape[:3], a.shape[3], g.shape[4])
+    for each, cotangent in zip(blocks.flatten(1, 2), g, strict=True):  # by outputs: a is not copied for each of them
+        torch.bmm(a.flatten(0, 1).mT, cotangent.flatten(0, 1), out=each)
+    return blocks
 
 
 def _constant_inflow(group: Group) -> float | None:

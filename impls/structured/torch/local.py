@@ -49,7 +49,7 @@ class Local:
         return list(dict.fromkeys(v for v in read if isinstance(v, Value) and v.on_example))
 
     def gradients(
-        self, parameters: Sequence[Tensor], held: Mapping[Value, Tensor], cotangents: Sequence[Tensor]
+        self, parameters: Sequence[Tensor], held: Sequence[Tensor], cotangents: Sequence[Tensor]
     ) -> dict[int, Tensor]:
         """For each parameter (O, N, …), from activations (N, …) and cotangents (O, N, …)."""
         if not self.parameters:
@@ -65,13 +65,11 @@ class Local:
                 tuple(g)
             )
 
-        activations = [held[value] for value in self.held]
         if one_by_one:
-            n = len(activations[0])
-            rows = [of_example([a[i] for a in activations], [g[:, i] for g in cotangents]) for i in range(n)]
+            rows = [of_example([a[i] for a in held], [g[:, i] for g in cotangents]) for i in range(len(held[0]))]
             each = _stacked(rows, 1)
         else:
-            each = vmap(of_example, in_dims=(0, 1), out_dims=1)(activations, list(cotangents))
+            each = vmap(of_example, in_dims=(0, 1), out_dims=1)([*held], [*cotangents])
         return dict(zip(self.parameters, each, strict=True))
 
     def _run(self, env: Mapping[Operand, Tensor], inner: Sequence[Tensor]) -> tuple[Tensor, ...]:
