@@ -15,10 +15,10 @@ import numpy as np
 
 from impls.structured.analysis import Analysis
 from impls.structured.planner import Plan, Way
-from impls.structured.program import Read, Step, Value
+from impls.structured.program import Program, Read, Step, Value, evaluate
 from impls.structured.rules import RuleBook
 from impls.structured.tails import Linear, Tail
-from impls.structured.terms import JOINED, active, terms
+from impls.structured.terms import JOINED, Term, active, terms
 from impls.structured.uses import Use
 
 Arrays = dict[str, Any]
@@ -133,6 +133,29 @@ class Passes(ABC):
     @abstractmethod
     def gradient(self, name: str, inflow: Any, at_sites: Mapping[Value, Any]) -> Arrays:
         """Of a product, with ``carried`` of the biases."""
+
+
+class Tangents(ABC):
+    """As `Passes`, for a plan in forward mode: the Jacobian of each parameter, or of all side by side (`join`)."""
+
+    def __init__(self, program: Program[Any], plan: Plan, dtype: Any, *, join: bool = True) -> None:
+        self.program, self.dtype, self.join = program, dtype, join
+        self.used = [i for i, step in enumerate(plan.steps) if step.ways]
+        self.terms = [Term(JOINED, "gradient")] if join else [Term(f"{i}", "gradient", i) for i in self.used]
+
+    def named(self, parameters: Sequence[Any], x: Any, laid: Callable[[list[Any], int], Any]) -> Arrays:
+        """(O, …, P) by name; `laid`: arrays end to end along an axis."""
+        each = {f"{i}": self.jacobian(parameters, i, x) for i in self.used}
+        return {JOINED: laid([*each.values()], -1)} if self.join else each
+
+    def outputs(self, parameters: Sequence[Any], i: int, x: Any) -> Callable[[Any], Any]:
+        """For one example, as a function of parameter i."""
+        return lambda p: evaluate(self.program, [*parameters[:i], p, *parameters[i + 1:]], x,
+                                  lambda step, read: step(read))
+
+    @abstractmethod
+    def jacobian(self, parameters: Sequence[Any], i: int, x: Any) -> Any:
+        """Of one parameter: one pass for each of its numbers."""
 
 
 class Met:

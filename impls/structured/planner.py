@@ -312,19 +312,13 @@ def check_limit(plan: Plan) -> None:
 
 def _plan_for(task: Task, parameters: Sequence[Parameter], limit: int | None) -> Plan:
     limited = replace(task, memory_limit=limit)
-    steps = tuple(_step(parameter, limited, _fitting_ways(limited)) for parameter in parameters)
+    room = float("inf") if limit is None else limit / 4 / task.itemsize  # numbers that a product keeps for all examples
+    steps = tuple(_step(parameter, limited, room) for parameter in parameters)
     return replace(_blocked(limited, steps), task=task)
 
 
-def _fitting_ways(task: Task) -> float:
-    """Numbers that one product may keep for all examples, or infinity."""
-    return float("inf") if task.memory_limit is None else task.memory_limit / 4 / task.itemsize
-
-
 def _step(parameter: Parameter, task: Task, room: float) -> Step:
-    if not parameter.used:
-        return Step(parameter, (), 0, 0)
-    if parameter.carried_by is not None:
+    if not parameter.used or parameter.carried_by is not None:
         return Step(parameter, (), 0, 0)
     if not parameter.products:
         # also a tied one whose products were dropped in favour of this

@@ -95,9 +95,3 @@ def _top_order(group: Group, book: RuleBook) -> np.ndarray | None:
     outputs = np.arange(math.prod(use.y.shape))
     order = book.arranged(use, outputs.reshape(use.y.shape)).ravel().argsort()
     return None if (order == outputs).all() else order
-
-
-def forward_terms(plan: Plan, *, joined: bool) -> list[Term]:
-    """Of a plan in forward mode: the gradients of each parameter, or all side by side."""
-    used = [Term(f"{i}", "gradient", i) for i, step in enumerate(plan.steps) if step.ways]
-    return [Term(JOINED, "gradient")] if joined else used

@@ -1,61 +1,21 @@
-"""Calls within a program: opened to see what they do, and what is known of those with a derivative of their own."""
+"""Calls within a program: what they do, and what is known of those with a derivative of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr, Var
 
 from impls.structured.jax.names import CALLS, NUMBER_BY_NUMBER, WITH_DERIVATIVE
-from impls.structured.jax.program import Program, Step
-from impls.structured.program import Constant, Operand, Value
-from impls.structured.rules import Opened
+from impls.structured.jax.program import Step
+from impls.structured.program import Constant, Value
 
 
-def opened(program: Program) -> Opened:
-    """The program with its calls replaced by what they do."""
-    steps: list[Step] = []
-    shown: dict[Operand, Value] = {}
-    within: dict[Operand, Operand] = {}
-    for step in program.steps:
-        inputs = [within.get(operand, operand) for operand in step.inputs]
-        outputs = _open(steps, step.primitive, step.params, inputs, step.outputs)
-        for value, operand in zip(step.outputs, outputs, strict=True):
-            within[value] = operand
-            shown.setdefault(operand, value)
-    return steps, within.get(program.output, program.output), shown
-
-
-def _open(steps: list[Step], primitive: Any, params: Any, inputs: Sequence[Operand],
-          outputs: Sequence[Value]) -> list[Operand]:
-    body = _body(params) if primitive.name in CALLS else None
-    if body is None:
-        steps.append(Step(primitive, params, tuple(inputs), tuple(outputs)))
-        return list(outputs)
-    env: dict[Var, Operand] = dict(zip(body.jaxpr.invars, inputs, strict=True))
-    env.update((var, Constant(const)) for var, const in zip(body.jaxpr.constvars, body.consts, strict=True))
-
-    def read(atom: Any) -> Operand:
-        return Constant(atom.val) if isinstance(atom, Literal) else env[atom]
-
-    for eqn in body.jaxpr.eqns:
-        operands = [read(atom) for atom in eqn.invars]
-        made = _open(steps, eqn.primitive, eqn.params, operands, _values(eqn, operands))
-        env.update(zip(eqn.outvars, made, strict=True))
-    return [read(atom) for atom in body.jaxpr.outvars]
-
-
-def _values(eqn: JaxprEqn, inputs: Sequence[Operand]) -> list[Value]:
-    parameters = frozenset[int]().union(*(operand.parameters for operand in inputs))
-    on_example = any(operand.on_example for operand in inputs)
-    avals: list[Any] = [var.aval for var in eqn.outvars]
-    return [Value(tuple(aval.shape), aval.dtype, parameters, on_example) for aval in avals]
-
-
-def _body(params: Any) -> ClosedJaxpr | None:
-    body = params.get("jaxpr", params.get("call_jaxpr"))
+def body_of(params: Mapping[str, Any]) -> ClosedJaxpr:
+    """Of a call."""
+    body = params["jaxpr" if "jaxpr" in params else "call_jaxpr"]
     return ClosedJaxpr(body, ()) if isinstance(body, Jaxpr) else body
 
 
@@ -85,10 +45,10 @@ def _keeps_numbers_apart(jaxpr: Jaxpr, inputs: Iterable[Var], shape: tuple[int, 
         entering = [isinstance(atom, Var) and atom in dependent for atom in eqn.invars]
         if not any(entering):
             continue
-        body = _body(eqn.params) if eqn.primitive.name in (*CALLS, *WITH_DERIVATIVE) else None
-        if body is not None:
-            inner = [var for var, enters in zip(body.jaxpr.invars, entering, strict=True) if enters]
-            if not _keeps_numbers_apart(body.jaxpr, inner, shape):
+        if eqn.primitive.name in (*CALLS, *WITH_DERIVATIVE):
+            body = body_of(eqn.params).jaxpr
+            inner = [var for var, enters in zip(body.invars, entering, strict=True) if enters]
+            if not _keeps_numbers_apart(body, inner, shape):
                 return False
         elif eqn.primitive.name not in NUMBER_BY_NUMBER:
             return False

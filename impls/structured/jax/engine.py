@@ -37,7 +37,6 @@ class Engine:
                  batch_size: int | None = None, memory_limit: int | None = None, device: planner.Device = "cpu",
                  apart: bool = False, plain: bool = False) -> None:
         leaves, self.structure = jax.tree.flatten(params)
-        self.outputs: planner.Outputs = outputs
         self.dtype = jnp.result_type(*leaves)
         self.example_dtype = x1.dtype
         if x2 is not None and x2.dtype != x1.dtype:
@@ -96,7 +95,7 @@ class Engine:
         keys = [SUM]
         if self.apart:
             keys = [i for i, parameter in enumerate(self.analysis.parameters) if parameter.used]
-        kernels = {key: jax.lax.empty(self._shape(), self.dtype) for key in keys}
+        kernels = {key: jax.lax.empty(self._shape, self.dtype) for key in keys}
 
         def written(i: slice, j: slice, left: Arrays, right: Arrays | None) -> None:
             nonlocal kernels
@@ -142,14 +141,14 @@ class Engine:
         return ({name: a[:rows[name]] if name in rows else a for name, a in both.items()},
                 {name: a[rows[name]:] if name in rows else a for name, a in both.items()})
 
-    def _shape(self, n1: int | None = None, n2: int | None = None) -> tuple[int, ...]:
-        """Of the kernel, or of a part of it."""
+    @property
+    def _shape(self) -> tuple[int, ...]:
         task = self.plan.task
-        outputs = {"full": (task.n_outputs,) * 2, "diagonal": (task.n_outputs,), "trace": ()}[self.outputs]
-        return (n1 or task.n1, n2 or task.n2 or task.n1, *outputs)
+        outputs = {"full": (task.n_outputs,) * 2, "diagonal": (task.n_outputs,), "trace": ()}[task.outputs]
+        return (task.n1, task.n2 or task.n1, *outputs)
 
     def _zeros(self) -> jax.Array:
-        return jnp.zeros(self._shape(), self.dtype)
+        return jnp.zeros(self._shape, self.dtype)
 
 
 @partial(compiled, donate_argnums=0, static_argnames="mirrored")

@@ -3,58 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from impls.frameworks.jax.support import jaxprs_in
+from impls.structured import passes
 from impls.structured.jax.program import Program
 from impls.structured.passes import Arrays
-from impls.structured.planner import TANGENTS, Plan
-from impls.structured.program import evaluate
-from impls.structured.terms import JOINED, forward_terms
+from impls.structured.planner import TANGENTS
 
 
-class Tangents:
-    """As `factors.Factors`, for a plan in forward mode. `join`: all parameters side by side."""
-
-    def __init__(self, program: Program, plan: Plan, dtype: Any, *, join: bool = True) -> None:
-        self.program, self.dtype, self.join = program, dtype, join
-        self.used = [i for i, step in enumerate(plan.steps) if step.ways]
-        self.sizes = [plan.steps[i].parameter.size for i in self.used]
-        self.terms = forward_terms(plan, joined=join)
+class Tangents(passes.Tangents):
+    """For one example."""
 
     def __call__(self, parameters: Sequence[Any], x: Any, true: Any) -> Arrays:
-        """For one example: (O, P) of all parameters or of each."""
-        jacobian = self._jacobian(parameters, x).astype(self.dtype)
-        if self.join:
-            return {JOINED: jacobian}
-        parts = jnp.split(jacobian, list(accumulate(self.sizes))[:-1], 1)
-        return {f"{i}": part for i, part in zip(self.used, parts, strict=True)}
+        return self.named(parameters, x, jnp.concatenate)
 
     def of_all(self, parameters: Sequence[Any]) -> Arrays:
         return {}
 
-    def _jacobian(self, parameters: Sequence[Any], x: Any) -> Any:
-        some = [parameters[i] for i in self.used]
-
-        def outputs(some: list[Any]) -> Any:
-            replaced = dict(zip(self.used, some, strict=True))
-            every = [replaced.get(i, p) for i, p in enumerate(parameters)]
-            return evaluate(self.program, every, x, lambda step, read: step(read))
-
-        def pushed(place: Any) -> Any:
-            return jax.jvp(outputs, (some,), (self._direction(some, place),))[1]
-
-        return jax.lax.map(pushed, jnp.arange(sum(self.sizes)), batch_size=TANGENTS).T
-
-    def _direction(self, some: list[Any], place: Any) -> list[Any]:
-        """1 at one number of all the parameters, laid end to end."""
-        starts = accumulate(self.sizes, initial=0)
-        return [(start + jnp.arange(p.size) == place).astype(p.dtype).reshape(p.shape)
-                for start, p in zip(starts, some, strict=False)]
+    def jacobian(self, parameters: Sequence[Any], i: int, x: Any) -> Any:
+        p, outputs = parameters[i], self.outputs(parameters, i, x)
+        basis = jnp.eye(p.size, dtype=p.dtype).reshape(-1, *p.shape)
+        rows = jax.lax.map(lambda tangent: jax.jvp(outputs, (p,), (tangent,))[1], basis, batch_size=TANGENTS)
+        return rows.T.astype(self.dtype)
 
 
 def has_forward_mode(program: Program) -> bool:

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.frameworks.jax.loops import loops
-from impls.structured.jax.calls import derivative_is_number_by_number, opened
+from impls.structured.jax.calls import derivative_is_number_by_number
 from impls.structured.jax.names import NUMBER_BY_NUMBER, WITH_DERIVATIVE
 from impls.structured.jax.products import RULES, SUMS, find_use
 from impls.structured.jax.program import Step
+from impls.structured.jax.trace import opened
 from impls.structured.program import Constant
 from impls.structured.rules import RuleBook
 

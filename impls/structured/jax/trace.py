@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
 import jax
 import jax.core
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var, primitives
+from jax import lax
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive, Var, primitives
 
+from impls.structured.jax.calls import body_of
+from impls.structured.jax.names import CALLS
 from impls.structured.jax.program import Program, Step, bind
 from impls.structured.program import Constant, Operand, Value, alive
+from impls.structured.rules import Opened
 
 MAX_UNROLLED_STEPS = 4096
 """A scan that would become longer than this stays closed: compiling it would take longer than it saves."""
@@ -35,8 +39,33 @@ def trace(f: Callable[[list[Any], Any], Any], parameters: Sequence[Any], example
     return Program(inputs, x, alive(builder.steps, [output]), output, builder.unknown)
 
 
+def opened(program: Program) -> Opened:
+    """The program with its calls replaced by what they do."""
+    builder = _Builder(everywhere=True)
+    shown: dict[Operand, Value] = {}
+    within: dict[Operand, Operand] = {}
+    for step in program.steps:
+        inputs = [within.get(operand, operand) for operand in step.inputs]
+        if step.name in CALLS:
+            outputs = builder.run(body_of(step.params), inputs)
+            within |= zip(step.outputs, outputs, strict=True)
+        else:
+            outputs = step.outputs
+            builder.steps.append(replace(step, inputs=tuple(inputs)))
+        for value, operand in zip(step.outputs, outputs, strict=True):
+            shown.setdefault(operand, value)
+    return builder.steps, within.get(program.output, program.output), shown
+
+
+Shapes = Sequence[tuple[tuple[int, ...], Any]]
+"""With dtypes."""
+
+
 @dataclass
 class _Builder:
+    """`everywhere`: calls are opened whether or not parameters enter them."""
+
+    everywhere: bool = False
     steps: list[Step] = field(default_factory=list)
     unknown: dict[Value, Any] = field(default_factory=dict)
 
@@ -49,7 +78,10 @@ class _Builder:
             return Constant(atom.val) if isinstance(atom, Literal) else env[atom]
 
         for eqn in jaxpr.eqns:
-            env.update(zip(eqn.outvars, self._equation(eqn, [read(atom) for atom in eqn.invars]), strict=True))
+            avals: list[Any] = [var.aval for var in eqn.outvars]
+            shapes = [(tuple(aval.shape), aval.dtype) for aval in avals]
+            outputs = self.apply(eqn.primitive, eqn.params, [read(atom) for atom in eqn.invars], shapes)
+            env.update(zip(eqn.outvars, outputs, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
     def _held(self, const: Any) -> Operand:
@@ -59,24 +91,25 @@ class _Builder:
         self.unknown[value] = const
         return value
 
-    def _equation(self, eqn: JaxprEqn, inputs: list[Operand]) -> list[Operand]:
-        if any(operand.only_parameters for operand in inputs):
-            if eqn.primitive.name in ("jit", "closed_call", "core_call", "remat2", "checkpoint"):
-                body = eqn.params["jaxpr" if "jaxpr" in eqn.params else "call_jaxpr"]
-                return self.run(body if isinstance(body, ClosedJaxpr) else ClosedJaxpr(body, ()), inputs)
-            if eqn.primitive is primitives.scan_p and _unrolled_length(eqn) <= MAX_UNROLLED_STEPS:
-                return self._scan(eqn, inputs)
-            if eqn.primitive.name == "split":
-                return self._split(inputs[0], [int(n) for n in eqn.params["sizes"]], eqn.params["axis"])
-            if eqn.primitive.name == "unstack":  # since JAX 0.11
-                return self._unstack(inputs[0], eqn.params["axis"])
-        avals: list[Any] = [var.aval for var in eqn.outvars]
-        if eqn.primitive is primitives.slice_p and tuple(avals[0].shape) == inputs[0].shape:
+    def apply(self, primitive: Primitive, params: Mapping[str, Any], inputs: list[Operand],
+              outputs: Shapes) -> list[Operand]:
+        enters = any(operand.only_parameters for operand in inputs)
+        if primitive.name in ((*CALLS, "remat2", "checkpoint") if enters else CALLS if self.everywhere else ()):
+            return self.run(body_of(params), inputs)
+        if enters and primitive is primitives.scan_p and _unrolled_length(params) <= MAX_UNROLLED_STEPS:
+            return self._scan(params, inputs, outputs)
+        if enters and primitive.name == "split":  # the parts one by one: a step with one output is what the rules know
+            sizes, axis = [int(n) for n in params["sizes"]], params["axis"]
+            ends = [*zip(accumulate(sizes, initial=0), accumulate(sizes), strict=False)]
+            return self._written(lambda x: [lax.slice_in_dim(x, *each, axis=axis) for each in ends], inputs)
+        if enters and primitive.name == "unstack":  # since JAX 0.11
+            return self._rows(inputs[0], params["axis"])
+        if primitive is primitives.slice_p and outputs[0][0] == inputs[0].shape:
             return inputs[:1]  # of all: JAX 0.8 writes y[0] so, of one example
-        return self.add(eqn.primitive, eqn.params, inputs, [(tuple(aval.shape), aval.dtype) for aval in avals])
+        return self.add(primitive, params, inputs, outputs)
 
     def add(self, primitive: Primitive, params: Mapping[str, Any], inputs: Sequence[Operand],
-            outputs: Sequence[tuple[tuple[int, ...], Any]]) -> list[Operand]:
+            outputs: Shapes) -> list[Operand]:
         """Append a step, or compute it at once where it only makes numbers out of known numbers."""
         known = [operand.value for operand in inputs if isinstance(operand, Constant)]
         if inputs and len(known) == len(inputs) and all(math.prod(shape) <= 1 for shape, _ in outputs):
@@ -88,69 +121,53 @@ class _Builder:
         self.steps.append(Step(primitive, params, tuple(inputs), made))
         return list(made)
 
-    def _scan(self, eqn: JaxprEqn, inputs: list[Operand]) -> list[Operand]:
-        length = eqn.params["length"]
-        n_consts, n_carry = _scan_counts(eqn)
+    def _scan(self, params: Mapping[str, Any], inputs: list[Operand], outputs: Shapes) -> list[Operand]:
+        length = params["length"]
+        n_consts, n_carry = _scan_counts(params["jaxpr"].jaxpr, inputs, outputs)
         consts, carry, xs = inputs[:n_consts], inputs[n_consts:n_consts + n_carry], inputs[n_consts + n_carry:]
-        order = range(length)[::-1] if eqn.params["reverse"] else range(length)
+        order = range(length)[::-1] if params["reverse"] else range(length)
+        cut = [self._rows(x, 0) for x in xs]
         rows: dict[int, list[Operand]] = {}
         for i in order:
-            answer = self.run(eqn.params["jaxpr"], [*consts, *carry, *(self._row(x, i) for x in xs)])
+            answer = self.run(params["jaxpr"], [*consts, *carry, *(some[i] for some in cut)])
             carry, rows[i] = answer[:n_carry], answer[n_carry:]
         columns = zip(*(rows[i] for i in range(length)), strict=True)
-        return [*carry, *(self._stack(column) for column in columns)]
+        return [*carry, *(self._written(lambda *rows: [_stacked(rows)], column)[0] for column in columns)]
 
-    def _row(self, operand: Operand, i: int) -> Operand:
+    def _rows(self, operand: Operand, axis: int) -> list[Operand]:
+        """One by one."""
         if isinstance(operand, Constant):
-            return Constant(operand.value[i])
-        row = self._slice(operand, 0, i, i + 1)
-        return self.add(primitives.squeeze_p, {"dimensions": (0,)}, [row], [(operand.shape[1:], operand.dtype)])[0]
+            return [Constant(row) for row in jnp.moveaxis(operand.value, axis, 0)]
+        n = operand.shape[axis]
+        return self._written(lambda x: [lax.index_in_dim(x, i, axis, keepdims=False) for i in range(n)], [operand])
 
-    def _split(self, operand: Operand, sizes: Sequence[int], axis: int) -> list[Operand]:
-        """The parts one by one: a step with one output is what the rules know."""
-        assert isinstance(operand, Value)
-        stops = list(accumulate(sizes))
-        return [self._slice(operand, axis, stop - size, stop) for size, stop in zip(sizes, stops, strict=True)]
-
-    def _unstack(self, operand: Operand, axis: int) -> list[Operand]:
-        assert isinstance(operand, Value)
-        shape = (*operand.shape[:axis], *operand.shape[axis + 1:])
-        parts = (self._slice(operand, axis, i, i + 1) for i in range(operand.shape[axis]))
-        return [self.add(primitives.squeeze_p, {"dimensions": (axis,)}, [part], [(shape, operand.dtype)])[0]
-                for part in parts]
-
-    def _slice(self, operand: Value, axis: int, start: int, stop: int) -> Operand:
-        before, after = operand.shape[:axis], operand.shape[axis + 1:]
-        params = {"start_indices": (*(0 for _ in before), start, *(0 for _ in after)),
-                  "limit_indices": (*before, stop, *after), "strides": None}
-        return self.add(primitives.slice_p, params, [operand], [((*before, stop - start, *after), operand.dtype)])[0]
-
-    def _stack(self, operands: Sequence[Operand]) -> Operand:
-        shape = operands[0].shape
-        dtype = operands[0].dtype if isinstance(operands[0], Value) else jnp.result_type(operands[0].value)
-        params = {"shape": (1, *shape), "broadcast_dimensions": tuple(range(1, len(shape) + 1)), "sharding": None}
-        parts = [self.add(primitives.broadcast_in_dim_p, params, [o], [((1, *shape), dtype)])[0] for o in operands]
-        return self.add(primitives.concatenate_p, {"dimension": 0}, parts, [((len(parts), *shape), dtype)])[0]
+    def _written(self, f: Callable[..., list[Any]], operands: Sequence[Operand]) -> list[Operand]:
+        """What f does to arrays such as these."""
+        shapes = [jax.ShapeDtypeStruct(o.shape, o.dtype if isinstance(o, Value) else jnp.result_type(o.value))
+                  for o in operands]
+        return self.run(jax.make_jaxpr(f)(*shapes), operands)
 
 
-def _scan_counts(eqn: JaxprEqn) -> tuple[int, int]:
+def _stacked(rows: Sequence[Any]) -> Any:
+    return lax.concatenate([lax.broadcast_in_dim(row, (1, *row.shape), range(1, row.ndim + 1)) for row in rows], 0)
+
+
+def _scan_counts(body: Jaxpr, inputs: Sequence[Operand], outputs: Shapes) -> tuple[int, int]:
     """How many of a scan's operands are constants and how many the carry, in this order; the sequences follow.
 
     A sequence is what has one axis more outside than inside. JAX 0.11 no longer has these numbers among the parameters.
     """
-    body = eqn.params["jaxpr"].jaxpr
+    def whole(outside: Sequence[Sequence[int]], inside: Sequence[Any]) -> int:
+        return sum(len(shape) == len(var.aval.shape) for shape, var in zip(outside, inside, strict=True))
 
-    def whole(outside: Sequence[Any], inside: Sequence[Any]) -> int:
-        return sum(len(o.aval.shape) == len(i.aval.shape) for o, i in zip(outside, inside, strict=True))
-
-    n_carry = whole(eqn.outvars, body.outvars)
-    return whole(eqn.invars, body.invars) - n_carry, n_carry
+    n_carry = whole([shape for shape, _ in outputs], body.outvars)
+    return whole([operand.shape for operand in inputs], body.invars) - n_carry, n_carry
 
 
-def _unrolled_length(eqn: JaxprEqn) -> int:
-    return eqn.params["length"] * _count(eqn.params["jaxpr"].jaxpr)
+def _unrolled_length(params: Mapping[str, Any]) -> int:
+    return params["length"] * _count(params["jaxpr"].jaxpr)
 
 
 def _count(jaxpr: Jaxpr) -> int:
     """Equations of a jaxpr, with the trips of the scans inside."""
-    return sum(_unrolled_length(eqn) if eqn.primitive is primitives.scan_p else 1 for eqn in jaxpr.eqns)
+    return sum(_unrolled_length(eqn.params) if eqn.primitive is primitives.scan_p else 1 for eqn in jaxpr.eqns)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from impls.structured.passes import Arrays
-from impls.structured.planner import Outputs, Product
+from impls.structured.planner import Outputs, Plan, Product
 from impls.structured.terms import Term
 from impls.structured.torch import separable
 from impls.structured.torch.gradients import carried_inputs
@@ -25,13 +25,11 @@ from impls.structured.torch.sizes import Sizes
 
 @dataclass(frozen=True)
 class Contraction:
-    """What is contracted, and how many pairs of examples at once where positions have to be summed over."""
+    """What is contracted; of the plan the outputs, and how many pairs of examples at once where positions have to be
+    summed over."""
 
     terms: Sequence[Term]
-    outputs: Outputs
-    n_outputs: int
-    block1: int
-    block2: int
+    plan: Plan
     sizes: Sizes
     pairs: separable.Pairs | None = None
     """Where there are separable terms, and outputs are "full"."""
@@ -52,13 +50,17 @@ class Contraction:
                 self._add_blocks(term, left, right, kernel, symmetric)
 
     @property
+    def outputs(self) -> Outputs:
+        return self.plan.task.outputs
+
+    @property
     def constants(self) -> list[Tensor]:
         """The tensors that it reads besides the panels."""
         orders = [term.order for term in self.terms]
         return [constant for constant in (*orders, *(self.pairs or ())) if constant is not None]
 
     def shape(self, n1: int, n2: int) -> tuple[int, ...]:
-        o = self.n_outputs
+        o = self.plan.task.n_outputs
         return {"full": (o, n1, o, n2), "diagonal": (o, n1, n2), "trace": (n1, n2)}[self.outputs]
 
     def _add_rows(self, term: Term, left: Arrays, right: Arrays, kernel: Tensor, symmetric: bool) -> None:
@@ -100,16 +102,15 @@ class Contraction:
 
     def _add_blocks(self, term: Term, left: Arrays, right: Arrays, kernel: Tensor, symmetric: bool) -> None:
         n, m = kernel.shape[-3 if self.outputs == "full" else -2], kernel.shape[-1]
-        whole = term.way == "top" and term.product.shared == term.product.positions == 1
-        for i in slices(n, n if whole else self.block1):
-            for j in slices(m, m if whole else self.block2):
+        whole = term.way == "top" and term.product.single
+        for i in slices(n, n if whole else self.plan.block1):
+            for j in slices(m, m if whole else self.plan.block2):
                 if symmetric and j.start < i.start:
                     continue
-                places = [self._place(kernel, i, j)]
+                share = _share(term, _cut(left, term, i), _cut(right, term, j), self.outputs, self.sizes.pair_flops)
+                self._place(kernel, i, j).add_(share)
                 if symmetric and i != j:
-                    places.append(mirrored(self._place(kernel, j, i), self.outputs))
-                sides = _cut(left, term, i), _cut(right, term, j)
-                _add_share(term, *sides, places, self.outputs, self.sizes.pair_flops)
+                    self._place(kernel, j, i).add_(mirrored(share, self.outputs))
 
     def _place(self, kernel: Tensor, i: slice, j: slice) -> Tensor:
         return kernel[:, i, :, j] if self.outputs == "full" else kernel[..., i, j]
@@ -134,19 +135,6 @@ def _cut(arrays: Arrays, term: Term, examples: slice) -> Arrays:
     }
 
 
-def _add_share(
-    term: Term, left: Arrays, right: Arrays, places: Sequence[Tensor], outputs: Outputs, pair_flops: int
-) -> None:
-    """Add one block of pairs of examples to each of `places`, all laid out alike."""
-    if term.way == "top" and outputs == "full" and (gram := _top_gram(term, left, right)) is not None:
-        for place in places:
-            _add_diagonal(place, gram, term.product)
-        return
-    share = _share(term, left, right, outputs, pair_flops)
-    for place in places:
-        place.add_(share)
-
-
 def _share(term: Term, left: Arrays, right: Arrays, outputs: Outputs, pair_flops: int) -> Tensor:
     if term.way == "cross":
         return _cross(term, left, right, outputs) + mirrored(_cross(term, right, left, outputs), outputs)
@@ -168,8 +156,6 @@ def _input_gram(term: Term, a: Tensor, a2: Tensor) -> Tensor:
     gram = (rows @ columns.mT).view(S, n, T, len(a2), T)
     if not term.group.carried:
         return gram
-    if T == 1:
-        return gram.add_(sum(value**2 for (value,) in (values for _, values in term.group.carried)))
     values = carried_inputs(term.group, gram)
     return gram.add_((values.T @ values)[:, None])
 
@@ -215,28 +201,15 @@ def _half(gram: Tensor, g: Tensor, g2: Tensor, pair_flops: int) -> Tensor:
     return kernel
 
 
-def _top_gram(term: Term, left: Arrays, right: Arrays) -> Tensor | None:
-    """(S, N, T, M, T), or None where the outputs come in another order than (s, t, j)."""
-    if term.order is not None:
-        return None
-    return _input_gram(term, left[f"{term.name}.a"], right[f"{term.name}.a"]) * term.top_scale
-
-
-def _add_diagonal(kernel: Tensor, gram: Tensor, product: Product) -> None:
-    """With the identity for g, pairs of outputs (s, t, j), (s', u, k) meet only where s = s' and j = k."""
-    split = (product.shared, product.positions, product.outputs)
-    wide = kernel.unflatten(2, split).unflatten(0, split)
-    for s, each in enumerate(gram):
-        wide[s, :, :, :, s].diagonal(dim1=1, dim2=4).add_(each.permute(1, 0, 3, 2)[..., None])
-
-
 def _top(term: Term, a: Tensor, a2: Tensor, outputs: Outputs) -> Tensor:
-    """For the outputs in any order."""
+    """With the identity for g, pairs of outputs (s, t, j), (s', u, k) meet only where s = s' and j = k."""
     S, T, J = term.product.shared, term.product.positions, term.product.outputs
     place, scale = term.order, term.top_scale
     if outputs == "full":
-        wide = torch.zeros(S * T * J, len(a), S * T * J, len(a2), dtype=_dtype(term), device=a.device)
-        _add_diagonal(wide, _input_gram(term, a, a2) * scale, term.product)
+        wide = torch.zeros(S, T, J, len(a), S, T, J, len(a2), dtype=_dtype(term), device=a.device)
+        for s, gram in enumerate(_input_gram(term, a, a2) * scale):
+            wide[s, :, :, :, s].diagonal(dim1=1, dim2=4).copy_(gram.permute(1, 0, 3, 2)[..., None])
+        wide = wide.flatten(4, 6).flatten(0, 2)
         return wide if place is None else wide[place][:, :, place]
     gram = _same_position_gram(term, a, a2) * scale  # (S, T, N, M)
     if outputs == "trace":

@@ -43,20 +43,9 @@ class Engine:
     parameters are kept apart. `once`: it is made for one call. `planned_for`: another device than the parameters'.
     """
 
-    def __init__(
-        self,
-        f: Forward,
-        params: Params,
-        x1: Examples,
-        x2: Examples | None,
-        *,
-        outputs: planner.Outputs,
-        batch_size: int | None = None,
-        memory_limit: int | None = None,
-        components: bool = False,
-        once: bool = False,
-        planned_for: planner.Device | None = None,
-    ) -> None:
+    def __init__(self, f: Forward, params: Params, x1: Examples, x2: Examples | None, *, outputs: planner.Outputs,
+                 batch_size: int | None = None, memory_limit: int | None = None, components: bool = False,
+                 once: bool = False, planned_for: planner.Device | None = None) -> None:
         _check_mode()
         params, x1 = {name: p.resolve_neg() for name, p in params.items()}, _signed(x1)
         self.f, self.names, self.once = f, tuple(params), once
@@ -65,44 +54,31 @@ class Engine:
         with precision(self.dtype):
             example = _first(x1)[0]
             key = tuple((name, *_like(p)) for name, p in params.items()), _like(example), components
-            parameters, analysis, n_outputs, example_bytes = traces.once(
-                f, key, lambda: _known(f, params, example, components=components)
-            )
-        task = planner.Task(
-            n1=len(x1),
-            n2=None if x2 is None else len(x2),
-            n_outputs=n_outputs,
-            outputs=outputs,
-            itemsize=self.dtype.itemsize,
-            example_bytes=example_bytes,
-            batch_size=batch_size,
-            memory_limit=memory_limit,
-            device=planned_for or ("cpu" if self.device.type == "cpu" else "cuda"),
-        )
-        self.parameters, self.analysis = parameters, analysis
-        self._prepare(planner.plan(task, parameters, forward=analysis is not None), analysis, components=components)
-        self.tried = analysis is None
+            self.parameters, self.analysis, n_outputs, example_bytes = traces.once(
+                f, key, lambda: _known(f, params, example, components=components))
+        task = planner.Task(n1=len(x1), n2=None if x2 is None else len(x2), n_outputs=n_outputs, outputs=outputs,
+                            itemsize=self.dtype.itemsize, example_bytes=example_bytes, batch_size=batch_size,
+                            memory_limit=memory_limit,
+                            device=planned_for or ("cpu" if self.device.type == "cpu" else "cuda"))
+        self.tried = self.analysis is None
+        self._prepare(planner.plan(task, self.parameters, forward=not self.tried), components=components)
 
-    def _prepare(self, plan: planner.Plan, analysis: Analysis | None, *, components: bool) -> None:
+    def _prepare(self, plan: planner.Plan, *, components: bool) -> None:
         self.plan, self.panel = plan, _panel(plan)
         self.factors: Factors | Tangents | None = None
-        if analysis is not None and plan.forward:
-            self.factors = Tangents(analysis.program, plan, self.dtype, join=not components)
-        elif analysis is not None:
-            self.factors = Factors(analysis, plan, self.dtype, self.device, join=not components)
+        if self.analysis is not None:
+            self.factors = (Tangents(self.analysis.program, plan, self.dtype, join=not components) if plan.forward else
+                            Factors(self.analysis, plan, self.dtype, self.device, join=not components))
         terms = self.factors.terms if self.factors else [Term(n, "gradient", i) for i, n in enumerate(self.names)]
         summands = _by_parameter(terms, self.names) if components else {"": terms}
         self.passes = None if self.factors is None else Replayed(self.factors, self.factors.constants, once=self.once)
         task, pairs = plan.task, None
         if task.outputs == "full" and any("separable" in step.ways for step in plan.steps):
             pairs = pairs_of(task.n_outputs, self.device)
-        self.contractions = {
-            name: Contraction(some, task.outputs, task.n_outputs, plan.block1, plan.block2, SIZES[task.device], pairs)
-            for name, some in summands.items()
-        }
-        self.contract = {
-            name: Replayed(each, each.constants, once=self.once) for name, each in self.contractions.items()
-        }
+        self.contractions = {name: Contraction(some, plan, SIZES[task.device], pairs)
+                             for name, some in summands.items()}
+        self.contract = {name: Replayed(each, each.constants, once=self.once)
+                         for name, each in self.contractions.items()}
         self.graphed = None
         if self.passes is not None and not self.once and worth_a_graph(plan, len(self.contract)):
             self.graphed = Graphed([self.passes, *self.contract.values()])
@@ -121,13 +97,12 @@ class Engine:
                 self._panel(params, _first(x))
         except RuntimeError as error:
             if self.plan.forward:
-                backward = planner.plan(self.plan.task, self.parameters)
-                self._prepare(backward, self.analysis, components=components)
+                self._prepare(planner.plan(self.plan.task, self.parameters), components=components)
                 self.try_out(params, x)
                 return
             reason = f"it cannot be batched ({type(error).__name__}: {str(error).splitlines()[0]})"
-            plan = planner.plan(self.plan.task, _fallbacks(params, reason))
-            self._prepare(plan, None, components=components)
+            self.analysis = None
+            self._prepare(planner.plan(self.plan.task, _fallbacks(params, reason)), components=components)
         self.tried = True
 
     def components(self, params: Params, x1: Examples, x2: Examples | None) -> dict[str, Tensor]:

@@ -9,45 +9,33 @@ from torch import Tensor
 from torch.func import vmap
 
 from impls.frameworks.torch.forward_mode import jvp
-from impls.structured.planner import TANGENTS, Plan
-from impls.structured.program import Constant, evaluate
-from impls.structured.terms import JOINED, forward_terms
+from impls.structured import passes
+from impls.structured.passes import Arrays
+from impls.structured.planner import TANGENTS
+from impls.structured.program import Constant
 from impls.structured.torch.program import Program
 
 
-class Tangents:
-    """As `factors.Factors`, for a plan in forward mode. `join`: all parameters side by side."""
-
-    def __init__(self, program: Program, plan: Plan, dtype: torch.dtype, *, join: bool = True) -> None:
-        self.program, self.dtype, self.join = program, dtype, join
-        self.used = [i for i, step in enumerate(plan.steps) if step.ways]
-        self.terms = forward_terms(plan, joined=join)
+class Tangents(passes.Tangents):
+    """For a batch of examples."""
 
     @property
     def constants(self) -> list[Tensor]:
         """The tensors that the passes read besides the parameters and the examples."""
         return constants(self.program)
 
-    def __call__(self, parameters: Sequence[Tensor], x: Tensor) -> dict[str, Tensor]:
-        """For a batch of examples."""
-        each = {f"{i}": self._jacobian(parameters, i, x).to(self.dtype) for i in self.used}
-        return {JOINED: torch.cat(list(each.values()), 2)} if self.join else each
+    def __call__(self, parameters: Sequence[Tensor], x: Tensor) -> Arrays:
+        return self.named(parameters, x, torch.cat)
 
-    def _jacobian(self, parameters: Sequence[Tensor], i: int, x: Tensor) -> Tensor:
-        """(O, N, P) of one parameter."""
+    def jacobian(self, parameters: Sequence[Tensor], i: int, x: Tensor) -> Tensor:
         p = parameters[i]
 
-        def outputs(p: Tensor) -> Tensor:
-            some = [*parameters[:i], p, *parameters[i + 1 :]]
-            return vmap(lambda x: evaluate(self.program, some, x, lambda step, read: step(read)))(x)
-
         def pushed(tangent: Tensor) -> Tensor:
-            return jvp(outputs, (p,), (tangent,))[1]
+            return jvp(lambda p: vmap(lambda x: self.outputs(parameters, i, x)(p))(x), (p,), (tangent,))[1]
 
-        basis = torch.eye(p.numel(), dtype=p.dtype, device=p.device).unflatten(1, p.shape or (1,))
-        basis = basis if p.ndim else basis[:, 0]
+        basis = torch.eye(p.numel(), dtype=p.dtype, device=p.device).reshape(-1, *p.shape)
         rows = [vmap(pushed)(tangents) for tangents in basis.split(TANGENTS)]
-        return torch.cat(rows).permute(2, 1, 0)
+        return torch.cat(rows).permute(2, 1, 0).to(self.dtype)
 
 
 def constants(program: Program) -> list[Tensor]:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import vmap
 
+from impls.frameworks.torch.blocks import contract
 from impls.frameworks.torch.forward_mode import as_in_training, jvp
 from impls.frameworks.torch.support import Forward, Params
 from impls.structured.projections import Layout, layout, matrix
@@ -39,10 +40,10 @@ class Estimator:
         x = x1 if x2 is None else torch.cat([x1, x2])  # one block, where it may be: one set of draws
         with torch.no_grad():
             projected = self._project(params, x, seed)
-        n1 = len(x1)
-        return _contract(projected[:, :n1], projected[:, 0 if x2 is None else n1:], self.outputs) / self.layout.proj_dim
+            left, right = projected[:len(x1)], projected[0 if x2 is None else len(x1):]
+            return contract(left, right, self.outputs) / self.layout.proj_dim
 
-    def _project(self, params: Params, x: Tensor, seed: int) -> Float[Tensor, "S N O"]:
+    def _project(self, params: Params, x: Tensor, seed: int) -> Float[Tensor, "N O S"]:
         """J(x) v_s for every s."""
         blocks = x.split(self.batch_size or len(x))
         # The directions of a group are the same, however many of them are pushed at once.
@@ -50,7 +51,7 @@ class Estimator:
         rows: list[Tensor] = []
         for directions in self._directions(params, seed, chunk):
             rows.append(torch.cat([self._push(params, block, directions) for block in blocks], 1))
-        return torch.cat(rows)[:self.layout.proj_dim]
+        return torch.cat(rows)[:self.layout.proj_dim].permute(1, 2, 0)
 
     def _push(self, params: Params, x: Tensor, directions: Params) -> Float[Tensor, "chunk n O"]:
         """The forward pass is made once for all directions of a chunk: it does not depend on them."""
@@ -95,14 +96,3 @@ def _mixed(seed: int, group: int) -> int:
     """A seed for each group: no other seed may share it. The generator of the CPU takes the last 32 bits alone, which
     depend on all of both here."""
     return int(np.random.SeedSequence((seed % 2**64, group)).generate_state(1, np.uint64)[0]) % 2**63
-
-
-def _contract(left: Tensor, right: Tensor, outputs: Outputs) -> Tensor:
-    """Σ_s of the products of (S, N1, O) and (S, N2, O), summed over the outputs for "trace"."""
-    S, n1, n_outputs = left.shape
-    if outputs == "full":
-        product = left.reshape(S, -1).T @ right.reshape(S, -1)
-        return product.view(n1, n_outputs, -1, n_outputs).transpose(1, 2)
-    if outputs == "diagonal":
-        return torch.bmm(left.permute(2, 1, 0), right.permute(2, 0, 1)).permute(1, 2, 0)
-    return left.transpose(0, 1).reshape(n1, -1) @ right.transpose(0, 1).reshape(right.shape[1], -1).T
