@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from impls.structured.batches import Reread
 from impls.structured.planner import even
+
+Panel = tuple[slice, Any]
+"""Where the examples are among all, and what there is of them."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Panels:
     x: Any
     size: int
 
-    def __iter__(self) -> Iterator[tuple[slice, Any]]:
+    def __iter__(self) -> Iterator[Panel]:
         if isinstance(self.x, Reread):
             begun = 0
             for piece in self.x.pieces(self.size):
@@ -33,7 +36,7 @@ class Panels:
             yield slice(start, start + size), self.x[start:start + size]
 
 
-def fill(rows: Panels, columns: Panels | None, kept: int, passes: Callable[[Any], Any],
+def fill(rows: Iterable[Panel], columns: Iterable[Panel] | None, kept: int, passes: Callable[[Any], Any],
          write: Callable[[slice, slice, Any, Any], None]) -> None:
     """The kernel between all examples of `rows` and of `columns` (None: the same ones, and only half is computed).
 

@@ -11,11 +11,12 @@ import numpy as np
 
 from impls.structured.jax.contract import SUM
 from impls.structured.jax.engine import Engine
-from impls.structured.jax.factors import Arrays
+from impls.structured.panels import fill
+from impls.structured.passes import Arrays
 from impls.structured.planner import even
 
-Panels = list[tuple[slice, slice, Arrays]]
-"""Which examples of the batch, which of the panel they are, and the factors of the panel."""
+Panels = list[tuple[slice, tuple[slice, Arrays]]]
+"""Which examples of the batch; which of the panel they are, and the factors of the panel."""
 
 
 class Between:
@@ -32,23 +33,25 @@ class Between:
 
     def factors(self, x: Any) -> Panels:
         """What `kernel` needs of a batch; held until it is let go."""
-        panels: Panels = [] if self.engine.factors.terms else [(slice(0, len(x)), slice(0, len(x)), {})]
+        panels: Panels = [] if self.engine.factors.terms else [(slice(0, len(x)), (slice(0, len(x)), {}))]
         for taken, within, examples in _pieces(x, self.size) if not panels else ():
-            panels.append((taken, within, jax.block_until_ready(self.engine.passes(self.leaves, examples))))
+            panels.append((taken, (within, jax.block_until_ready(self.engine.passes(self.leaves, examples)))))
         return panels
 
     def kernel(self, left: Panels, right: Panels | None = None) -> np.ndarray:
         """(N1, N2, …) of two batches, on the host; `right` None: of one with itself."""
         columns = left if right is None else right
         whole = np.zeros(self.engine.shape(left[-1][0].stop, columns[-1][0].stop), self.engine.dtype)
-        for number, (i, within1, factors1) in enumerate(left if self.engine.factors.terms else ()):
-            for j, within2, factors2 in columns[number if right is None else 0:]:
-                same = right is None and i == j
-                block = self.engine.contraction(factors1, None if same else factors2)[SUM]
-                whole[i, j] = np.asarray(block)[within1, within2]
-                if right is None and not same:
-                    swap = (1, 0, 3, 2) if whole.ndim == 4 else (1, 0, 2)[:whole.ndim]
-                    whole[j, i] = whole[i, j].transpose(swap)
+
+        def write(i: slice, j: slice, rows: Any, others: Any | None) -> None:
+            (within1, factors1), (within2, factors2) = rows, (rows[0], None) if others is None else others
+            whole[i, j] = np.asarray(self.engine.contraction(factors1, factors2)[SUM])[within1, within2]
+            if right is None and others is not None:
+                swap = (1, 0, 3, 2) if whole.ndim == 4 else (1, 0, 2)[:whole.ndim]
+                whole[j, i] = whole[i, j].transpose(swap)
+
+        if self.engine.factors.terms:
+            fill(left, right, len(left), lambda factors: factors, write)
         return whole
 
 

@@ -95,7 +95,7 @@ class Engine:
         keys = [SUM]
         if self.apart:
             keys = [i for i, parameter in enumerate(self.analysis.parameters) if parameter.used]
-        kernels = {key: jax.lax.empty(self._shape, self.dtype) for key in keys}
+        kernels = {key: jax.lax.empty(self.shape(), self.dtype) for key in keys}
 
         def written(i: slice, j: slice, left: Arrays, right: Arrays | None) -> None:
             nonlocal kernels
@@ -141,14 +141,14 @@ class Engine:
         return ({name: a[:rows[name]] if name in rows else a for name, a in both.items()},
                 {name: a[rows[name]:] if name in rows else a for name, a in both.items()})
 
-    @property
-    def _shape(self) -> tuple[int, ...]:
+    def shape(self, n1: int | None = None, n2: int | None = None) -> tuple[int, ...]:
+        """Of the kernel, or of a part of it."""
         task = self.plan.task
         outputs = {"full": (task.n_outputs,) * 2, "diagonal": (task.n_outputs,), "trace": ()}[task.outputs]
-        return (task.n1, task.n2 or task.n1, *outputs)
+        return (n1 or task.n1, n2 or task.n2 or task.n1, *outputs)
 
     def _zeros(self) -> jax.Array:
-        return jnp.zeros(self._shape, self.dtype)
+        return jnp.zeros(self.shape(), self.dtype)
 
 
 @partial(compiled, donate_argnums=0, static_argnames="mirrored")

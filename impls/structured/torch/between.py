@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from impls.frameworks.torch.support import Params, precision
+from impls.structured.panels import fill
+from impls.structured.passes import Arrays
 from impls.structured.planner import even
 from impls.structured.torch.engine import Engine
-from impls.structured.torch.factors import Arrays
 from impls.structured.torch.rows import slices
 
 Panels = list[tuple[slice, Arrays]]
@@ -41,9 +44,6 @@ class Between:
         kernel = torch.empty(self.engine.contractions[""].shape(n1, n2), dtype=self.engine.dtype,
                              device=self.engine.device)
         with torch.no_grad(), precision(self.engine.dtype):
-            for number, (i, factors1) in enumerate(left):
-                for j, factors2 in columns[number if right is None else 0:]:
-                    same = right is None and i == j
-                    self.engine.write("", kernel, factors1, factors2, (i, j), same=same,
-                                      both=right is None and not same)
+            fill(left, right, len(left), lambda factors: factors,
+                 partial(self.engine.write, {"": kernel}, mirror=right is None))
         return np.ascontiguousarray(kernel.permute(axes).numpy(force=True))

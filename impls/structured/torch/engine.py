@@ -94,7 +94,7 @@ class Engine:
         components = tuple(self.contractions) != ("",)
         try:
             with torch.no_grad(), precision(self.dtype):
-                self._panel(params, _first(x))
+                self.panel_of(params, _first(x))
         except RuntimeError as error:
             if self.plan.forward:
                 self._prepare(planner.plan(self.plan.task, self.parameters), components=components)
@@ -131,17 +131,17 @@ class Engine:
         kernels = {name: torch.empty(contraction.shape(n1, n2), dtype=self.dtype, device=self.device)
                    for name, contraction in self.contractions.items()}
         if x2 is not None and self.factors is not None and self.plan.together and self.panel >= max(n1, n2):
-            both = self._panel(params, torch.cat([*_all(x1), *_all(x2)]))
+            both = self.panel_of(params, torch.cat([*_all(x1), *_all(x2)]))
             left, right = of_examples(both, slice(0, n1)), of_examples(both, slice(n1, None))
-            self._write(kernels, slice(0, n1), slice(0, n2), left, right, mirror=False)
+            self.write(kernels, slice(0, n1), slice(0, n2), left, right, mirror=False)
             return kernels
         kept = max(1, self.plan.kept_panels * self.plan.panel1 // self.panel)
         fill(Panels(x1, self.panel), None if x2 is None else Panels(x2, self.panel), kept,
-             partial(self._panel, params), partial(self._write, kernels, mirror=x2 is None))
+             partial(self.panel_of, params), partial(self.write, kernels, mirror=x2 is None))
         return kernels
 
-    def _write(self, kernels: dict[str, Tensor], i: slice, j: slice, left: Arrays, right: Arrays | None, *,
-               mirror: bool) -> None:
+    def write(self, kernels: dict[str, Tensor], i: slice, j: slice, left: Arrays, right: Arrays | None, *,
+              mirror: bool) -> None:
         """The block of two panels (`right` None: of one), made in a kernel's own memory where it is all of it."""
         outputs = self.plan.task.outputs
         for name, kernel in kernels.items():
@@ -153,7 +153,7 @@ class Engine:
             if mirror and right is not None:
                 _place(kernel, j, i, outputs).copy_(mirrored(block, outputs))
 
-    def _panel(self, params: Params, x: Tensor) -> Arrays:
+    def panel_of(self, params: Params, x: Tensor) -> Arrays:
         if self.passes is None:
             return looped_gradients(self.f, params, x)
         return self.passes([params[name].detach() for name in self.names], x)
