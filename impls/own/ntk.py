@@ -23,10 +23,10 @@ from impls.given.selection import Where
 from impls.own import finite, selfcheck, sides
 from impls.own.halves import half, own_network
 from impls.own.recognise import user_network
+from impls.programs.traces import traced_once
 from impls.protocol import Array, Framework, Method, MethodNotInstalled
 from impls.structured.explain import explain as table_of_plan
 from impls.structured.planner import check_limit
-from impls.structured.traces import traced_once
 from reference import InputError, Request
 from reference.case import Outputs
 from reference.tolerances import tolerance

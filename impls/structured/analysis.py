@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from impls.programs.program import Program, Step, Value
 from impls.structured import planner
-from impls.structured.program import Program, Step, Value
 from impls.structured.rules import RuleBook
 from impls.structured.tails import Tail, Tails
 from impls.structured.uses import Use, View

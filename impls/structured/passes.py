@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from impls.programs.program import Program, Read, Step, Value, evaluate
 from impls.structured.analysis import Analysis
 from impls.structured.planner import Plan, Way
-from impls.structured.program import Program, Read, Step, Value, evaluate
 from impls.structured.rules import RuleBook
 from impls.structured.tails import Linear, Tail
 from impls.structured.terms import JOINED, Term, active, terms

@@ -6,17 +6,14 @@ which product, what is grouped, carried, separable) is written once, in `views`,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from impls.structured.program import Operand, Program, Step, Value
+from impls.programs.program import Opened, Operand, Program, Step
 from impls.structured.uses import Use, View
-
-Opened = tuple[Sequence[Any], Operand, Mapping[Operand, Value]]
-"""The steps and the output of a program, its calls replaced by what they do; for the values in them the program's."""
 
 
 @dataclass(frozen=True)

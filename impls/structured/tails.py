@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from impls.structured.program import Constant, Operand, Program, Step, Value
+from impls.programs.program import Constant, Operand, Program, Step, Value
 from impls.structured.rules import RuleBook, reorders
 from impls.structured.uses import Use
 from impls.structured.views import scalar_factor

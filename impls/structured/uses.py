@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from impls.structured.program import Operand, Step, Value
+from impls.programs.program import Operand, Step, Value
 
 Arrange = Callable[[Any], Any]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from impls.structured.program import Operand, Step, Value
+from impls.programs.program import Operand, Step, Value
 from impls.structured.rules import RuleBook
 from impls.structured.uses import View
 

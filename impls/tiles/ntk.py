@@ -9,7 +9,7 @@ from typing import Any
 from impls.given.asked import Asked
 from impls.given.selection import Where
 from impls.own.ntk import check_no_options
-from impls.structured.traces import traced_once
+from impls.programs.traces import traced_once
 from impls.tiles import sizes
 from impls.tiles.job import Asking, job
 from impls.tiles.lazy import LazyKernel

@@ -46,7 +46,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         Row("a part", "slice", "slice select"),
         Row("backwards", "rev", "flip"),
         Row("repeated", "broadcast_in_dim", "expand"),
-        Row("a copy", "copy copy_p", "", "`torch/rewrites.py` drops copies"),
+        Row("a copy", "copy copy_p", "", "`impls/programs/torch/rewrites.py` drops copies"),
         Row("diagonal, turned round", "", "diagonal roll", IN_PARTS),
     ),
     "linear": (

@@ -1,22 +1,16 @@
-"""Calls within a program: what they do, and what is known of those with a derivative of their own."""
+"""What is known of calls with a derivative of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, Var
+from jax.extend.core import Jaxpr, Var
 
-from impls.structured.jax.names import CALLS, NUMBER_BY_NUMBER, WITH_DERIVATIVE
-from impls.structured.jax.program import Step
-from impls.structured.program import Constant, Value
-
-
-def body_of(params: Mapping[str, Any]) -> ClosedJaxpr:
-    """Of a call."""
-    body = params["jaxpr" if "jaxpr" in params else "call_jaxpr"]
-    return ClosedJaxpr(body, ()) if isinstance(body, Jaxpr) else body
+from impls.programs.jax.program import CALLS, Step, body_of
+from impls.programs.program import Constant, Value
+from impls.structured.jax.names import NUMBER_BY_NUMBER, WITH_DERIVATIVE
 
 
 def derivative_is_number_by_number(step: Step) -> bool:

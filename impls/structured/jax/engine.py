@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from impls.frameworks.jax.support import Batched, flat_outputs
 from impls.frameworks.jax.xla import compiled
+from impls.programs.jax.trace import trace
 from impls.structured import planner
 from impls.structured.analysis import analyse
 from impls.structured.batches import Reread
@@ -19,7 +20,6 @@ from impls.structured.jax.contract import SUM
 from impls.structured.jax.factors import SAME, Factors
 from impls.structured.jax.forward import Tangents, has_forward_mode
 from impls.structured.jax.rules import BOOK
-from impls.structured.jax.trace import trace
 from impls.structured.panels import Panels, fill
 from impls.structured.passes import Arrays
 

@@ -12,14 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from impls.programs.jax.program import Program, Step
+from impls.programs.program import Operand, Read, Value, evaluate
 from impls.structured.analysis import Analysis, Group
 from impls.structured.jax.once import once
 from impls.structured.jax.products import SUMS
-from impls.structured.jax.program import Program, Step
 from impls.structured.jax.rules import BOOK
 from impls.structured.passes import Arrays, Met, Passes
 from impls.structured.planner import Plan
-from impls.structured.program import Operand, Read, Value, evaluate
 from impls.structured.tails import Linear
 from impls.structured.uses import Use
 

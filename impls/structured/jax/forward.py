@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from impls.frameworks.jax.support import jaxprs_in
+from impls.programs.jax.program import Program
 from impls.structured import passes
-from impls.structured.jax.program import Program
 from impls.structured.passes import Arrays
 from impls.structured.planner import TANGENTS
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-CALLS = ("jit", "closed_call", "core_call")
-
 WITH_DERIVATIVE = ("custom_jvp_call", "custom_vjp_call")
 
 NUMBER_BY_NUMBER = frozenset((

@@ -10,8 +10,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from impls.structured.jax.program import Step
-from impls.structured.program import Constant
+from impls.programs.jax.program import Step
+from impls.programs.program import Constant
 from impls.structured.uses import Use, View
 
 SUMS = frozenset(("add", "add_any", "sub"))

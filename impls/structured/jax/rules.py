@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.frameworks.jax.loops import loops
+from impls.programs.jax.program import Step
+from impls.programs.jax.trace import opened
+from impls.programs.program import Constant
 from impls.structured.jax.calls import derivative_is_number_by_number
 from impls.structured.jax.names import NUMBER_BY_NUMBER, WITH_DERIVATIVE
 from impls.structured.jax.products import RULES, SUMS, find_use
-from impls.structured.jax.program import Step
-from impls.structured.jax.trace import opened
-from impls.structured.program import Constant
 from impls.structured.rules import RuleBook
 
 RESHAPING = ("reshape", "squeeze", "expand_dims")

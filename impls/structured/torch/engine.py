@@ -12,7 +12,11 @@ from torch import Tensor
 
 from impls.frameworks.torch.blocks import summed
 from impls.frameworks.torch.support import Forward, Params, one_example, precision
-from impls.structured import planner, traces
+from impls.programs import traces
+from impls.programs.torch.program import Untraceable
+from impls.programs.torch.replay import Replayed
+from impls.programs.torch.trace import trace
+from impls.structured import planner
 from impls.structured.analysis import Analysis, analyse
 from impls.structured.batches import Reread
 from impls.structured.panels import Panels, fill
@@ -23,12 +27,9 @@ from impls.structured.torch.direct import looped_gradients
 from impls.structured.torch.factors import Factors, of_examples
 from impls.structured.torch.forward import Tangents
 from impls.structured.torch.graphs import Graphed, worth_a_graph
-from impls.structured.torch.program import Untraceable
-from impls.structured.torch.replay import Replayed
 from impls.structured.torch.rules import BOOK
 from impls.structured.torch.separable import pairs_of
 from impls.structured.torch.sizes import SIZES
-from impls.structured.torch.trace import trace
 from reference import InputError
 
 Examples = Tensor | Reread[Tensor]

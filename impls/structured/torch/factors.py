@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from impls.programs.program import Read, Value, evaluate
+from impls.programs.torch.program import Step, tensor_of
 from impls.structured.analysis import Analysis
 from impls.structured.passes import Arrays, Met, Passes
 from impls.structured.planner import Plan
-from impls.structured.program import Read, Value, evaluate
 from impls.structured.torch.cotangents import Cotangents, linear_cotangents, may_be_batched
 from impls.structured.torch.forward import constants
 from impls.structured.torch.gradients import carried_of_images, carried_of_rows, gradient
 from impls.structured.torch.local import Local
 from impls.structured.torch.pointwise import differentiated_once, is_function_of_numbers
-from impls.structured.torch.program import Step, tensor_of
 from impls.structured.torch.rules import BOOK
 from impls.structured.uses import Use
 

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.func import vmap
 
 from impls.frameworks.torch.forward_mode import jvp
+from impls.programs.program import Constant
+from impls.programs.torch.program import Program
 from impls.structured import passes
 from impls.structured.passes import Arrays
 from impls.structured.planner import TANGENTS
-from impls.structured.program import Constant
-from impls.structured.torch.program import Program
 
 
 class Tangents(passes.Tangents):

@@ -20,8 +20,8 @@ from torch.autograd.forward_ad import unpack_dual
 
 from impls.frameworks.torch.internals import is_functorch_wrapped_tensor
 from impls.frameworks.torch.support import Params
+from impls.programs.torch.replay import Replayed
 from impls.structured.planner import Plan
-from impls.structured.torch.replay import Replayed
 
 Kernels = dict[str, Tensor]
 Function = Callable[[Params, Tensor, Tensor | None], Kernels]

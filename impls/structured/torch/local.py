@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.func import vjp, vmap
 
-from impls.structured.program import Constant, Operand, Value, alive
-from impls.structured.torch.program import Program, Step, is_differentiable
+from impls.programs.program import Constant, Operand, Value, alive
+from impls.programs.torch.program import Program, Step, is_differentiable
 
 NOT_BATCHED = ("_cdist_forward", "_pdist_forward", "select_scatter", "slice_scatter", "as_strided_scatter")
 """Whose derivatives PyTorch's batching rules get wrong, or which may write in place."""

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.func import vjp
 
-from impls.structured.program import Read, Value
-from impls.structured.torch.program import Step
+from impls.programs.program import Read, Value
+from impls.programs.torch.program import Step
 
 FUNCTIONS = frozenset(
     ("gelu", "silu", "elu", "celu", "selu", "softplus", "mish", "hardswish", "hardsigmoid", "hardtanh", "leaky_relu")

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
 
-from impls.structured.program import Operand, Value
-from impls.structured.torch.program import Step
+from impls.programs.program import Operand, Value
+from impls.programs.torch.program import Step
 from impls.structured.uses import Arrange, Use, View
 
 aten = torch.ops.aten

@@ -6,10 +6,10 @@ import math
 
 import torch
 
-from impls.structured.program import Constant
+from impls.programs.program import Constant
+from impls.programs.torch.program import Step, is_differentiable, tensor_of
 from impls.structured.rules import RuleBook
 from impls.structured.torch.products import RULES, find_use
-from impls.structured.torch.program import Step, is_differentiable, tensor_of
 
 RESHAPING = ("reshape", "squeeze", "unsqueeze")
 

@@ -26,10 +26,10 @@ from torch.autograd import forward_ad  # noqa: E402
 
 from impls.frameworks.torch.internals import WeakTensorKeyDictionary  # noqa: E402
 from impls.frameworks.torch.support import Forward, Params, module_function  # noqa: E402
+from impls.programs.torch.replay import Replayed  # noqa: E402
 from impls.structured.torch import graphs as torch_graphs  # noqa: E402
 from impls.structured.torch.engine import Engine  # noqa: E402
 from impls.structured.torch.graphs import MOST_CAPTURES, Graphed, Kernels  # noqa: E402
-from impls.structured.torch.replay import Replayed  # noqa: E402
 from reference.tolerances import tolerance  # noqa: E402
 from tests.impls.structured.test_torch import NETWORKS, OUTPUTS, assert_kernel, drawn, expected_of  # noqa: E402
 

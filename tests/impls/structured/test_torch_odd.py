@@ -10,10 +10,10 @@ from torch import Tensor  # noqa: E402
 
 from impls.frameworks.torch.internals import FakeTensorMode  # noqa: E402
 from impls.frameworks.torch.support import module_function  # noqa: E402
-from impls.structured.program import Constant, Value  # noqa: E402
+from impls.programs.program import Constant, Value  # noqa: E402
+from impls.programs.torch.program import Step, Untraceable, check_known  # noqa: E402
 from impls.structured.torch import local as torch_local  # noqa: E402
 from impls.structured.torch.engine import Engine  # noqa: E402
-from impls.structured.torch.program import Step, Untraceable, check_known  # noqa: E402
 from impls.structured.torch.rows import add_product  # noqa: E402
 from reference.tolerances import tolerance  # noqa: E402
 from tests.impls.structured.odd import ODD  # noqa: E402

@@ -14,9 +14,9 @@ from torch import Tensor  # noqa: E402
 
 import impls  # noqa: E402
 from impls.methods.structured_torch import METHODS  # noqa: E402
+from impls.programs.torch.trace import trace  # noqa: E402
 from impls.structured.torch import contract as torch_contract  # noqa: E402
 from impls.structured.torch.pointwise import FUNCTIONS  # noqa: E402
-from impls.structured.torch.trace import trace  # noqa: E402
 
 F = torch.nn.functional
 

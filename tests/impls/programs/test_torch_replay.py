@@ -15,8 +15,8 @@ torch = pytest.importorskip("torch", reason="the structured PyTorch engine needs
 from torch import Tensor  # noqa: E402
 from torch.func import grad, vmap  # noqa: E402
 
+from impls.programs.torch.replay import Replayed, Result  # noqa: E402
 from impls.structured.torch.engine import Engine  # noqa: E402
-from impls.structured.torch.replay import Replayed, Result  # noqa: E402
 from tests.impls.structured.test_torch import NETWORKS, OUTPUTS, drawn  # noqa: E402
 
 

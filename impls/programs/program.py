@@ -119,6 +119,10 @@ class Program(Generic[S]):
         return freed_after(self.steps, {self.output})
 
 
+Opened = tuple[Sequence[Any], Operand, Mapping[Operand, Value]]
+"""The steps and the output of a program, its calls replaced by what they do; for the values in them the program's."""
+
+
 def evaluate(program: Program[S], parameters: Sequence[Any], example: Any,
              run: Callable[[S, Read], Sequence[Any]]) -> Any:
     """Run the program, each step through `run(step, read)`."""

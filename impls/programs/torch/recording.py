@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from impls.frameworks.torch.internals import OpOverload, Watching, WeakTensorKeyDictionary, memory, written
-from impls.structured.program import Constant, Operand, Value, alive
-from impls.structured.torch.program import Step, replaced
+from impls.programs.program import Constant, Operand, Value, alive
+from impls.programs.torch.program import Step, replaced
 
 aten = torch.ops.aten
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from impls.frameworks.torch.internals import OpOverload, gives_tensor, is_functorch_wrapped_tensor
-from impls.structured.program import Constant, Operand, Value, freed_after
-from impls.structured.torch.program import operands
-from impls.structured.torch.recording import Recorder, Short, shortened, waits
+from impls.programs.program import Constant, Operand, Value, freed_after
+from impls.programs.torch.program import operands
+from impls.programs.torch.recording import Recorder, Short, shortened, waits
 
 Argument = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 Result = dict[str, Tensor]

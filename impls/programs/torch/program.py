@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from impls.frameworks.torch.internals import OpOverload, changes_arguments, has_numbers
-from impls.structured import program
-from impls.structured.program import Constant, Operand, Read, Value
+from impls.programs import program
+from impls.programs.program import Constant, Operand, Read, Value
 
 
 class Untraceable(Exception):

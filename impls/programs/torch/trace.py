@@ -32,9 +32,9 @@ from impls.frameworks.torch.internals import (
     overload_name,
 )
 from impls.frameworks.torch.support import Forward, Params, one_example
-from impls.structured.program import Constant, Operand, Value, alive
-from impls.structured.torch.parts import parted
-from impls.structured.torch.program import (
+from impls.programs.program import Constant, Operand, Value, alive
+from impls.programs.torch.parts import parted
+from impls.programs.torch.program import (
     Program,
     Step,
     Untraceable,
@@ -43,8 +43,8 @@ from impls.structured.torch.program import (
     operands,
     replaced,
 )
-from impls.structured.torch.rewrites import rewritten
-from impls.structured.torch.strides import entries, taken
+from impls.programs.torch.rewrites import rewritten
+from impls.programs.torch.strides import entries, taken
 
 aten = torch.ops.aten
 

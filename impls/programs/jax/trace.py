@@ -19,11 +19,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive, Var, primitives
 
-from impls.structured.jax.calls import body_of
-from impls.structured.jax.names import CALLS
-from impls.structured.jax.program import Program, Step, bind
-from impls.structured.program import Constant, Operand, Value, alive
-from impls.structured.rules import Opened
+from impls.programs.jax.program import CALLS, Program, Step, bind, body_of
+from impls.programs.program import Constant, Opened, Operand, Value, alive
 
 MAX_UNROLLED_STEPS = 4096
 """A scan that would become longer than this stays closed: compiling it would take longer than it saves."""

@@ -12,8 +12,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from impls.frameworks.torch.internals import OpOverload
-from impls.structured.program import Operand, Value
-from impls.structured.torch.program import Untraceable
+from impls.programs.program import Operand, Value
+from impls.programs.torch.program import Untraceable
 
 aten = torch.ops.aten
 

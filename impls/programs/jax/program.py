@@ -9,11 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Primitive
+from jax.extend.core import ClosedJaxpr, Jaxpr, Primitive
 
 from impls.frameworks.jax import support as jax_support
-from impls.structured import program
-from impls.structured.program import Constant, Operand, Read, Value
+from impls.programs import program
+from impls.programs.program import Constant, Operand, Read, Value
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +74,14 @@ class Step:
 
 
 Program = program.Program[Step]
+
+CALLS = ("jit", "closed_call", "core_call")
+
+
+def body_of(params: Mapping[str, Any]) -> ClosedJaxpr:
+    """Of a call."""
+    body = params["jaxpr" if "jaxpr" in params else "call_jaxpr"]
+    return ClosedJaxpr(body, ()) if isinstance(body, Jaxpr) else body
 
 
 def bind(primitive: Primitive, params: Mapping[str, Any], values: Sequence[Any]) -> list[Any]:

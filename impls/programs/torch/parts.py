@@ -14,8 +14,8 @@ from itertools import pairwise
 
 import torch
 
-from impls.structured.program import Value
-from impls.structured.torch.program import Step
+from impls.programs.program import Value
+from impls.programs.torch.program import Step
 
 aten = torch.ops.aten
 

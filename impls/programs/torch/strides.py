@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from impls.frameworks.torch.internals import unset_fake_temporarily
-from impls.structured.program import Constant, Operand
-from impls.structured.torch.program import Untraceable
-from impls.structured.torch.rewrites import Writer
+from impls.programs.program import Constant, Operand
+from impls.programs.torch.program import Untraceable
+from impls.programs.torch.rewrites import Writer
 
 aten = torch.ops.aten
 

@@ -1,0 +1,1 @@
+"""JAX's half of `impls.programs`."""
