@@ -156,6 +156,8 @@ def _input_gram(term: Term, a: Tensor, a2: Tensor) -> Tensor:
     gram = (rows @ columns.mT).view(S, n, T, len(a2), T)
     if not term.group.carried:
         return gram
+    if T == 1:
+        return gram.add_(sum(value**2 for (value,) in (values for _, values in term.group.carried)))
     values = carried_inputs(term.group, gram)
     return gram.add_((values.T @ values)[:, None])
 

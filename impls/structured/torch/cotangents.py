@@ -14,23 +14,29 @@ from impls.structured.tails import Linear
 class Cotangents:
     """For each tap (O, N, …): its gradient for some of the outputs of each example."""
 
-    def __init__(self, out: Tensor, taps: Sequence[Tensor]) -> None:
+    def __init__(self, out: Tensor, hidden: Sequence[Tensor], seed: Tensor | None, taps: Sequence[Tensor]) -> None:
         n, n_outputs = out.shape
-        rows = torch.eye(n_outputs, dtype=out.dtype, device=out.device)
-        self.out, self.taps, self.rows = out, taps, rows[:, None].expand(n_outputs, n, n_outputs)
+        each = torch.eye(n_outputs, dtype=out.dtype, device=out.device)[:, None].expand(n_outputs, n, n_outputs)
+        ends = [(out, each)] + [(h, seed[:, None].expand(n_outputs, *h.shape)) for h in hidden if seed is not None]
+        self.ends = [end for end in ends if end[0].requires_grad]
+        self.taps = taps
 
     def __call__(self, first: int, last: int) -> Sequence[Tensor]:
-        if not self.taps or not self.out.requires_grad:
-            return [tap.new_zeros(last - first, *tap.shape) for tap in self.taps]
+        n_outputs = last - first
+        if not self.taps or not self.ends:
+            return [tap.new_zeros(n_outputs, *tap.shape) for tap in self.taps]
+        starts, cotangents = zip(*self.ends, strict=True)
 
-        def row_of(each: Tensor) -> Sequence[Tensor]:
-            return torch.autograd.grad(self.out, self.taps, each, retain_graph=True, materialize_grads=True)
+        def rows_of(*each: Tensor) -> Sequence[Tensor]:
+            return torch.autograd.grad(
+                starts, self.taps, each, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
 
-        if last - first == 1:
-            return [row[None] for row in row_of(self.rows[first])]
+        if n_outputs == 1:
+            return [row[None] for row in rows_of(*(c[first] for c in cotangents))]
         # Not `is_grads_batched`, whose rules lack some operations, convolutions among them: it makes these output by
         # output and copies the results together (seen: a ResNet in 1.2 times the time, with two threads).
-        return vmap(row_of)(self.rows[first:last])
+        return vmap(rows_of)(*(c[first:last] for c in cotangents))
 
 
 def linear_cotangents(linear: Linear, parameters: Sequence[Tensor]) -> Tensor:
@@ -55,9 +61,9 @@ WRONG_WHEN_BATCHED = {
 its operations these were found to, by a comparison with one output after the other."""
 
 
-def may_be_batched(out: Tensor) -> bool:
-    """Whether none of these lies behind the outputs."""
-    nodes = [] if out.grad_fn is None else [out.grad_fn]
+def may_be_batched(ends: Sequence[Tensor]) -> bool:
+    """Whether none of these lies behind the values."""
+    nodes = [end.grad_fn for end in ends if end.grad_fn is not None]
     seen = set(nodes)
     while nodes:
         node = nodes.pop()

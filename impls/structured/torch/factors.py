@@ -12,7 +12,7 @@ from torch.func import vmap
 
 from impls.programs.program import Read, Value, evaluate
 from impls.programs.torch.program import Step, tensor_of
-from impls.structured.analysis import Analysis
+from impls.structured.analysis import Analysis, Group
 from impls.structured.passes import Arrays, Met, Passes
 from impls.structured.planner import Plan
 from impls.structured.torch.cotangents import Cotangents, linear_cotangents, may_be_batched
@@ -55,6 +55,8 @@ class Factors(Passes):
                       if way == "gradient" or not group.product.single}  # of one position the factors are kept
         self.batched: bool | None = None
         """Whether the backward passes of all outputs may be made as one; known after the first forward pass."""
+        self.last = next((group for _, group, way in self.active.values() if way == "top" and _is_last_layer(group)),
+                         None)
 
     @property
     def constants(self) -> list[Tensor]:
@@ -72,14 +74,14 @@ class Factors(Passes):
         run = _Run(self, parameters)
         with torch.enable_grad():
             out, *others = vmap(run)(x, *taps)
-        ends, held, parts = run.sorted(others)
+        hidden, ends, held, parts = run.sorted(others)
         if self.batched is None:
-            self.batched = may_be_batched(out)
+            self.batched = may_be_batched((out, *hidden))
         inflows = {name: some[0].detach() if name in self.whole else self.inflow(name, [a.detach() for a in some])
                    for name, some in parts.items()}
         n = len(self.sites)
         separable = self._separable(parameters, ends, taps[n : len(sites)], inflows)
-        cotangents = Cotangents(out, [*taps[:n], *taps[len(sites) :]])
+        cotangents = Cotangents(out, hidden, run.seed, [*taps[:n], *taps[len(sites) :]])
         at_once = self._at_once(x) if self.batched else 1
         some = [
             self._of_some(parameters, inflows, held, cotangents(start, min(start + at_once, out.shape[1])))
@@ -163,14 +165,18 @@ class Factors(Passes):
 
 class _Run:
     """One forward pass for one example: the outputs, and what `sorted` tells apart (in one row: what is nested takes
-    `vmap` longer than a small layer does)."""
+    `vmap` longer than a small layer does). `seed` is then the cotangent of what the top layer reads, (O, …), the same
+    for each example.
+    """
 
     def __init__(self, factors: Factors, parameters: Sequence[Tensor]) -> None:
         self.factors, self.parameters = factors, parameters
+        self.seed: Tensor | None = None
 
     def __call__(self, x: Tensor, *taps: Tensor) -> tuple[Tensor, ...]:
         f = self.factors
         n = len(f.sites) + len(f.separable)
+        self.hidden: list[Tensor] = []
         self.held: dict[Value, Tensor] = {}
         self.met = Met(f, taps[:n], lambda name, use, h: h if name in f.whole else use.inflow(h))
         tapped = list(self.parameters)
@@ -179,17 +185,41 @@ class _Run:
         out = evaluate(f.program, tapped, x, self._step)
         parts = [part for some in self.met.inflows.values() for part in some]
         ends, held = (self.met.ends[end] for end in f.ends), (self.held[value] for value in f.local.held)
-        return out, *ends, *held, *parts
+        return out, *self.hidden, *ends, *held, *parts
 
-    def sorted(self, others: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], dict[str, list[Tensor]]]:
-        """The ends of tails, what meets parameters without a rule, and each product's inflow at each of its uses."""
+    def sorted(
+        self, others: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor], dict[str, list[Tensor]]]:
+        """What the top layer reads (none or one), the ends of tails, what meets parameters without a rule, and each
+        product's inflow at each of its uses."""
         rest, f = iter(others), self.factors
-        ends, held = ([*islice(rest, len(some))] for some in (f.ends, f.local.held))
+        hidden, ends, held = ([*islice(rest, len(some))] for some in (self.hidden, f.ends, f.local.held))
         parts = {name: [*islice(rest, len(some))] for name, some in self.met.inflows.items()}
-        return ends, [each.detach() for each in held], parts
+        return hidden, ends, [each.detach() for each in held], parts
 
     def _step(self, step: Step, read: Read) -> Sequence[Any]:
-        outputs = (differentiated_once(step, read),) if is_function_of_numbers(step) else step(read)
+        last = self.factors.last
+        if last is not None and step is last.uses[0].step:
+            outputs = self._top(last, read)
+        else:
+            outputs = (differentiated_once(step, read),) if is_function_of_numbers(step) else step(read)
         if step in self.factors.local.steps:
             self.held |= {v: read(v) for v in step.inputs if isinstance(v, Value) and v.on_example}
         return self.met(step, read, outputs)
+
+    def _top(self, group: Group, read: Read) -> Sequence[Any]:
+        """The top layer, cut from what it reads: that cotangent is the layer's weight, and no product is needed for
+        it (seen: 2 to 3 % of the time for an MLP with one output)."""
+        assert group.top is not None
+        (use,) = group.uses
+        position = use.step.inputs.index(use.activation)
+        hidden, weight = read(use.step.inputs[position]), read(use.step.inputs[1 - position])
+        self.hidden.append(hidden)
+        self.seed = (weight.mT[:, None] if position == 0 else weight[..., None]) * group.top
+        return use.step(lambda operand: hidden.detach() if operand is use.activation else read(operand))
+
+
+def _is_last_layer(group: Group) -> bool:
+    """Whether each output is one row of a matrix times one vector."""
+    (use,) = group.uses
+    return use.step.name == "mm" and use.sizes[:2] == (1, 1) and use.step.inputs[0] is not use.step.inputs[1]
