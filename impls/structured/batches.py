@@ -54,12 +54,14 @@ class Reread(Generic[Array]):
 
     def first(self) -> Array:
         """The first example, as a batch of one."""
-        return next(iter(self))[:1]
+        batch: Any = next(iter(self))
+        return batch[:1]
 
     def pieces(self, size: int) -> Iterator[Array]:
         """`size` examples at a time, whatever the batches are; the last ones may be fewer."""
         held: list[Any] = []
-        for batch in self:
+        batches: Iterator[Any] = iter(self)
+        for batch in batches:
             while sum(map(len, held)) + len(batch) >= size:
                 some = size - sum(map(len, held))
                 yield self.joined([*held, batch[:some]])
