@@ -5,17 +5,21 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from types import TracebackType
-from typing import ClassVar
 
 from bench.machine.instructions import Counter
 from bench.machine.scheduling import Disturbance
 
 
+def _nothing() -> None:
+    """Nobody is to be waited for."""
+
+
+wait_before_call: Callable[[], object] = _nothing
+"""Done before each call, outside of what is measured; set in the processes of a duet, which wait for each other."""
+
+
 class Meter:
     """``with meter: call()``, once for each call. Threads that run before it is made are not counted."""
-
-    before: ClassVar[Callable[[], object]] = staticmethod(lambda: None)
-    """Done before each call, outside of what is measured: in the processes of a duet, waiting for each other."""
 
     def __init__(self) -> None:
         self._disturbance = Disturbance()
@@ -24,7 +28,7 @@ class Meter:
         self._instructions: list[int] = []
 
     def __enter__(self) -> None:
-        Meter.before()
+        wait_before_call()
         self._disturbance.begin()
         if self._counter is not None:
             self._before = self._counter.read()

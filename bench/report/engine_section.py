@@ -25,8 +25,8 @@ _TEXT = (
     "ratio is taken within a turn, so that what disturbs the machine for minutes disturbs both. “× bound” is the "
     "engine's time over that of the matrix products of its plan alone, as plain calls of its framework, in full "
     "(symmetry can bring an engine below 1). “faster” is the best peer's time over the engine's. The best peer is "
-    "the fastest one, and its memory is shown. A method that has failed or is far behind in the first turn has no "
-    "more turns, and its ratio is that of the first."
+    "the fastest one, and its memory is shown; “≈” marks an engine that cannot be told apart from it. A method that "
+    "has failed or is far behind in the first turn has no more turns, and its ratio is that of the first."
 )
 
 HEADINGS = ("engine", "time", "bound", "× bound", "best peer", "its time", "faster", "than NT structured",
@@ -49,6 +49,8 @@ class Comparison:
     faster: float | None
     faster_than_nt: float | None
     nt: Entry | None
+    certain: bool = True
+    """Whether the best peer and the engine can be told apart."""
 
 
 def engines(records: Sequence[Record], rankings: Sequence[Ranking], labels: Labels, styles: Styles) -> list[Section]:
@@ -84,7 +86,8 @@ def comparisons(ranking: Ranking, times: dict[tuple[Group, str], Turns]) -> list
 
         bound = by_method.get(ENGINES[entry.line.method])
         made.append(Comparison(entry, bound and bound.median_s, over(ENGINES[entry.line.method]), peer,
-                               peer and _inverse(over(peer.line.method)), _inverse(over(NT)), by_method.get(NT)))
+                               peer and _inverse(over(peer.line.method)), _inverse(over(NT)), by_method.get(NT),
+                               peer is None or ranking.told_apart(entry, peer)))
     return made
 
 
@@ -102,11 +105,15 @@ def _inverse(value: float | None) -> float | None:
     return None if value is None else 1 / value
 
 
+def _marked(each: Comparison) -> str:
+    return f"{'' if each.certain else '≈'}{units.times(each.faster)}"
+
+
 def row(each: Comparison, name: Callable[[Line], T]) -> list[str | T]:
     """What stands under `HEADINGS`, with each method as `name` has it."""
     engine, peer, nt = each.engine, each.peer, each.nt
     return [name(engine.line), units.seconds(engine.median_s), units.seconds(each.bound_s),
             units.times(each.over_bound), name(peer.line) if peer else units.NONE,
-            units.seconds(peer and peer.median_s), units.times(each.faster), units.times(each.faster_than_nt),
+            units.seconds(peer and peer.median_s), _marked(each), units.times(each.faster_than_nt),
             units.seconds(engine.first_call_s), units.seconds(nt and nt.first_call_s), units.memory(engine.peak_bytes),
             units.memory(peer and peer.peak_bytes)]

@@ -40,8 +40,9 @@ from scipy import special
 
 ALPHA = 0.01
 """How often a ranking of methods that are all equally fast may tell any two of them apart."""
-QUIET = 0.1
-"""Standard deviation of the logarithm of an undisturbed process's time."""
+QUIET = 0.07
+"""Standard deviation of the logarithm of an undisturbed process's time. (The differences of two methods over the three
+turns of bench/results/engines-cpu.json vary by 0.06, those on two threads by 0.13: of one process, 0.04 and 0.09.)"""
 CHANCE = 0.3
 """Of what a disturbed one takes longer on the average, as a logarithm: its further standard deviation."""
 PRIOR_TURNS = 10

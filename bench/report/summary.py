@@ -7,6 +7,7 @@ or a limit method computes something else. Those that cannot be told apart share
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import impls
 from bench.records.noise import is_disturbed, longer
 from bench.records.record import CaseInfo, Record, Status
-from bench.report.ranking import Places, Process, places, usual_variance
+from bench.report.ranking import Places, Process, compared, places, usual_variance
 
 BAD: tuple[Status, ...] = ("wrong", "nonfinite", "crash")
 """What a method must answer for."""
@@ -111,6 +112,8 @@ class Ranking:
 
     group: Group
     entries: tuple[Entry, ...]
+    usual: float = 0.0
+    """What the difference of two methods varies by from turn to turn (`bench.report.ranking.usual_variance`)."""
 
     @property
     def ranked(self) -> tuple[Entry, ...]:
@@ -128,6 +131,10 @@ class Ranking:
     @property
     def fastest(self) -> Entry | None:
         return self.ranked[0] if self.ranked else None
+
+    def told_apart(self, one: Entry, other: Entry) -> bool:
+        """Whether one of two ranked entries is certainly faster."""
+        return compared(one.turns, other.turns, math.comb(len(self.ranked), 2), self.usual) != 0
 
     @property
     def leaders(self) -> tuple[Entry, ...]:
@@ -173,7 +180,7 @@ def rank(group: Group, entries: Iterable[Entry], usual: float = 0.0) -> Ranking:
     order = line_order(entry.line for entry in filled)
     filled.sort(key=lambda e: (not e.rankable, e.status != "ok", e.places.first if e.places else 0,
                                (e.median_s or 0.0) if e.status == "ok" else 0.0, order[e.line]))
-    return Ranking(group, tuple(filled))
+    return Ranking(group, tuple(filled), usual)
 
 
 def _times(entries: Iterable[Entry]) -> dict[Line, dict[int, Process]]:

@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.cells.options import Options
-from bench.machine.meter import Meter
+from bench.machine import meter
 from bench.machine.threads import cores
 from bench.records.record import BESIDE, Record, Send
 from bench.running.measure import Job, measure
@@ -106,7 +106,7 @@ def beside(send: Send, job: Job, core: int, meeting: Any) -> dict[str, Any]:
         except threading.BrokenBarrierError:  # the other one has finished or failed
             return
 
-    Meter.before = staticmethod(meet)
+    meter.wait_before_call = meet
     try:
         return measure(send, job)
     finally:

@@ -12,6 +12,7 @@ import pytest
 
 from bench.cells.cases import Fixture
 from bench.cells.methods import Listed
+from bench.machine import meter
 from bench.machine.meter import Meter
 from bench.machine.threads import cores
 from bench.records.record import BESIDE, CaseInfo, Cell, Record
@@ -71,15 +72,15 @@ def test_a_process_waits_before_each_call_on_its_own_core(fails: bool, monkeypat
 
     def measure(send: Any, job: Any) -> dict[str, Any]:
         assert cores() == [before[1]]
-        meter = Meter()
+        of_calls = Meter()
         for _ in range(3):  # once alone, as the other one has no more calls
-            with meter:
+            with of_calls:
                 met.append(meeting.left)
         if fails:
             raise ZeroDivisionError
         return {"status": "ok"}
 
-    monkeypatch.setattr(Meter, "before", Meter.before)
+    monkeypatch.setattr(meter, "wait_before_call", meter.wait_before_call)  # set back at the end
     monkeypatch.setattr(duet, "measure", measure)
     try:
         with pytest.raises(ZeroDivisionError) if fails else nullcontext():
