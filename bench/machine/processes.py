@@ -1,4 +1,4 @@
-"""The processes below a process: which there are, how much of a processor they used, and how they are ended.
+"""The processes below a process: which there are, what is at work in them, and how they are ended.
 
 From /proc/pid/task/tid/children, which costs microseconds where a walk through all processes costs milliseconds. Off
 Linux, and where the kernel has no such file, none is found: a process is then ended with its group alone.
@@ -27,18 +27,15 @@ def below(pid: int | None, but: Iterable[int] = ()) -> list[int]:
     return [each for each in found if lives(each)]
 
 
-def used_s(pid: int) -> float:
-    """Seconds of a processor that its threads have used, those that have ended left out; 0 off Linux.
-
-    Source: the first number of /proc/pid/task/tid/schedstat, in nanoseconds (psutil tells them in clock ticks of 10
-    milliseconds).
-    """
-    total = 0
+def at_work(pid: int) -> set[int]:
+    """Its threads that run, or wait for nothing but a processor; none off Linux. Source: proc(5), /proc/pid/stat."""
+    found: set[int] = set()
     with suppress(OSError):
-        for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-            with suppress(OSError, ValueError, IndexError):  # the thread is over
-                total += int(path.read_text().split()[0])
-    return total / 1e9
+        for path in Path(f"/proc/{pid}/task").glob("*/stat"):
+            with suppress(OSError):  # the thread is over
+                if path.read_text().rpartition(")")[2].split()[0] == "R":
+                    found.add(int(path.parent.name))
+    return found
 
 
 def lives(pid: int) -> bool:

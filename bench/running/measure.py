@@ -16,12 +16,14 @@ from bench.cells.methods import load_method
 from bench.machine import memory
 from bench.machine.meter import Meter
 from bench.records.record import Cell, Send
+from bench.running.anew import Anew
+from bench.running.conduct import Conduct
 from bench.running.floor import least_seconds
 from bench.running.worker import describe
 from bench.truth.check import check
 from bench.truth.truth import Truth
 from impls import Array, MethodNotInstalled
-from impls.frameworks.arrays import block_until_ready, to_numpy
+from impls.frameworks.arrays import block_until_ready, is_plain, to_numpy
 from impls.frameworks.faces import face
 from impls.given.user_network import UserNetwork
 from impls.protocol import Framework, Kind
@@ -105,17 +107,35 @@ def measure(send: Send, job: Job) -> dict[str, Any]:
     gc.freeze()  # what is there now is kept for good: collecting between the calls stays quick
     peak = Peak(method.framework, job.cell.device)
     least_s = _least_seconds(case, job, method.kind)
+    witness = Witness(Anew(case, method.kind, job.cell.seed), Conduct(job.cell.threads), peak.note, meter)
+
+    def prepare() -> Callable[[], Array]:
+        return method.prepare(case, request)
+
     try:
-        kernel, fault = _time(send, lambda: method.prepare(case, request), peak.note, meter, job.steady_s, least_s)
+        kernel, fault = _time(send, prepare, witness, job.steady_s, least_s)
     except NotImplementedError as error:
         if not isinstance(case.network, UserNetwork):  # of the described ones a method says beforehand
             raise
         return {"status": "unsupported", "reason": describe(error).reason}
     if method.kind == bounds.KIND:
         return {"status": "ok", "checked_against": "nothing: it computes the products of a kernel, and no kernel"}
-    send("check", {"peak_bytes": peak.bytes(), "kernel_bytes": kernel.nbytes})
-    verdict = check(to_numpy(kernel), job.truth, job.cell, method.kind, job.n_checks)
-    return verdict | ({"status": "wrong", "reason": fault} if fault else {})
+    noticed = witness.conduct.noticed()
+    send("check", {"peak_bytes": peak.bytes(), "kernel_bytes": kernel.nbytes, "noticed": noticed})
+    as_given = witness.anew.in_order(kernel)
+    del kernel
+    verdict = check(as_given, job.truth, job.cell, method.kind, job.n_checks)
+    send("another set-up", {})
+    verdict |= _judged(verdict["status"], fault, *witness.anew.verdict(prepare))
+    untested = witness.anew.untested and f"whether a call computes anew was not tested: {witness.anew.untested}"
+    return verdict | {"noticed": "; ".join(filter(None, (noticed, untested)))}
+
+
+def _judged(status: str, fault: str, kept: str, doubt: str) -> dict[str, str]:
+    """What the calls say of a kernel that is right."""
+    if fault or kept:
+        return {"status": "wrong", "reason": fault or kept}
+    return {"status": "undecided", "reason": doubt} if doubt and status == "ok" else {}
 
 
 def request_of(cell: Cell) -> Request:
@@ -129,15 +149,28 @@ def _least_seconds(case: Case, job: Job, kind: Kind) -> float:
     return 0.0 if kind == "limit" or job.cell.device != "cpu" else least_seconds(case, job.cell.threads)
 
 
-def _time(send: Send, prepare: Callable[[], Callable[[], Array]], note_peak: Callable[[], None], meter: Meter,
-          steady_s: float, least_s: float) -> tuple[Array, str]:
+@dataclass
+class Witness:
+    """What looks on while calls are timed, outside of the time that is taken."""
+
+    anew: Anew
+    conduct: Conduct
+    note_peak: Callable[[], None]
+    meter: Meter
+
+
+def _time(send: Send, prepare: Callable[[], Callable[[], Array]], witness: Witness, steady_s: float,
+          least_s: float) -> tuple[Array, str]:
     """The last kernel that was timed, and what was wrong with the way in which it came."""
     send("set-up", {})
     setup_s, compute = _timed(prepare)
-    note_peak()
+    witness.note_peak()
+    witness.anew.prepared(compute)
     send("first call", {"setup_s": setup_s})
-    first_call_s, kernel = _timed(lambda: block_until_ready(compute()))
-    note_peak()
+    first_call_s, kernel = _timed(lambda: _computed(compute()))
+    first_call_s += witness.conduct.settle()
+    witness.note_peak()
+    witness.anew.called_first(kernel)
     send("steady state", {"first_call_s": first_call_s})
     samples: list[float] = []
     fault, told_s = "", -QUIET_S  # the first one is told
@@ -145,19 +178,28 @@ def _time(send: Send, prepare: Callable[[], Callable[[], Array]], note_peak: Cal
         before = weakref.ref(kernel)
         del kernel  # else a call would be charged with the memory of two kernels
         gc.collect()
-        with meter:
-            sample_s, kernel = _timed(lambda: block_until_ready(compute()))
-        samples.append(sample_s)
+        witness.conduct.collected()
+        witness.anew.rearrange()
+        with witness.meter:
+            sample_s, kernel = _timed(lambda: _computed(compute()))
+        samples.append(sample_s + witness.conduct.called())
+        witness.anew.called(kernel)
         if sum(samples) - told_s > QUIET_S:
             told_s = sum(samples)
-            send("steady state", {"samples_s": tuple(samples), **meter.told()})
+            send("steady state", {"samples_s": tuple(samples), **witness.meter.told()})
         if before() is kernel:
             fault = "a call returned the very array of the call before: a kernel is to be computed anew each time"
-    send("steady state", {"samples_s": tuple(samples), **meter.told()})
+    send("steady state", {"samples_s": tuple(samples), **witness.meter.told()})
     if min(samples) < least_s:
         fault = (f"a call took {min(samples):.3g} s, and {least_s:.3g} s are the least in which the examples pass "
                  "through the network: the kernel, or a part of it, was computed in the set-up")
     return kernel, fault
+
+
+def _computed(array: Array) -> Array:
+    """Once it is there. An array of a class of the method's own may compute when it is read: it is, by NumPy."""
+    ready = block_until_ready(array)
+    return ready if is_plain(ready) else to_numpy(ready)
 
 
 def _timed(action: Callable[[], Any]) -> tuple[float, Any]:

@@ -47,7 +47,8 @@ LOCK = "lock"
 """In the folder of the results: held while a run is at work there."""
 
 _TOLD = {"status", "reason", "kind", "error", "tolerance", "amplification", "remark", "checked_against", "setup_s",
-         "first_call_s", "samples_s", "peak_bytes", "kernel_bytes", "disturbance", "switches", "instructions"}
+         "first_call_s", "samples_s", "peak_bytes", "kernel_bytes", "noticed", "disturbance", "switches",
+         "instructions"}
 """The fields of a `Record` that the process of a cell fills in."""
 _NO_MEASUREMENT = {"status": "crash", "reason": "what its process told is no measurement"}
 
@@ -204,6 +205,9 @@ class Measuring:
         for told in (outcome.measured, outcome.answer or {}):
             fields |= told if _is_a_measurement(told) else _NO_MEASUREMENT
         stderr = "" if fields["status"] == "ok" else outcome.stderr
+        if outcome.left:
+            lived_on = f"{outcome.left} processes that it had started lived on, and were ended"
+            fields["noticed"] = "; ".join(filter(None, (fields.get("noticed", ""), lived_on)))
         return Record(place.cell, info, place.replicate, position=place.position, started_at=started,
                       environment=self.environment, method_digest=place.method.digest, stderr=stderr, **fields)
 

@@ -39,6 +39,10 @@ class Face(Protocol):
         """Where the framework keeps a count of its own."""
         ...
 
+    def state(self) -> dict[str, Any]:
+        """What the framework holds for the whole process, by its name in a sentence; two states can be compared."""
+        ...
+
     def precision(self, dtype: Any) -> AbstractContextManager[None]:
         """Inside, arrays of that dtype exist and keep all their bits in products."""
         ...

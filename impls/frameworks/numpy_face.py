@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
+
 from impls.frameworks.face import Memory, processors
 from impls.protocol import Array
 from reference import InputError
@@ -30,6 +32,12 @@ def threads() -> int:
 def set_threads(threads: int) -> None:
     """BLAS has them, and who started the process has set them."""
     del threads
+
+
+def state() -> dict[str, Any]:
+    _, words, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
+    return {"the state of NumPy's random numbers": (np.asarray(words).tobytes(), *rest),
+            "what NumPy does about errors": np.geterr()}
 
 
 def precision(dtype: Any) -> nullcontext[None]:

@@ -10,7 +10,7 @@ from impls.frameworks.face import Memory, processors
 from impls.frameworks.jax import support
 from impls.frameworks.jax.support import leaf_names, precision
 
-__all__ = ["device_memory", "free_device_memory", "named", "precision", "set_threads", "threads", "wake"]
+__all__ = ["device_memory", "free_device_memory", "named", "precision", "set_threads", "state", "threads", "wake"]
 
 
 def wake(device: str) -> None:
@@ -34,6 +34,10 @@ def threads() -> int:
 def set_threads(threads: int) -> None:
     """JAX takes one for each core that the process may run on."""
     del threads
+
+
+def state() -> dict[str, Any]:
+    return {f"JAX's {name}": value for name, value in jax.config.values.items()}
 
 
 def named(params: Any) -> list[tuple[str, jax.Array]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from impls.frameworks.face import Memory
 from impls.frameworks.torch import support
 from impls.frameworks.torch.support import Params, precision
 
-__all__ = ["device_memory", "free_device_memory", "named", "precision", "set_threads", "threads", "wake"]
+__all__ = ["device_memory", "free_device_memory", "named", "precision", "set_threads", "state", "threads", "wake"]
 
 
 def wake(device: str) -> None:
@@ -30,6 +32,14 @@ def threads() -> int:
 
 def set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
+
+
+def state() -> dict[str, Any]:
+    return {"PyTorch's default dtype": torch.get_default_dtype(), "PyTorch's default device": torch.empty(0).device,
+            "PyTorch's grad mode": torch.is_grad_enabled(), "the number of PyTorch's threads": torch.get_num_threads(),
+            "whether PyTorch is deterministic": torch.are_deterministic_algorithms_enabled(),
+            "PyTorch's precision of products": torch.get_float32_matmul_precision(),
+            "the state of PyTorch's random numbers": torch.get_rng_state().numpy().tobytes()}
 
 
 def named(params: Params) -> list[tuple[str, torch.Tensor]]:

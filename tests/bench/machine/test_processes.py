@@ -85,4 +85,4 @@ def test_a_process_may_end_while_its_children_are_counted(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Path, "glob", gone)
     assert processes.below(os.getpid()) == []
-    assert processes.used_s(os.getpid()) == 0
+    assert processes.at_work(os.getpid()) == set()

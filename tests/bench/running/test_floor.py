@@ -11,6 +11,8 @@ import pytest
 from bench.machine.meter import Meter
 from bench.records.record import Cell
 from bench.running import measure
+from bench.running.anew import Anew
+from bench.running.conduct import Conduct
 from bench.running.floor import FLOPS_PER_SECOND, least_seconds
 from impls.protocol import Kind
 from reference import MLP, Case, case
@@ -55,8 +57,8 @@ def test_a_call_that_only_copies_is_found(monkeypatch: pytest.MonkeyPatch, in_se
         return call
 
     said: dict[str, Any] = {}
-    _, fault = measure._time(lambda _, measured: said.update(measured), prepare, lambda: None, Meter(), 0.0,
-                             least_seconds(WIDE, 1))
+    witness = measure.Witness(Anew(WIDE, "exact", 0), Conduct(threads=1), lambda: None, Meter())
+    _, fault = measure._time(lambda _, measured: said.update(measured), prepare, witness, 0.0, least_seconds(WIDE, 1))
     assert said["setup_s"] == in_setup
     assert ("computed in the set-up" in fault) == blamed
 

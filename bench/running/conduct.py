@@ -1,0 +1,129 @@
+"""What a method does beside computing a kernel: processors used after its return, memory kept, global state changed.
+
+It is noted in the row, and ranks nobody. One thing is charged: on one thread, a call after which other threads or
+processes of it work on is as long as they do.
+"""
+
+from __future__ import annotations
+
+import gc
+import locale
+import os
+import random
+import statistics
+import sys
+import threading
+import time
+from typing import Any
+
+from bench import units
+from bench.machine import memory, processes
+from impls.frameworks.faces import face
+from impls.protocol import Framework
+
+FRAMEWORKS: tuple[Framework, ...] = ("numpy", "torch", "jax")
+
+_LOOKS, _NAP_S = 5, 0.001
+"""Others are said to be at work where they are in most of so many looks, one a nap: whether they run or wait for a
+processor counts alike, so that a busy machine does not hide them."""
+_LONGEST_S = 1.0
+"""For which is waited, after a call, until they are not."""
+_LEAK = 16 * 2**10
+"""Bytes that a call keeps, in the median: four pages."""
+_FEWEST = 6
+"""Calls by which a leak is told from an allocator that fills up."""
+
+
+class Conduct:
+    """Follows the process that it is made in, from before the set-up on."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads, self._before = threads, _state()
+        self._goes_on = False
+        """Whether others work after a call has returned."""
+        self._after_s: list[float] = []
+        self._residents: list[int] = []
+
+    def settle(self) -> float:
+        """Seconds, after the first call, until nobody is at work any more; 0 where nobody was, or where it may be a
+        pool of threads that waits for the next call."""
+        waited = _until_quiet()
+        self._goes_on = waited > 0
+        self._note(waited)
+        return self._charged(waited)
+
+    def called(self) -> float:
+        """The same after another call; what is there is looked for only where there was some after the first one."""
+        waited = _until_quiet() if self._goes_on else 0.0
+        self._note(waited)
+        return self._charged(waited)
+
+    def collected(self) -> None:
+        """After a call, whose kernel is not kept."""
+        self._residents.append(memory.resident())
+
+    def noticed(self) -> str:
+        """In words, "" where there is nothing."""
+        if not self._goes_on and (waited := _until_quiet()):
+            self._after_s.append(waited)
+        return "; ".join(filter(None, (self._used_after(), self._leaked(), *self._changed())))
+
+    def _note(self, waited: float) -> None:
+        if waited:
+            self._after_s.append(waited)
+
+    def _charged(self, waited: float) -> float:
+        return waited if self._threads == 1 and waited < _LONGEST_S else 0.0
+
+    def _used_after(self) -> str:
+        if not self._after_s:
+            return ""
+        longest = max(self._after_s)
+        how_long = f"for {units.seconds(longest)}" if longest < _LONGEST_S else "for as long as was looked"
+        charged = ", which is part of its time" if self._charged(longest) else ""
+        return f"it used processors {how_long} after a call had returned{charged}"
+
+    def _leaked(self) -> str:
+        """The allocator fills up in the first calls; from the median a few large steps do not show."""
+        grown = [after - before for before, after in zip(self._residents[1:], self._residents[2:], strict=False)]
+        if len(grown) < _FEWEST or statistics.median(grown) < _LEAK:
+            return ""
+        return f"its memory grew by {units.memory(statistics.median(grown))} a call, over {len(grown)} calls"
+
+    def _changed(self) -> list[str]:
+        before, after = self._before, _state()
+        changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        return [f"it changed {', '.join(changed)}"] if changed else []
+
+
+def _until_quiet() -> float:
+    """Seconds until others than this thread use no processor, `_LONGEST_S` at most; 0 where none does at first."""
+    begin, busy_s = time.perf_counter(), 0.0
+    while busy_s < _LONGEST_S and _others_at_work():
+        busy_s = time.perf_counter() - begin
+    return min(busy_s, _LONGEST_S)
+
+
+def _others_at_work() -> bool:
+    return sum(_look() for _ in range(_LOOKS)) > _LOOKS / 2
+
+
+def _look() -> bool:
+    """Whether another thread of this process is at work, or a process below it."""
+    time.sleep(_NAP_S)
+    here = os.getpid()
+    others = processes.at_work(here) - {threading.get_native_id()}
+    return bool(others) or any(map(processes.at_work, processes.below(here)))
+
+
+def _state() -> dict[str, Any]:
+    """What is one for the whole process, by its name in a sentence."""
+    found: dict[str, Any] = {
+        "the state of Python's random numbers": random.getstate(), "the folder": os.getcwd(),
+        "the recursion limit": sys.getrecursionlimit(), "the locale": locale.setlocale(locale.LC_ALL),
+        "the collector's thresholds": gc.get_threshold()}
+    found |= {f"the variable {name}": value for name, value in os.environ.items()}
+    for framework in FRAMEWORKS:
+        if framework in sys.modules:
+            found |= face(framework).state()
+    return found

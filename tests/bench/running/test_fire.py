@@ -1,0 +1,82 @@
+"""Methods that misbehave, all in one run: each gets the row that it deserves, and those beside it are measured."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench.records.record import Record
+from bench.records.store import Store
+from bench.records.text import MOST
+from bench.units import memory
+from tests.bench.command import Done, bench
+from tests.bench.running.bad_methods import LEAKED, METHODS, WORK_S
+
+HONEST_TOO = "explicit_mlp"
+HANGING = "holds_the_gil"
+KEPT = "does not follow its inputs"
+
+EXPECTED = {
+    "honest": ("ok", ""), HONEST_TOO: ("ok", ""), HANGING: ("timeout", "killed after 2 s"),
+    "exhausts": ("oom", "GiB"), "segfaults": ("crash", "SIGSEGV"), "by_a_thread": ("ok", ""), "lazy": ("ok", ""),
+    "future": ("crash", "returns an array of NumPy, JAX or PyTorch, got Future"), "burning": ("ok", ""),
+    "leaking": ("ok", ""), "prints_a_gigabyte": ("ok", ""), "changes_state": ("ok", ""),
+    **{name: ("wrong", KEPT) for name in METHODS if name.startswith("cached")}, "in_set_up": ("wrong", KEPT),
+    "in_set_up_and_packed": ("undecided", KEPT), "only_some": ("wrong", ""),
+    "closes_all": ("crash", "exit code 1"), "writes_everywhere": ("crash", "no message"),
+    "sends_daemons": ("ok", ""), "works_in_a_child": ("ok", ""),
+    "long_message": ("crash", "word word"), "no_text": ("crash", "lone \\udcff"),
+}
+NOTICED = {
+    "leaking": f"its memory grew by {memory(LEAKED)} a call", "by_a_thread": "which is part of its time",
+    "burning": "it used processors for as long as was looked", "works_in_a_child": "it used processors",
+    "sends_daemons": "processes that it had started lived on", "changes_state": "it changed ",
+}
+CHANGED = ("the variable BAD_METHOD", "PyTorch's default dtype", "the state of PyTorch's random numbers",
+           "the state of NumPy's random numbers", "what NumPy does about errors")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Done], dict[str, Record]]:
+    """Two runs in one folder: the second measures what hangs alone, as the other rows are there."""
+    folder = tmp_path_factory.mktemp("fire")
+    shutil.copy(Path(__file__).parent / "bad_methods.py", folder)
+
+    def measured(names: list[str], time_limit: str) -> Done:
+        return bench("run", "--widths", "8", "--batch", "17", "--cases", "digits-mlp-w8-o1-n17", "--replicates", "1",
+                     "--memory-limit", "1", "--time-limit", time_limit, "--methods", *names, HONEST_TOO,
+                     "--impl", *(f"{folder}/bad_methods.py:{name.upper()}" for name in names), "--out", folder / "out")
+
+    done = [measured([name for name in METHODS if name != HANGING], "60"), measured(["honest", HANGING], "2")]
+    return done, {record.cell.method: record for record in Store(folder / "out").records()}
+
+
+def test_all_cells_have_their_rows(run: tuple[list[Done], dict[str, Record]]) -> None:
+    done, rows = run
+    said = "".join(each.stdout + each.stderr for each in done)
+    assert set(rows) == {*METHODS, HONEST_TOO} == set(EXPECTED), said
+    assert [each.returncode for each in done] == [3, 0]
+    assert "2 of 3 rows are there already" in said
+    assert "Traceback" not in said
+    assert len(said) < 100 * MOST
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_each_gets_the_row_that_it_deserves(run: tuple[list[Done], dict[str, Record]], name: str) -> None:
+    row = run[1][name]
+    status, reason = EXPECTED[name]
+    assert (row.status, reason in row.reason) == (status, True), row.reason
+    assert len(row.reason) <= MOST
+    assert NOTICED.get(name, "") in row.noticed
+    assert bool(row.noticed) == (name in NOTICED), row.noticed
+
+
+@pytest.mark.parametrize("name", ["lazy", "by_a_thread"])
+def test_what_returns_before_its_work_is_done_is_charged(run: tuple[list[Done], dict[str, Record]], name: str) -> None:
+    assert min(run[1][name].samples_s) > WORK_S
+
+
+def test_what_is_changed_is_named(run: tuple[list[Done], dict[str, Record]]) -> None:
+    assert all(changed in run[1]["changes_state"].noticed for changed in CHANGED)
