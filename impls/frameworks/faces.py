@@ -12,7 +12,9 @@ from impls.protocol import Framework
 from reference import InputError
 
 # What a framework imports only when it is used first, seconds of it, which would be charged to a method's first call.
-LAZY_IMPORTS: dict[str, tuple[str, ...]] = {"torch": ("torch._dynamo",), "jax": (), "numpy": ()}
+LAZY_IMPORTS: dict[str, tuple[str, ...]] = {
+    "torch": ("torch._dynamo", "impls.frameworks.torch.face"), "jax": ("impls.frameworks.jax.face",),
+    "numpy": ("impls.frameworks.numpy_face",)}
 
 
 def face(framework: Framework) -> Face:
