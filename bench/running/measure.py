@@ -6,19 +6,19 @@ import gc
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import impls
 from bench.cells import bounds
 from bench.cells.cases import CaseSource
 from bench.cells.methods import load_method
-from bench.machine import memory
 from bench.machine.meter import Meter
 from bench.records.record import Cell, Send
 from bench.running.anew import Anew
 from bench.running.conduct import Conduct
 from bench.running.floor import least_seconds
+from bench.running.peak import Peak
 from bench.running.worker import describe
 from bench.truth.check import check
 from bench.truth.truth import Truth
@@ -26,7 +26,7 @@ from impls import Array, MethodNotInstalled
 from impls.frameworks.arrays import block_until_ready, is_plain, to_numpy
 from impls.frameworks.faces import face
 from impls.given.user_network import UserNetwork
-from impls.protocol import Framework, Kind
+from impls.protocol import Kind
 from reference import Case, Request
 
 MAX_SAMPLES = 30
@@ -48,43 +48,6 @@ class Job:
     """The steady state is sampled until calls have taken this long, at least once."""
     n_checks: int
     """Stochastic cells of the run, which share its rate of false alarms."""
-
-
-@dataclass
-class Peak:
-    """Memory from here on, net of what the process (on CUDA: the framework's allocator) holds now and of the pages of
-    files, such as the code of libraries, in bytes."""
-
-    framework: Framework
-    device: str
-    _before: int | None = field(init=False)
-    _files: int = field(init=False, default=0)
-    _highest: int = field(init=False, default=0)
-
-    def __post_init__(self) -> None:
-        if self.device == "cuda":
-            held = face(self.framework).device_memory()
-            self._before = None if held is None else held.now
-        else:
-            self._before, self._files = (memory.resident() if memory.reset_peak() else None), memory.of_files()
-
-    def note(self) -> None:
-        """After each call that may bring code in: what comes after a peak would be taken off it. (Within one call it
-        is; the calls that follow bring none.)"""
-        if self.device != "cuda" and self._before is not None:
-            peak, files = memory.peak(), memory.of_files()
-            self._highest = max(self._highest, (peak or 0) - self._before - max(0, files - self._files))
-            memory.reset_peak()
-
-    def bytes(self) -> int | None:
-        """None where the system does not tell."""
-        if self._before is None:
-            return None
-        if self.device == "cuda":
-            held = face(self.framework).device_memory()
-            return None if held is None else max(0, held.peak - self._before)
-        self.note()
-        return self._highest
 
 
 def measure(send: Send, job: Job) -> dict[str, Any]:
@@ -120,8 +83,9 @@ def measure(send: Send, job: Job) -> dict[str, Any]:
         return {"status": "unsupported", "reason": describe(error).reason}
     if method.kind == bounds.KIND:
         return {"status": "ok", "checked_against": "nothing: it computes the products of a kernel, and no kernel"}
-    noticed = witness.conduct.noticed()
-    send("check", {"peak_bytes": peak.bytes(), "kernel_bytes": kernel.nbytes, "noticed": noticed})
+    peak_bytes = peak.bytes()
+    noticed = "; ".join(filter(None, (witness.conduct.noticed(), peak.remark())))
+    send("check", {"peak_bytes": peak_bytes, "kernel_bytes": kernel.nbytes, "noticed": noticed})
     as_given = witness.anew.in_order(kernel)
     del kernel
     verdict = check(as_given, job.truth, job.cell, method.kind, job.n_checks)

@@ -14,6 +14,8 @@ class Memory(NamedTuple):
 
     now: int
     peak: int
+    driver: int | None = None
+    """What the driver counts as taken now, by all: contexts and libraries too. None where it is not asked."""
 
 
 class Face(Protocol):

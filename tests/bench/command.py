@@ -31,7 +31,7 @@ def places(now, given):
 
 
 class Proved:
-    """The stored kernel itself, of the examples in the order in which they are at the call: right, and quick to have."""
+    """The stored kernel itself, of the examples in the order in which they come: right, and quick to have."""
     framework, kind = "numpy", "exact"
 
     def __init__(self, name): self.name = name

@@ -18,7 +18,8 @@ def wake(device: str) -> None:
 
 
 def device_memory() -> Memory | None:
-    return Memory(torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated())
+    free, total = torch.cuda.mem_get_info()
+    return Memory(torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated(), total - free)
 
 
 def free_device_memory() -> int | None:

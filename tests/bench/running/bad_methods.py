@@ -10,11 +10,13 @@ import ctypes
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from reference import Case, Request
 Compute = Callable[[], Any]
 WORK_S = 0.05
 LEAKED = 2**20
+HELD = 2**28
 GIB = 2**30
 
 
@@ -210,8 +213,66 @@ def fail(message: str) -> Callable[[], None]:
     return action
 
 
+def as_torch(array: np.ndarray) -> Any:
+    import torch
+
+    return torch.from_numpy(array)
+
+
+def as_jax(array: np.ndarray) -> Any:
+    import jax
+
+    return jax.numpy.asarray(array)
+
+
+def holding(allocate: Callable[[], Any], convert: Callable[[np.ndarray], Any] = np.asarray
+            ) -> Callable[[Compute, Case], Compute]:
+    """Hold what `allocate` gives during each call."""
+    def wrap(compute: Compute, case: Case) -> Compute:
+        def call() -> Any:
+            held = allocate()
+            kernel = convert(compute())
+            del held
+            return kernel
+        return call
+    return wrap
+
+
+def hold_torch() -> Any:
+    import torch
+
+    return torch.ones(HELD // 4)
+
+
+def hold_jax() -> Any:
+    import jax
+
+    return jax.numpy.ones(HELD // 4, dtype="float32").block_until_ready()
+
+
+def hold_in_program() -> None:
+    """A process of another program holds it, for a while after which it is sure to have been seen."""
+    subprocess.run([sys.executable, "-c", f"import time; held = bytearray(b'x') * {HELD}; time.sleep(0.2)"], check=True)
+
+
+def hold_in_child() -> None:
+    """The same of a forked process, which shares all that this one has."""
+    child = os.fork()
+    if child == 0:
+        held = bytearray(b"x") * HELD
+        time.sleep(0.2)
+        os._exit(not held)
+    os.waitpid(child, 0)
+
+
+HOLDING = {"held_numpy": holding(lambda: np.ones(HELD, dtype=np.uint8)), "held_torch": holding(hold_torch, as_torch),
+           "held_jax": holding(hold_jax, as_jax), "held_in_program": holding(hold_in_program),
+           "held_in_child": holding(hold_in_child)}
+EMPTY = {"honest": holding(lambda: None), "empty_torch": holding(lambda: None, as_torch),
+         "empty_jax": holding(lambda: None, as_jax)}
+
 METHODS = {
-    "honest": before(lambda: None),
+    **HOLDING, **EMPTY,
     "holds_the_gil": before(lambda: ctypes.PyDLL(None).sleep(60)),
     "exhausts": before(exhaust),
     "segfaults": before(lambda: os.kill(os.getpid(), signal.SIGSEGV)),
@@ -231,6 +292,6 @@ METHODS = {
     "sends_daemons": before(send_daemons, calls=1), "works_in_a_child": before(work_in_a_child, calls=1),
     "long_message": before(fail("word " * 2**18)), "no_text": before(fail("lone \udcff")),
 }
-OBJECTS = {name: replace(Bad(name, wrap), framework="torch" if name == "lazy" else "numpy")
-           for name, wrap in METHODS.items()}
+FRAMEWORKS = {"lazy": "torch", "held_torch": "torch", "empty_torch": "torch", "held_jax": "jax", "empty_jax": "jax"}
+OBJECTS = {name: Bad(name, wrap, FRAMEWORKS.get(name, "numpy")) for name, wrap in METHODS.items()}
 globals().update({name.upper(): method for name, method in OBJECTS.items()})

@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from bench.machine.memory import reset_peak
 from bench.records.record import Record
 from bench.records.store import Store
 from bench.records.text import MOST
 from bench.units import memory
 from tests.bench.command import Done, bench
-from tests.bench.running.bad_methods import LEAKED, METHODS, WORK_S
+from tests.bench.running.bad_methods import EMPTY, HELD, HOLDING, LEAKED, METHODS, WORK_S
 
-HONEST_TOO = "explicit_mlp"
+HONEST_TOO = ("explicit_mlp", "structured_jax")
 HANGING = "holds_the_gil"
 KEPT = "does not follow its inputs"
 
 EXPECTED = {
-    "honest": ("ok", ""), HONEST_TOO: ("ok", ""), HANGING: ("timeout", "killed after 2 s"),
+    **dict.fromkeys((*HOLDING, *EMPTY, *HONEST_TOO), ("ok", "")), HANGING: ("timeout", "killed after 2 s"),
     "exhausts": ("oom", "GiB"), "segfaults": ("crash", "SIGSEGV"), "by_a_thread": ("ok", ""), "lazy": ("ok", ""),
     "future": ("crash", "returns an array of NumPy, JAX or PyTorch, got Future"), "burning": ("ok", ""),
     "leaking": ("ok", ""), "prints_a_gigabyte": ("ok", ""), "changes_state": ("ok", ""),
@@ -34,6 +35,7 @@ NOTICED = {
     "burning": "it used processors for as long as was looked", "works_in_a_child": "it used processors",
     "sends_daemons": "processes that it had started lived on", "changes_state": "it changed ",
 }
+EMPTY_BYTES, OFF = 5 * 2**20, 0.05
 CHANGED = ("the variable BAD_METHOD", "PyTorch's default dtype", "the state of PyTorch's random numbers",
            "the state of NumPy's random numbers", "what NumPy does about errors")
 
@@ -46,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Done], dict[str,
 
     def measured(names: list[str], time_limit: str) -> Done:
         return bench("run", "--widths", "8", "--batch", "17", "--cases", "digits-mlp-w8-o1-n17", "--replicates", "1",
-                     "--memory-limit", "1", "--time-limit", time_limit, "--methods", *names, HONEST_TOO,
+                     "--memory-limit", "1.5", "--time-limit", time_limit, "--methods", *names, *HONEST_TOO,
                      "--impl", *(f"{folder}/bad_methods.py:{name.upper()}" for name in names), "--out", folder / "out")
 
     done = [measured([name for name in METHODS if name != HANGING], "60"), measured(["honest", HANGING], "2")]
@@ -56,9 +58,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Done], dict[str,
 def test_all_cells_have_their_rows(run: tuple[list[Done], dict[str, Record]]) -> None:
     done, rows = run
     said = "".join(each.stdout + each.stderr for each in done)
-    assert set(rows) == {*METHODS, HONEST_TOO} == set(EXPECTED), said
+    assert set(rows) == {*METHODS, *HONEST_TOO} == set(EXPECTED), said
     assert [each.returncode for each in done] == [3, 0]
-    assert "2 of 3 rows are there already" in said
+    assert "3 of 4 rows are there already" in said
     assert "Traceback" not in said
     assert len(said) < 100 * MOST
 
@@ -80,3 +82,10 @@ def test_what_returns_before_its_work_is_done_is_charged(run: tuple[list[Done], 
 
 def test_what_is_changed_is_named(run: tuple[list[Done], dict[str, Record]]) -> None:
     assert all(changed in run[1]["changes_state"].noticed for changed in CHANGED)
+
+
+@pytest.mark.skipif(not reset_peak(), reason="this system does not tell the peak memory of a process")
+def test_memory_is_what_was_held(run: tuple[list[Done], dict[str, Record]]) -> None:
+    peaks = {name: run[1][name].peak_bytes or 0 for name in (*EMPTY, *HOLDING)}
+    assert {name: memory(peaks[name]) for name in EMPTY if not 0 <= peaks[name] <= EMPTY_BYTES} == {}
+    assert {name: memory(peaks[name]) for name in HOLDING if abs(peaks[name] / HELD - 1) > OFF} == {}

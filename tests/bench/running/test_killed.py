@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import random
-import signal
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from bench.records.store import Store
 from bench.running.lock import Lock
 from bench.running.runner import LOCK
-from tests import ROOT
-from tests.bench.command import (
-    CASE,
-    assert_usage_error,
-    bench,
-    choosing,
-    command,
-    environment,
-    write_files,
-)
+from tests.bench.command import CASE, assert_usage_error, bench, choosing, write_files
+from tests.bench.running.kills import kills
 
-N_KILLS = int(os.environ.get("NTK_BENCH_KILLS", "3"))
-"""Random moments; more of them by the variable."""
+N_KILLS = 3
+"""Random moments; for more of them, `tests.bench.running.kills`."""
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +29,6 @@ def _arguments(files: Path, out: Path) -> tuple[str | Path, ...]:
             "--time-limit", "1", "--out", out)
 
 
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def test_a_second_run_in_a_folder_is_refused(files: Path, tmp_path: Path) -> None:
     Store.create(tmp_path)
     held = Lock(tmp_path / LOCK)
@@ -62,28 +40,7 @@ def test_a_second_run_in_a_folder_is_refused(files: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes end with their parents on Linux")
-def test_a_killed_run_leaves_no_process_and_no_folder_and_goes_on(files: Path, tmp_path: Path) -> None:
-    temporary, out = Path(tempfile.mkdtemp()), tmp_path / "out"  # short, as a socket's name has to be
-    around = {**environment(), "TMPDIR": str(temporary)}
-    written: dict[str, str] = {}
-    moments = random.Random(0)
-    for _ in range(N_KILLS):
-        run = subprocess.Popen(command(_arguments(files, out)), cwd=ROOT, env=around, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
-        time.sleep(moments.uniform(0.5, 4))  # undisturbed, a run takes about four
-        below = psutil.Process(run.pid).children(recursive=True)
-        run.send_signal(signal.SIGKILL)
-        run.wait()
-        assert [process for process in psutil.wait_procs(below, timeout=1)[1] if _lives(process)] == []
-        if (out / "results.sqlite").exists() and (out / "results.sqlite").stat().st_size:
-            found = {repr(row.cell) + str(row.replicate): row.started_at for row in Store(out).records()}
-            assert written.items() <= found.items(), "a finished row is neither lost nor measured again"
-            written = found
-    done = subprocess.run(command(_arguments(files, out)), cwd=ROOT, env=around, capture_output=True, text=True,
-                          timeout=300, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    found = {repr(row.cell) + str(row.replicate): row.started_at for row in Store(out).records()}
-    assert written.items() <= found.items()
-    assert {row.cell.method: row.status for row in Store(out).records()} == {
-        "good": "ok", "slow": "ok", "hanging": "timeout"}
-    temporary.rmdir()  # nothing is left there
+def test_a_killed_run_leaves_no_process_and_no_folder_and_goes_on(tmp_path: Path) -> None:
+    found = list(kills(N_KILLS, seed=0, folder=tmp_path))
+    assert len([kill for kill in found if kill.n_processes]) == N_KILLS
+    assert [kill for kill in found if kill.ended_s is None or kill.lost or kill.folders > 1] == []
