@@ -1,7 +1,7 @@
 """What a method does beside computing a kernel: processors used after its return, memory kept, global state changed.
 
-It is noted in the row, and ranks nobody. One thing is charged: on one thread, a call after which other threads or
-processes of it work on is as long as they do.
+It is noted in the row, and moves nobody in a ranking. One thing is charged: on one thread, a call after which other
+threads or processes of it work on is as long as they do.
 """
 
 from __future__ import annotations
@@ -40,23 +40,21 @@ class Conduct:
     def __init__(self, threads: int) -> None:
         self._threads, self._before = threads, _state()
         self._goes_on = False
-        """Whether others work after a call has returned."""
+        """Whether others work after a call has returned, for a while that can be waited for."""
         self._after_s: list[float] = []
         self._residents: list[int] = []
 
     def settle(self) -> float:
-        """Seconds, after the first call, until nobody is at work any more; 0 where nobody was, or where it may be a
-        pool of threads that waits for the next call."""
-        waited = _until_quiet()
-        self._goes_on = waited > 0
-        self._note(waited)
-        return self._charged(waited)
+        """Seconds, after the first call, until nobody is at work any more: 0 where nobody was, where it does not end,
+        and with more than one thread, as these may only wait for the next call, at work."""
+        waited = self._waited()
+        self._goes_on = 0 < waited < _LONGEST_S
+        return waited if self._goes_on else 0.0
 
     def called(self) -> float:
         """The same after another call; what is there is looked for only where there was some after the first one."""
-        waited = _until_quiet() if self._goes_on else 0.0
-        self._note(waited)
-        return self._charged(waited)
+        waited = self._waited() if self._goes_on else 0.0
+        return waited if waited < _LONGEST_S else 0.0
 
     def collected(self) -> None:
         """After a call, whose kernel is not kept."""
@@ -64,23 +62,24 @@ class Conduct:
 
     def noticed(self) -> str:
         """In words, "" where there is nothing."""
-        if not self._goes_on and (waited := _until_quiet()):
-            self._after_s.append(waited)
+        if not self._after_s:
+            self._waited()
         return "; ".join(filter(None, (self._used_after(), self._leaked(), *self._changed())))
 
-    def _note(self, waited: float) -> None:
+    def _waited(self) -> float:
+        waited = _until_quiet()
+        if self._threads > 1 and waited < _LONGEST_S:
+            return 0.0
         if waited:
             self._after_s.append(waited)
-
-    def _charged(self, waited: float) -> float:
-        return waited if self._threads == 1 and waited < _LONGEST_S else 0.0
+        return waited
 
     def _used_after(self) -> str:
         if not self._after_s:
             return ""
         longest = max(self._after_s)
         how_long = f"for {units.seconds(longest)}" if longest < _LONGEST_S else "for as long as was looked"
-        charged = ", which is part of its time" if self._charged(longest) else ""
+        charged = ", which is part of its time" if self._goes_on else ""
         return f"it used processors {how_long} after a call had returned{charged}"
 
     def _leaked(self) -> str:

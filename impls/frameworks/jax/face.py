@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import numpy as np
 
 from impls.frameworks.face import Memory, processors
 from impls.frameworks.jax import support
@@ -14,7 +15,7 @@ __all__ = ["device_memory", "free_device_memory", "named", "precision", "set_thr
 
 
 def wake(device: str) -> None:
-    support.device(device)
+    jax.device_put(np.zeros(1, dtype=np.float32), support.device(device)).block_until_ready()
 
 
 def device_memory() -> Memory | None:
