@@ -76,7 +76,7 @@ class Options:
     seed: int = 0
     """Of stochastic methods."""
     replicates: int | None = None
-    """Processes for each cell, in place of the profile's."""
+    """Processes for each cell, in place of the profile's; in quick, for those of all methods."""
     steady: float | None = None
     """Seconds for which calls are sampled in each process, in place of the profile's."""
     time_limit: float | None = None
@@ -120,7 +120,8 @@ class Options:
         return replace(profile, widths=self.widths or profile.widths, batch=self.batch or profile.batch,
                        outputs=self.outputs or profile.outputs, dtypes=self.dtypes or profile.dtypes,
                        replicates=self.replicates or profile.replicates, steady_s=self.steady or profile.steady_s,
-                       time_limit_s=self.time_limit or profile.time_limit_s)
+                       time_limit_s=self.time_limit or profile.time_limit_s,
+                       contenders_only=profile.contenders_only and (profile.engines or self.replicates is None))
 
     def of_stochastic(self) -> dict[str, Any]:
         """The options of methods that draw."""

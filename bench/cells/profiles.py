@@ -49,9 +49,10 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile("digits, three widths, full kernels in float32: minutes", widths=(64, 256, 1024), channels=(16,),
-                     n_outputs=(1, 10), batch=(16,), outputs=("full",), dtypes=("float32",), replicates=1,
-                     steady_s=0.5, time_limit_s=60),
+    "quick": Profile("digits, three widths, full kernels in float32, four processes for methods that come near the "
+                     "fastest: minutes", widths=(64, 256, 1024), channels=(16,),
+                     n_outputs=(1, 10), batch=(16,), outputs=("full",), dtypes=("float32",), replicates=4,
+                     steady_s=0.2, time_limit_s=60, contenders_only=True),
     "full": Profile("digits, six widths, all outputs and dtypes, three processes for each cell: a day",
                     widths=(64, 128, 256, 512, 1024, 2048), channels=(16, 64), n_outputs=(1, 10), batch=(16, 64, 128),
                     outputs=("full", "diagonal", "trace"), dtypes=("float32", "float64"), replicates=3, steady_s=3,
