@@ -32,9 +32,9 @@ def of_others(pids: Iterable[int]) -> int:
 
 
 def _own_peak(pid: int) -> int:
-    own, now = _field(Path(f"/proc/{pid}/smaps_rollup"), "Private_Dirty"), Path(f"/proc/{pid}/status")
-    highest, resident = _field(now, "VmHWM") or 0, _field(now, "VmRSS") or 0
-    return highest if own is None else own + max(0, highest - resident)
+    highest, resident = _fields(Path(f"/proc/{pid}/status"), "VmHWM", "VmRSS")  # first, as it may end: both at once
+    (own,) = _fields(Path(f"/proc/{pid}/smaps_rollup"), "Private_Dirty")
+    return (highest or 0) if own is None else own + max(0, (highest or 0) - (resident or 0))
 
 
 def reset_peak() -> bool:
@@ -65,11 +65,18 @@ def of_files() -> int:
 
 
 def _field(path: Path, name: str) -> int | None:
+    return _fields(path, name)[0]
+
+
+def _fields(path: Path, *names: str) -> list[int | None]:
     """Bytes, from a file of proc(5); None where there is no such file (any more), or no such line."""
+    found: dict[str, int] = {}
     with suppress(OSError):
-        line = next((line for line in path.read_text().splitlines() if line.startswith(f"{name}:")), None)
-        return None if line is None else int(line.split()[1]) * 1024
-    return None
+        for line in path.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name in names:
+                found[name] = int(value.split()[0]) * 1024
+    return [found.get(name) for name in names]
 
 
 def total() -> int:

@@ -15,7 +15,8 @@ __all__ = ["device_memory", "free_device_memory", "named", "precision", "set_thr
 
 
 def wake(device: str) -> None:
-    jax.device_put(np.zeros(1, dtype=np.float32), support.device(device)).block_until_ready()
+    zero = jax.device_put(np.zeros(1, dtype=np.float32), support.device(device))
+    jax.jit(lambda x: x + 1)(zero).block_until_ready()  # the compiler as well: five MiB
 
 
 def device_memory() -> Memory | None:
