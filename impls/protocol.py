@@ -61,7 +61,8 @@ class Method(Protocol):
         """Build the network, move the data, trace what can be traced; the callable computes the kernel.
 
         The callable returns the framework's own array, possibly not yet computed: the caller synchronises. It may be
-        called any number of times and computes anew each time.
+        called any number of times and computes anew each time, from inputs that it holds as arrays with the examples
+        on the first axis: the benchmark changes their order where they lie, and the kernel has to follow.
         """
         ...
 
