@@ -7,9 +7,11 @@ import os
 import shutil
 import tempfile
 import weakref
+from contextlib import suppress
 from pathlib import Path
 
 PREFIX = "ntk-bench-"
+_LOCK = "lock"
 
 
 class Lock:
@@ -28,12 +30,34 @@ class Lock:
         self.release = weakref.finalize(self, os.close, self._descriptor)
 
 
+def own_folder() -> tuple[Path, Lock]:
+    """A new temporary folder, and the lock that says whose it is."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        with suppress(FileNotFoundError, BlockingIOError):  # another run that starts has swept it, or does
+            held = Lock(folder / _LOCK)
+            if (folder / _LOCK).exists():
+                return folder, held
+
+
 def sweep() -> None:
-    """Remove the temporary folders of runs that were killed: those whose lock nobody holds."""
-    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/lock"):
-        try:
-            lock = Lock(path)
-        except OSError:  # its run goes on, or it is another user's
+    """Remove the temporary folders of runs that were killed: those whose lock nobody holds, and empty ones."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError):  # it has contents: see its lock
+            folder.rmdir()
             continue
-        shutil.rmtree(path.parent, ignore_errors=True)
-        lock.release()
+        with suppress(OSError):  # its run goes on, or it is another user's
+            lock = Lock(folder / _LOCK)
+            remove(folder)
+            lock.release()
+
+
+def remove(folder: Path) -> None:
+    """The lock last: where this is killed, the next one goes on with it."""
+    for path in folder.iterdir():
+        if path.name != _LOCK:
+            with suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (folder / _LOCK).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -28,7 +27,7 @@ from bench.machine.threads import variables
 from bench.running import preload
 from bench.running.data import Answer, Failure, Garbled, Message, Progress
 from bench.running.line import Line
-from bench.running.lock import PREFIX, Lock, sweep
+from bench.running.lock import Lock, own_folder, remove, sweep
 from bench.running.worker import serve
 from impls.frameworks.environment import environment
 
@@ -115,11 +114,10 @@ class Pool:
 def _own_folder() -> str:
     """This process's, removed at its end, or by the next run where it is killed."""
     sweep()
-    folder = tempfile.mkdtemp(prefix=PREFIX)
-    held = Lock(Path(folder, "lock"))
-    util.Finalize(None, shutil.rmtree, (folder, True), exitpriority=-200)  # after the socket's folder, which is at -100
+    folder, held = own_folder()
+    util.Finalize(None, remove, (folder,), exitpriority=-200)  # after the socket's folder, which is at -100
     _held.append(held)
-    return folder
+    return str(folder)
 
 
 _held: list[Lock] = []

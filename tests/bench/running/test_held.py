@@ -18,6 +18,10 @@ CASE = random_case("held", MLP((5, 4, 3)), 6, 4)
 ORDERS = [np.random.default_rng(0).permutation(n) for n in (6, 4)]
 
 
+def called(*arguments: Any, **named: Any) -> Any:
+    return arguments, named
+
+
 def holders(x1: Any, x2: Any) -> dict[str, Any]:
     class Held:
         def __call__(self) -> Any:
@@ -25,10 +29,10 @@ def holders(x1: Any, x2: Any) -> dict[str, Any]:
 
     instance = Held()
     instance.x1, instance.x2 = x1, x2  # type: ignore[attr-defined]
-    return {"closure": lambda: (x1, x2), "partial": partial(max, [x1], b=(x2,)), "instance": instance,
+    return {"closure": lambda: (x1, x2), "partial": partial(called, [x1], b=(x2,)), "instance": instance,
             "method": instance.__call__, "default": lambda a=x1, b=x2: (a, b),
-            "deep": partial(min, {"a": {"b": instance}}),
-            "namespace": partial(max, SimpleNamespace(x1=x1, x2=x2))}
+            "deep": partial(called, {"a": {"b": instance}}),
+            "namespace": partial(called, SimpleNamespace(x1=x1, x2=x2))}
 
 
 @pytest.mark.parametrize("how", list(holders(0, 0)))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from bench.records.store import Store
-from bench.running.lock import Lock
+from bench.running.lock import PREFIX, Lock, own_folder, remove, sweep
 from bench.running.runner import LOCK
 from tests.bench.command import CASE, assert_usage_error, bench, choosing, write_files
 from tests.bench.running.kills import kills
 
 N_KILLS = 3
 """Random moments; for more of them, `tests.bench.running.kills`."""
+LENGTH_S = 4.0
+"""Of a run that nothing disturbs."""
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +42,39 @@ def test_a_second_run_in_a_folder_is_refused(files: Path, tmp_path: Path) -> Non
     Lock(tmp_path / LOCK).release()
 
 
+def test_what_a_killed_run_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever in its own removing it was killed."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder, held = own_folder()
+    (folder / "log").write_text("x")
+    (folder / "socket").mkdir()
+    sweep()
+    assert (folder / "socket").exists(), "its run goes on"
+    held.release()
+    empty = Path(tempfile.mkdtemp(prefix=PREFIX))  # before it had its lock, or just before it was gone
+    other = tmp_path / "other"
+    other.mkdir()
+    sweep()
+    assert list(tmp_path.iterdir()) == [other]
+    assert not empty.exists()
+    unlink = Path.unlink
+    folder, held = own_folder()
+    (folder / "socket").mkdir()
+    held.release()
+    monkeypatch.setattr(Path, "unlink", _killed)
+    with pytest.raises(KeyboardInterrupt):
+        remove(folder)
+    monkeypatch.setattr(Path, "unlink", unlink)
+    sweep()
+    assert list(tmp_path.iterdir()) == [other]
+
+
+def _killed(path: Path, missing_ok: bool = False) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes end with their parents on Linux")
 def test_a_killed_run_leaves_no_process_and_no_folder_and_goes_on(tmp_path: Path) -> None:
-    found = list(kills(N_KILLS, seed=0, folder=tmp_path))
+    found = list(kills(N_KILLS, 0, tmp_path, LENGTH_S))
     assert len([kill for kill in found if kill.n_processes]) == N_KILLS
     assert [kill for kill in found if kill.ended_s is None or kill.lost or kill.folders > 1] == []
