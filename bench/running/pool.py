@@ -84,9 +84,10 @@ class Pool:
         for _ in range(_SERVER_TRIES):
             self._ensure_server()
             try:
-                process.start()
-                assert process.pid is not None
-                return _running.add(process.pid)
+                with _starting:
+                    process.start()
+                    assert process.pid is not None
+                    return _running.add(process.pid)
             except (EOFError, ConnectionError):
                 time.sleep(POLL_S)
         raise RuntimeError("the server that starts the processes of the cells was killed and does not start again")
@@ -238,26 +239,32 @@ def _end(process: BaseProcess) -> int:
     if process.pid is None:
         return 0
     left = len(_started_by(process))
-    _running.discard(process.pid)
+    pid = process.pid
     with suppress(ProcessLookupError):  # it ended before it had a group of its own, or nobody of the group is left
         os.killpg(process.pid, signal.SIGKILL)
     process.kill()
     process.join()
     process.close()
-    if (server := _server()) is not None:
-        processes.end_below(server, but=_running)
-    else:  # a method has killed it: who was below it is below nobody
-        processes.end_marked(preload.PARENT, str(os.getpid()))
+    with _starting:
+        _running.discard(pid)
+        if (server := _server()) is not None:
+            processes.end_below(server, but=_running)
+        else:  # a method has killed it: who was below it is below nobody
+            processes.end_marked(preload.PARENT, str(os.getpid()))
     return left
 
 
 _running: set[int] = set()
 """Processes of tasks that go on."""
+_starting = threading.Lock()
+"""Held while one starts, which is below the server before its number is known, and while what is below it is looked at:
+two tasks may run at the same moment (`bench.running.duet`)."""
 
 
 def _started_by(process: BaseProcess) -> list[int]:
-    server = _server()
-    found = processes.below(process.pid if server is None else server, but=_running - {process.pid})
+    with _starting:
+        server = _server()
+        found = processes.below(process.pid if server is None else server, but=_running - {process.pid})
     return [pid for pid in found if pid != process.pid]
 
 
