@@ -64,7 +64,7 @@ PROFILES = {
                        "half an hour", widths=(), channels=(), n_outputs=(), batch=(), outputs=("full",),
                        dtypes=("float32",), replicates=5, steady_s=0.5, time_limit_s=30, engines=True,
                        contenders_only=True),
-    "scale": Profile("how time and memory grow with examples (to 20,000), outputs, width and depth; of "
+    "scale": Profile("how time and memory grow with examples, outputs, width and depth; of "
                      "--methods 'structured_*' some minutes", widths=(), channels=(), n_outputs=(), batch=(),
                      outputs=("full",), dtypes=("float32",), replicates=1, steady_s=1, time_limit_s=600, scale=True),
 }

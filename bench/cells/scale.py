@@ -6,7 +6,7 @@ from bench.cells.cases import CaseSource, NetworkOnNoise
 from reference import MLP
 
 SIZES: dict[str, tuple[int, ...]] = {
-    "N": (256, 512, 1024, 2048, 4096, 8192, 20_000),
+    "N": (256, 512, 1024, 2048, 4096),
     "O": (1, 2, 5, 10, 20, 40),
     "width": (64, 128, 256, 512, 1024, 2048),
     "depth": (1, 2, 4, 8, 16),

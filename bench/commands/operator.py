@@ -45,13 +45,15 @@ WAYS = ("kernel", "operator")
 
 
 def main(patterns: Sequence[str]) -> None:
-    rows = [row for case in CASES if not patterns or f"{case.framework}.{case.network}" in patterns
-            for n in case.examples for way in WAYS if (row := measured(case, n, way))]
-    before = json.loads(RESULTS.read_text())["rows"] if patterns and RESULTS.exists() else []
-    anew = {(row["framework"], row["network"]) for row in rows}
-    kept = [row for row in before if (row["framework"], row["network"]) not in anew]
-    found = {"environment": asdict(describe_environment()), "rows": [*kept, *rows]}
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    rows = json.loads(RESULTS.read_text())["rows"] if patterns and RESULTS.exists() else []
+    for case in CASES:
+        if patterns and f"{case.framework}.{case.network}" not in patterns:
+            continue
+        rows = [row for row in rows if (row["framework"], row["network"]) != case[:2]]
+        for n in case.examples:
+            rows += [measured(case, n, way) for way in WAYS]
+            found = {"environment": asdict(describe_environment()), "rows": rows}
+            RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def measured(case: Case, n: int, way: str) -> dict[str, Any]:
