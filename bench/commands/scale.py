@@ -1,7 +1,7 @@
 """The page on growth, docs/scale.md with docs/scale.svg: ``python -m bench.commands.scale``.
 
-Reads ``bench/results/scale.json`` (the rows of ``python -m bench run --profile scale``, as `bench export` writes them),
-``operator.json`` (`bench.commands.operator`), ``workers.json`` (`bench.commands.workers`) and the rates in
+Reads in bench/results/ ``scale.json`` (`bench.commands.grow`), ``operator.json`` (`bench.commands.operator`),
+``beyond.json`` (`bench.commands.beyond`), ``workers.json`` (`bench.commands.workers`) and the rates in
 ``engines-cuda.json``, and writes what stands between the marks of the page.
 """
 
@@ -9,30 +9,26 @@ from __future__ import annotations
 
 import json
 import re
-import statistics
-from collections.abc import Sequence
 from pathlib import Path
 
 from bench import units
 from bench.cells import scale
 from bench.commands import projection
 from bench.commands.operator import DESCRIBED
-from bench.records.export import load_json
-from bench.records.record import Environment, Record
 from bench.report.growth import Curves, Point, curves, exponent, picture
-from bench.report.picture import machine
 
 ROOT = Path(__file__).parents[2]
 PAGE, FIGURE, RESULTS = ROOT / "docs" / "scale.md", ROOT / "docs" / "scale.svg", ROOT / "bench" / "results"
 
 
 def main() -> None:
-    records, environments = load_json(RESULTS / "scale.json")
-    measured = curves(records)
+    found = json.loads((RESULTS / "scale.json").read_text())
+    measured = curves(found["rows"])
     due = predicted(measured)
     FIGURE.write_text(picture(measured, due), encoding="utf-8")
-    tables = {"growth": _growth(measured, due, records, environments), "operator": _operator(),
-              "workers": _workers(), "projection": projection.table()}
+    tables = {"growth": _growth(measured, due, found["environment"]["machine"]),
+              "operator": _operator(), "beyond": _beyond(), "workers": _workers(),
+              "projection": projection.table()}
     page = PAGE.read_text(encoding="utf-8")
     for name, table in tables.items():
         page = marked(page, name, table)
@@ -70,7 +66,7 @@ def predicted(measured: Curves) -> Curves:
     return found
 
 
-def _growth(measured: Curves, due: Curves, records: Sequence[Record], environments: dict[str, Environment]) -> str:
+def _growth(measured: Curves, due: Curves, machine: str) -> str:
     lines = ["| grows | method | from | to | time | exponent | by operations | peak memory | exponent | by the plan |",
              "| --- | --- | ---: | ---: | --- | ---: | ---: | --- | ---: | ---: |"]
     for (what, method), points in measured.items():
@@ -82,10 +78,7 @@ def _growth(measured: Curves, due: Curves, records: Sequence[Record], environmen
                      f"{units.seconds(last.seconds)} | {_slope(slopes[0])} | {_slope(of_plan[0])} | "
                      f"{units.memory(first.bytes)} to {units.memory(last.bytes)} | {_slope(slopes[1])} | "
                      f"{_slope(of_plan[1])} |")
-    disturbed = [record.disturbance for record in records if record.disturbance is not None and record.status == "ok"]
-    where = sorted({machine(environments.get(record.environment)) for record in records})
-    return "\n".join([*lines, "", f"{'; '.join(where)}; 1 thread. While these were measured others had the core for "
-                      f"{units.percent(statistics.median(disturbed))} of the time in the median, which is taken off."])
+    return "\n".join([*lines, "", f"{machine}, one thread, seconds of the processor."])
 
 
 def _slope(value: float | None) -> str:
@@ -114,16 +107,26 @@ def _until(seconds: dict[str, float], what: str) -> float | None:
     return seconds["ready"] + seconds[what] if what in seconds else None
 
 
+def _beyond() -> str:
+    found = json.loads((RESULTS / "beyond.json").read_text())
+    sizes = sorted({row["examples"] for row in found["rows"]})
+    lines = [f"| | {' | '.join(f'N = {n:,}' for n in sizes)} | exponent |",
+             f"| --- | {' | '.join('---:' for _ in sizes)} | ---: |"]
+    for what in dict.fromkeys(row["what"] for row in found["rows"]):
+        rows = {row["examples"]: row for row in found["rows"] if row["what"] == what}
+        for name, form, key in (("time", units.seconds, "seconds"), ("peak memory", units.memory, "peak_bytes")):
+            values = [rows[n][key] if n in rows else None for n in sizes]
+            lines.append(f"| {what}: {name} | {' | '.join(map(form, values))} | {_slope(exponent(sizes, values))} |")
+    return "\n".join([*lines, "", f"{found['environment']['machine']}, one thread, seconds of the processor."])
+
+
 def _workers() -> str:
     found = json.loads((RESULTS / "workers.json").read_text())
-    lines = ["| workers | tiles | tiles a second, each turn | seconds of the processor | efficiency |",
-             "| ---: | ---: | --- | ---: | ---: |"]
+    lines = ["| workers | tiles | tiles a second, each turn | efficiency |", "| ---: | ---: | --- | ---: |"]
     for workers, turns in found["turns"].items():
         rates = ", ".join(f"{turn['tiles'] / turn['wall_s']:.3g}" for turn in turns)
-        spent = statistics.median(turn["cpu_s"] for turn in turns)
-        lines.append(f"| {workers} | {turns[0]['tiles']} | {rates} | {spent:.3g} | "
-                     f"{found['efficiency'][workers]:.0%} |")
-    return "\n".join([*lines, "", f"{found['machine']}. {found['said']}"])
+        lines.append(f"| {workers} | {turns[0]['tiles']:.0f} | {rates} | {found['efficiency'][workers]:.0%} |")
+    return "\n".join([*lines, "", f"{found['machine']}, one core a worker."])
 
 
 if __name__ == "__main__":

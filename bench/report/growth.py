@@ -1,5 +1,4 @@
-"""How time and memory grow with one size: points from the rows of the profile `scale`, exponents fitted to them, and
-the picture of both.
+"""How time and memory grow with one size: the points of `bench.commands.grow`, exponents fitted to them, a picture.
 
 An exponent is the slope of a straight line through logarithms, by least squares, over the upper half of the sizes (at
 least three): there what grows slowest has become small.
@@ -8,15 +7,13 @@ least three): there what grows slowest has become small.
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bench import units
 from bench.cells import scale
-from bench.records.record import Record
 from bench.report.palette import styles
 from bench.report.picture import rule, scaled, text
 
@@ -27,32 +24,24 @@ ROW = 290
 
 
 class Point(NamedTuple):
-    """One size. Seconds of a call in the steady state, less the share in which its process was ready and did not run,
-    and peak bytes; None where nothing was measured."""
+    """One size: seconds of a call, or what stands for them, and bytes."""
 
     size: int
-    seconds: float | None
-    bytes: float | None
+    seconds: float
+    bytes: float
 
 
 Curves = Mapping[tuple[str, str], Sequence[Point]]
 """By what grows and the method."""
 
 
-def curves(records: Sequence[Record]) -> Curves:
-    """Of the rows of `bench.cells.scale`'s cases that are right."""
+def curves(rows: Sequence[Mapping[str, Any]]) -> Curves:
+    """Of the rows that were measured."""
     found: dict[tuple[str, str], list[Point]] = {}
-    by_case = {scale.name(what, size): (what, size) for what, sizes in scale.SIZES.items() for size in sizes}
-    for record in records:
-        if record.cell.case in by_case and record.status == "ok":
-            what, size = by_case[record.cell.case]
-            found.setdefault((what, record.cell.method), []).append(Point(size, seconds(record), record.peak_bytes))
-    return {key: sorted(points) for key, points in sorted(found.items())}
-
-
-def seconds(record: Record) -> float:
-    """Of the processor, where the kernel tells how long others had it: of several threads no more than an estimate."""
-    return statistics.median(record.samples_s) * (1 - (record.disturbance or 0.0))
+    for row in rows:
+        point = Point(row["size"], row["seconds"], row["peak_bytes"])
+        found.setdefault((row["grows"], row["method"]), []).append(point)
+    return {key: sorted(points) for key, points in found.items()}
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float | None]) -> float | None:

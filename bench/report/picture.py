@@ -62,7 +62,7 @@ def picture(records: Sequence[Record], environments: Mapping[str, Environment]) 
         'font-family="system-ui, -apple-system, \'Segoe UI\', Roboto, sans-serif" font-size="14" fill="#1b1f24">',
         f"<title>{html.escape(_title(facet))}</title>", f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         *_heading(facet), *_grid(axes), *lines, *_labels(facet, axes, style),
-        text(_LEFT, HEIGHT - 16, machine(environments.get(facet.group.environment)), size=13, colour="#57606a"),
+        text(_LEFT, HEIGHT - 16, _machine(environments.get(facet.group.environment)), size=13, colour="#57606a"),
         "</svg>\n"])
 
 
@@ -140,7 +140,7 @@ def _places(series: Series, axes: Axes) -> list[tuple[float, float]]:
             if width and entry.median_s]
 
 
-def machine(environment: Environment | None) -> str:
+def _machine(environment: Environment | None) -> str:
     if environment is None:
         return ""
     versions = [f"{name} {environment.versions[name]}" for name in _VERSIONS if name in environment.versions]

@@ -1,9 +1,8 @@
-"""Exponents of known laws, the rows they are fitted to, and the page that they are written into."""
+"""Exponents of known laws, the picture, and the page that they are written into."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
 
 import pytest
 
@@ -11,17 +10,11 @@ from bench.cells import scale
 from bench.cells.profiles import PROFILES, default_cases
 from bench.commands.projection import Amounts, times
 from bench.commands.scale import marked
-from bench.records.record import CaseInfo, Cell, Record
 from bench.report.growth import Point, curves, exponent, picture
 from tests.studies.agreement import agree
 
-
-def record(case: str, seconds: float, method: str = "structured_torch") -> Record:
-    info = CaseInfo(case, "MLP", 256, 128, None, 10, 1, "random")
-    return Record(Cell(method, case), info, 0, "ok", samples_s=(seconds,), peak_bytes=2**20)
-
-
-RECORDS = [record(scale.name("N", size), 1e-9 * size**2 + 1e-3) for size in scale.SIZES["N"]]
+ROWS = [{"grows": "N", "size": size, "method": "structured_torch", "seconds": 1e-9 * size**2 + 1e-3,
+         "peak_bytes": 2**20} for size in scale.SIZES["N"]]
 
 
 def test_an_exponent_is_that_of_the_largest_sizes() -> None:
@@ -29,24 +22,18 @@ def test_an_exponent_is_that_of_the_largest_sizes() -> None:
     agree(exponent(sizes, [3.0 * size**1.5 for size in sizes]), 1.5)
     agree(exponent(sizes, [1.0, 1.0, 1.0, *(size**2.0 for size in sizes[3:])]), 2.0)
     assert exponent((1, 2, 3), [1.0, None, 2.0]) is None
-    found = curves(RECORDS)["N", "structured_torch"]
+    found = curves(ROWS)["N", "structured_torch"]
     measured = exponent([point.size for point in found], [point.seconds for point in found])
     assert measured is not None
     assert 1 < measured < 2
 
 
-def test_the_time_that_others_had_the_core_is_taken_off_and_what_is_wrong_is_left_out() -> None:
-    wrong = replace(record(scale.name("O", 2), 1.0), status="wrong")
-    found = curves([replace(record(scale.name("O", 5), 4.0), disturbance=0.25), wrong, record("another", 1.0)])
-    assert found == {("O", "structured_torch"): [Point(5, 3.0, 2**20)]}
-
-
 def test_the_picture_has_a_line_for_what_is_measured_and_one_for_what_is_planned() -> None:
     due = {("N", "structured_torch"): [Point(size, 1e6 * size**2, 1e3 * size**2) for size in scale.SIZES["N"]]}
-    root = ElementTree.fromstring(picture(curves(RECORDS), due))
+    root = ElementTree.fromstring(picture(curves(ROWS), due))
     lines = root.findall(".//{http://www.w3.org/2000/svg}polyline")
     assert len(lines) == 4
-    assert len(root.findall(".//{http://www.w3.org/2000/svg}circle")) == 2 * len(RECORDS)
+    assert len(root.findall(".//{http://www.w3.org/2000/svg}circle")) == 2 * len(ROWS)
 
 
 def test_each_case_of_the_profile_differs_in_one_size() -> None:
