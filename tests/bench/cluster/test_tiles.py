@@ -63,8 +63,8 @@ def started(files: Path, out: Path) -> subprocess.Popen[str]:
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def written(out: Path) -> list[tuple[int, int]]:
-    return [tuple(entry.tile) for entry in Store.open(out).manifest.entries()] if out.exists() else []
+def written(out: Path) -> list[Tile]:
+    return [entry.tile for entry in Store.open(out).manifest.entries()] if out.exists() else []
 
 
 def wait_for_tiles(run: subprocess.Popen[str], out: Path, number: int) -> None:
