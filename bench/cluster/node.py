@@ -15,7 +15,7 @@ from bench.records.record import Environment, Record
 from bench.running.again import Attempts
 from bench.running.order import Place
 from bench.running.pool import Outcome, Pool
-from bench.running.runner import Measuring
+from bench.running.runner import Measuring, described
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class _Machine:
 
     def __init__(self, setup: Setup) -> None:
         check_can_start_processes()
-        self.environment = describe_environment()
         pool = Pool(setup.modules, setup.options.threads, setup.options.device)
+        self.environment = described(pool)
         self.measuring = Measuring.of(setup.options, pool, self.environment.key, setup.n_checks)
         self.readings: list[Reading] = []
         self.attempts = Attempts(Probe(setup.options.threads), setup.options.again, None, self.readings.append)

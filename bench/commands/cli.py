@@ -112,6 +112,8 @@ def _run(options: Options, console: Console) -> int:
     from bench.report.table import print_table
     from bench.running.runner import Run, exit_code
 
+    if options.duet and options.cluster is not None:
+        raise InputError("--duet measures two methods at one moment of one machine: no --cluster")
     if options.duet:
         from bench.running.duet import Duets
 

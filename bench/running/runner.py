@@ -68,7 +68,7 @@ class Run:
         self._lock = _locked(self.store)
         self.modules = _modules(names)
         self.pool = Pool(self.modules, options.threads, options.device)
-        self.environment = _described(self.pool)
+        self.environment = described(self.pool)
         self._check_model(sources)
         methods = self._methods(names)
         self.places = order.in_order(_lay_out(options, self.profile.outputs, self.profile.dtypes,
@@ -212,8 +212,8 @@ class Measuring:
                       environment=self.environment, method_digest=place.method.digest, stderr=stderr, **fields)
 
 
-def _described(pool: Pool) -> Environment:
-    """With what a process that has the frameworks tells of them."""
+def described(pool: Pool) -> Environment:
+    """This machine, with what a process that has the frameworks tells of them."""
     environment, told = describe_environment(), pool.run(PREPARATION, builds).answer
     return replace(environment, facts=environment.facts | told) if fits(told, dict[str, str]) else environment
 
