@@ -67,7 +67,7 @@ def _dealt(job: Job, store: Store, missing: Sequence[Tile], options: KernelOptio
     of_node = replace(options, out=options.out.absolute(), method=job.chosen.method, devices=None, cluster=None,
                       tile=store.plan.tile)  # pyright: ignore[reportArgumentType]  (two numbers are taken as well)
     setup = Setup(uuid.uuid4().hex, of_node, store.identity, max(map(hosts.count, hosts), default=1))
-    for row in _rows(job, store, missing, len(hosts)):
+    for row in _rows(job, store, missing):
         line.add(repr(row), row, computed, setup, row)
     for row, ended in line:
         try:
@@ -81,9 +81,10 @@ def _dealt(job: Job, store: Store, missing: Sequence[Tile], options: KernelOptio
             advance(store.plan.region(tile).pairs)
 
 
-def _rows(job: Job, store: Store, missing: Sequence[Tile], workers: int) -> Iterator[tuple[Tile, ...]]:
-    """The tiles of one row of a band: its factors are made once, those of the columns once a worker."""
-    for band in deal.bands(job, store, missing, workers):
+def _rows(job: Job, store: Store, missing: Sequence[Tile]) -> Iterator[tuple[Tile, ...]]:
+    """The tiles of one row of a band, as wide as factors are kept of: those of the row are made once, and those of the
+    columns once a worker. (Narrower bands, as `deal` gives to several devices, would make the rows' more often.)"""
+    for band in deal.bands(job, store, missing):
         for _, row in groupby(band, key=lambda tile: tile.row):
             yield tuple(row)
 

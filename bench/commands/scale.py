@@ -74,9 +74,10 @@ def _growth(measured: Curves, due: Curves, machine: str) -> str:
         slopes = [exponent(sizes, [point[at] for point in points]) for at in (1, 2)]
         of_plan = [exponent([p.size for p in planned], [p[at] for p in planned]) for at in (1, 2)]
         first, last = points[0], points[-1]
+        least = next((point.bytes for point in points if point.bytes), None)
         lines.append(f"| {what} | {method} | {sizes[0]:,} | {sizes[-1]:,} | {units.seconds(first.seconds)} to "
                      f"{units.seconds(last.seconds)} | {_slope(slopes[0])} | {_slope(of_plan[0])} | "
-                     f"{units.memory(first.bytes)} to {units.memory(last.bytes)} | {_slope(slopes[1])} | "
+                     f"{units.memory(least)} to {units.memory(last.bytes)} | {_slope(slopes[1])} | "
                      f"{_slope(of_plan[1])} |")
     return "\n".join([*lines, "", f"{machine}, one thread, seconds of the processor."])
 

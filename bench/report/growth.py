@@ -24,11 +24,11 @@ ROW = 290
 
 
 class Point(NamedTuple):
-    """One size: seconds of a call, or what stands for them, and bytes."""
+    """One size: seconds of a call, or what stands for them, and bytes, None where they were not measured."""
 
     size: int
     seconds: float
-    bytes: float
+    bytes: float | None
 
 
 Curves = Mapping[tuple[str, str], Sequence[Point]]
@@ -99,9 +99,11 @@ def _panel(column: int, row: int, what: str, lines: Sequence[tuple[str, Sequence
         parts.append(text(x(size), bottom + 16, f"{size:,}", size=11, anchor="middle"))
     for _, points, due, colour in lines:
         found = [(point.size, value) for point in points if (value := point[1 + row])]
+        if not found:
+            continue
         parts.append(_line([(x(s), y(v)) for s, v in found], colour, ""))
         parts += [f'<circle cx="{x(s):.1f}" cy="{y(v):.1f}" r="3.5" fill="{colour}"/>' for s, v in found]
-        last = dict(found).get(found[-1][0])
+        last = found[-1][1]
         of_last = next((point[1 + row] for point in due if point.size == found[-1][0]), None)
         if last and of_last:
             scaled_down = [(p.size, v * last / of_last) for p in due if (v := p[1 + row])]
