@@ -113,7 +113,7 @@ def _problem(case: Case, request: Request) -> Problem:
 
 def _kernel(problem: Problem, request: Request, indices: Sequence[int], *, weights: bool, biases: bool) -> Tensor:
     """The share of these layers' weights, of their biases, or of both."""
-    share = partial(_share, outputs=request.outputs, weights=weights, biases=biases)
+    share = partial(_share, weights=weights, biases=biases)
     with torch.no_grad(), precision(problem.x1.dtype):
         flows1 = _flows(problem, problem.x1)
         flows2 = None if problem.x2 is None else _flows(problem, problem.x2)
@@ -121,8 +121,8 @@ def _kernel(problem: Problem, request: Request, indices: Sequence[int], *, weigh
         shape = (len(problem.x1), len(problem.x1 if problem.x2 is None else problem.x2))
         return assemble_slices(
             lambda i: [flow.rows(i) for flow in flows1], columns,
-            lambda left, right: summed(share(problem.layers[i], left[i], right[i]) for i in indices), shape,
-            request.batch_size)
+            lambda left, right: summed(share(problem.layers[i], left[i], right[i], request.outputs) for i in indices),
+            shape, request.batch_size)
 
 
 def _share(layer: Layer, left: Flow, right: Flow, outputs: Outputs, *, weights: bool, biases: bool) -> Tensor:
