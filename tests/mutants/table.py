@@ -53,7 +53,7 @@ def is_killed(row: str | None) -> bool:
 
 
 def row(mutant: Mutant, death: Death | None) -> str:
-    cells = [*described(mutant), *killed_by(death)]
+    cells = [*described(mutant), *killed_by(mutant, death)]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
@@ -61,9 +61,12 @@ def described(mutant: Mutant) -> list[str]:
     return [f"`{mutant.name}`", mutant.item or "–", mutant.framework, mutant.architecture, mutant.what]
 
 
-def killed_by(death: Death | None) -> list[str]:
+def killed_by(mutant: Mutant, death: Death | None) -> list[str]:
+    """One that raises what it is not meant to has not been looked at."""
     if death is None:
         return [SURVIVED, ""]
+    if death.error is not None and type(death.error) is not mutant.raises:
+        return [SURVIVED, f"it raised {death.message}"]
     where = "the summary" if death.test is None else f"{death.test.name} ({death.test.where})".removesuffix(" ()")
     message = death.message if len(death.message) <= _LONGEST else death.message[:_LONGEST - 1] + "…"
     return [where, message]
