@@ -96,15 +96,22 @@ class Conduct:
 
 
 def _until_quiet() -> float:
-    """Seconds until others than this thread use no processor, `_LONGEST_S` at most; 0 where none does at first."""
-    begin, busy_s = time.perf_counter(), 0.0
-    while busy_s < _LONGEST_S and _others_at_work():
-        busy_s = time.perf_counter() - begin
+    """Seconds until others than this thread use no processor, `_LONGEST_S` at most; 0 where none does at first.
+
+    To the first look that sees none any more, so that work is charged in full."""
+    begin, busy_s, at_work = time.perf_counter(), 0.0, True
+    while busy_s < _LONGEST_S and at_work:
+        seen, at_s = [], []
+        for _ in range(_LOOKS):
+            seen.append(_look())
+            at_s.append(time.perf_counter() - begin)
+        at_work = sum(seen) > _LOOKS / 2
+        if at_work:
+            busy_s = at_s[-1]
+        elif busy_s and any(seen):
+            last = max(i for i, busy in enumerate(seen) if busy)
+            busy_s = at_s[min(last + 1, _LOOKS - 1)]
     return min(busy_s, _LONGEST_S)
-
-
-def _others_at_work() -> bool:
-    return sum(_look() for _ in range(_LOOKS)) > _LOOKS / 2
 
 
 def _look() -> bool:

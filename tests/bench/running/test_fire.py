@@ -78,7 +78,8 @@ def test_each_gets_the_row_that_it_deserves(run: tuple[list[Done], dict[str, Rec
     assert (row.status, reason in row.reason) == (status, True), row.reason
     assert len(row.reason) <= MOST
     assert NOTICED.get(name, "") in row.noticed
-    assert bool(row.noticed) == (name in NOTICED), row.noticed
+    if not name.startswith("cached"):  # which keep a kernel of each inputs: that memory grows may be noticed
+        assert bool(row.noticed) == (name in NOTICED), row.noticed
 
 
 @pytest.mark.parametrize("name", ["lazy", "by_a_thread"])

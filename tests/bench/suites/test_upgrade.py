@@ -12,6 +12,9 @@ import pytest
 
 from bench.suites import commits
 
+# asv starts git by a fork, which does nothing of JAX's before it is git.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+
 CELL: dict[str, Any] = {"name": "kernels.Kernel.time_kernel", "params": [["'a'", "'b'"]], "param_names": ["method"],
                         "version": "2", "unit": "seconds", "type": "time", "code": ""}
 
