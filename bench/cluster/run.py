@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -20,7 +19,7 @@ from bench.records.record import Environment, Record
 from bench.running.order import Place
 from bench.running.pool import Outcome
 from bench.running.progress import Progress
-from bench.running.runner import Run
+from bench.running.runner import Run, now
 from reference import InputError
 
 
@@ -69,7 +68,7 @@ class ClusterRun(Run):
             row, environment, readings = self._answer(place, found, ended)
             self.store.add_environment(environment)
             for reading in readings:
-                self.store.add_reading(environment.key, _now(), reading)
+                self.store.add_reading(environment.key, now(), reading)
             progress.finish(self.store.add(row))
             progress.begin(place.cell)  # the next is timed from here: from one row to the next
 
@@ -80,7 +79,7 @@ class ClusterRun(Run):
         except WorkersKilled as error:
             node, said = error.node, f"the workers that measured it were killed: {error}"
             row = self.measuring.record(place, found.measured["info"] if found.status != "ok" else found.answer.info,
-                                        Outcome("crash", said), _now())
+                                        Outcome("crash", said), now())
             return Measured(replace(row, node=node), self.environment, ())
 
     def _nodes(self) -> dict[str, Environment]:
@@ -98,7 +97,3 @@ def _differing(one: Environment, other: Environment) -> Iterator[str]:
     for name in sorted({*left, *right}):
         if left.get(name) != right.get(name):
             yield f"{name} {left.get(name, 'none')} and not {right.get(name, 'none')}"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

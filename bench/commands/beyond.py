@@ -9,14 +9,13 @@ kernel's; peak memory is what the process holds beyond what it held before. Writ
 from __future__ import annotations
 
 import json
-import multiprocessing
 import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.machine import memory
+from bench.commands import fresh
 from bench.machine.threads import pin
 from bench.records.environment import describe_environment
 
@@ -29,21 +28,10 @@ def main() -> None:
     rows = list[dict[str, Any]]()
     for n in EXAMPLES:
         for what in MEASURED:
-            rows.append({"what": what, "examples": n, **_in_process(what, n)})
+            rows.append({"what": what, "examples": n, **fresh.measured(_measure, what, n)})
             print(rows[-1], flush=True)
             found = {"environment": asdict(describe_environment()), "rows": rows}
             RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-
-
-def _in_process(what: str, n: int) -> dict[str, Any]:
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(what, n, sender))
-    process.start()
-    sender.close()
-    found = receiver.recv()
-    process.join()
-    return found
 
 
 def _measure(what: str, n: int, sender: Any) -> None:
@@ -59,12 +47,12 @@ def _product_torch(n: int) -> tuple[float, int]:
 
     v = torch.ones(10 * n)
     x = torch.randn(n, SIZES[0], generator=torch.Generator().manual_seed(0))
-    before = _resident()
+    before = fresh.resident()
     K = ntk_operator(_mlp_torch(10), x)
     K @ v
     begin = time.process_time()
     K @ v
-    return time.process_time() - begin, _peak(before)
+    return time.process_time() - begin, fresh.peak(before)
 
 
 def _product_jax(n: int) -> tuple[float, int]:
@@ -76,12 +64,12 @@ def _product_jax(n: int) -> tuple[float, int]:
 
     model = equinox.nn.MLP(SIZES[0], 10, width_size=SIZES[1], depth=3, key=jax.random.key(0))
     x, v = jax.random.normal(jax.random.key(1), (n, SIZES[0])), jnp.ones(10 * n)
-    before = _resident()
+    before = fresh.resident()
     K = ntk_operator(model, x)
     jax.block_until_ready(K @ v)
     begin = time.process_time()
     jax.block_until_ready(K @ v)
-    return time.process_time() - begin, _peak(before)
+    return time.process_time() - begin, fresh.peak(before)
 
 
 def _kernel_on_disk(n: int) -> tuple[float, int]:
@@ -92,10 +80,10 @@ def _kernel_on_disk(n: int) -> tuple[float, int]:
     model, x = _mlp_torch(1), torch.randn(n, SIZES[0], generator=torch.Generator().manual_seed(0)).numpy()
     with tempfile.TemporaryDirectory() as folder:
         ntk(model, x[:64], outputs="trace", out=Path(folder, "first.zarr"))  # imports, first passes
-        before = _resident()
+        before = fresh.resident()
         begin = time.process_time()
         ntk(model, x, outputs="trace", out=Path(folder, "K.zarr"))
-        return time.process_time() - begin, _peak(before)
+        return time.process_time() - begin, fresh.peak(before)
 
 
 def _mlp_torch(outputs: int) -> Any:
@@ -106,15 +94,6 @@ def _mlp_torch(outputs: int) -> Any:
     layers = [part for i, o in zip(sizes[:-1], sizes[1:], strict=True)  # noqa: RUF007  (pairwise reads no better)
               for part in (torch.nn.Linear(i, o), torch.nn.ReLU())]
     return torch.nn.Sequential(*layers[:-1])
-
-
-def _resident() -> int:
-    memory.reset_peak()
-    return memory.resident()
-
-
-def _peak(before: int) -> int:
-    return (memory.peak() or before) - before
 
 
 MEASURED: dict[str, Any] = {"product, torch": _product_torch, "product, jax": _product_jax,

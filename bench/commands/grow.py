@@ -16,7 +16,7 @@ from typing import Any
 
 import impls
 from bench.cells import scale
-from bench.machine import memory
+from bench.commands import fresh
 from bench.machine.threads import pin
 from bench.records.environment import describe_environment
 from impls.frameworks.arrays import block_until_ready
@@ -53,13 +53,12 @@ def _measure(what: str, name: str, sender: Any) -> None:
     for number, size in enumerate((smallest, *scale.SIZES[what])):
         case = cases[scale.name(what, size)].build()
         request = Request(scale.OUTPUTS.get(case.name, ("full",))[0])  # pyright: ignore[reportArgumentType]
-        memory.reset_peak()
-        before = memory.resident()
+        before = fresh.resident()
         compute = method.prepare(case, request)
         block_until_ready(compute())
         seconds = min(_seconds(compute) for _ in range(CALLS))
         if number:
-            sender.send((seconds, (memory.peak() or before) - before))
+            sender.send((seconds, fresh.peak(before)))
 
 
 def _seconds(compute: Any) -> float:

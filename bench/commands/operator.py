@@ -10,7 +10,6 @@ among them. Writes bench/results/operator.json.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import sys
 import time
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.machine import memory
+from bench.commands import fresh
 from bench.machine.threads import pin
 from bench.records.environment import describe_environment
 
@@ -58,14 +57,7 @@ def main(patterns: Sequence[str]) -> None:
 
 def measured(case: Case, n: int, way: str) -> dict[str, Any]:
     """Printed as well; `seconds` is empty where it took too long or did not fit."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(case, n, way, sender))
-    process.start()
-    sender.close()
-    process.join(LIMIT_S)
-    process.kill()
-    found = receiver.recv() if receiver.poll() else {"seconds": {}}
+    found = fresh.measured(_measure, case, n, way, limit_s=LIMIT_S) or {"seconds": {}}
     row = {"framework": case.framework, "network": case.network, "examples": n, "way": way, **found}
     print(*(f"{name}={value}" for name, value in row.items()), flush=True)
     return row
@@ -75,8 +67,7 @@ def _measure(case: Case, n: int, way: str, sender: Any) -> None:
     pin(1)
     model, x, params = NETWORKS[case.framework, case.network](n)
     ridge = _warm(case)
-    memory.reset_peak()
-    before = memory.resident()
+    before = fresh.resident()
     clock = time.process_time
     begin = clock()
     K = _matrix(model, x, params) if way == "kernel" else _operator(model, x, params)
@@ -87,7 +78,7 @@ def _measure(case: Case, n: int, way: str, sender: Any) -> None:
     end = clock()
     sender.send({"seconds": {"ready": ready - begin, "eigsh": largest - ready, "cg": end - largest},
                  "products": {"eigsh": products, "cg": steps}, "largest": float(values.max()),
-                 "peak_bytes": (memory.peak() or before) - before})
+                 "peak_bytes": fresh.peak(before)})
 
 
 def _matrix(model: Any, x: Any, params: Any) -> np.ndarray:

@@ -8,13 +8,13 @@ Reads in bench/results/ ``scale.json`` (`bench.commands.grow`), ``operator.json`
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 from bench import units
 from bench.cells import scale
 from bench.commands import projection
 from bench.commands.operator import DESCRIBED
+from bench.pages import marked
 from bench.report.growth import Curves, Point, curves, exponent, picture
 
 ROOT = Path(__file__).parents[2]
@@ -33,15 +33,6 @@ def main() -> None:
     for name, table in tables.items():
         page = marked(page, name, table)
     PAGE.write_text(page, encoding="utf-8")
-
-
-def marked(page: str, name: str, table: str) -> str:
-    """The page with that between its marks."""
-    pattern = rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)"
-    found, times = re.subn(pattern, lambda match: f"{match[1]}{table}\n{match[2]}", page, flags=re.DOTALL)
-    if times != 1:
-        raise ValueError(f"the page has {times} places for {name}, and needs one")
-    return found
 
 
 def predicted(measured: Curves) -> Curves:

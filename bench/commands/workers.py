@@ -9,7 +9,6 @@ bench/results/workers.json.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import statistics
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cells import engines
+from bench.commands import fresh
 from bench.machine.threads import cores
 from bench.records.environment import describe_environment
 
@@ -32,7 +32,7 @@ def main() -> None:
     turns: dict[int, list[dict[str, float]]] = {workers: [] for workers in WORKERS}
     for _ in range(TURNS):
         for workers in WORKERS:
-            turns[workers].append(_in_process(workers))
+            turns[workers].append(fresh.measured(_measure, workers))
             print(workers, turns[workers][-1], flush=True)
     rates = {workers: statistics.median(turn["tiles"] / turn["wall_s"] for turn in some)
              for workers, some in turns.items()}
@@ -40,17 +40,6 @@ def main() -> None:
              "turns": {str(workers): some for workers, some in turns.items()},
              "efficiency": {str(workers): rates[workers] / (workers * rates[1]) for workers in WORKERS}}
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-
-
-def _in_process(workers: int) -> dict[str, float]:
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(workers, sender))
-    process.start()
-    sender.close()
-    found = receiver.recv()
-    process.join()
-    return found
 
 
 def _measure(workers: int, sender: Any) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 from bench.compare.commits import LEAST_PROCESSES, MORE
 from bench.compare.judge import LEAST, SIZE
 from bench.compare.statistics import FAMILY, SINGLE, processes_needed
+from bench.pages import marked
 
 ROOT = Path(__file__).parents[2]
 RESULTS, PAGE, README = ROOT / "bench" / "results", ROOT / "docs" / "calibration.md", ROOT / "README.md"
-MARKERS = ("<!-- calibration: begin -->", "<!-- calibration: end -->")
 POWER = {"0.1": 0.9, "0.2": 0.99}
 """Slow-down → share of those that are to be found."""
 
@@ -25,14 +25,7 @@ def write_page() -> None:
     banks = {path.stem.removeprefix("calibration-"): json.loads(path.read_text("utf-8"))
              for path in sorted(RESULTS.glob("calibration-*.json"))}
     PAGE.write_text(page(banks), "utf-8")
-    README.write_text(into_readme(overview(banks), README.read_text("utf-8")), "utf-8")
-
-
-def into_readme(table: str, readme: str) -> str:
-    """The text of the README with the table between its markers."""
-    begin, end = MARKERS
-    before, _, rest = readme.partition(begin)
-    return f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
+    README.write_text(marked(README.read_text("utf-8"), "calibration", overview(banks)), "utf-8")
 
 
 def overview(banks: Mapping[str, Bank]) -> str:

@@ -66,7 +66,7 @@ class Run:
         sources = sources_of(options, self.profile, console)
         self.store = Store.create(options.out)
         self._lock = _locked(self.store)
-        self.modules = _modules(names)
+        self.modules = modules_of(names)
         self.pool = Pool(self.modules, options.threads, options.device)
         self.environment = described(self.pool)
         self._check_model(sources)
@@ -91,7 +91,7 @@ class Run:
             self.console.print("peak memory is not measured: this system has no /proc/self/clear_refs (Linux has)")
         if missing := instructions.missing():
             self.console.print(f"instructions are not counted: {missing}", highlight=False)
-        self.store.add_run(self.environment, self.options.as_noted(), _now())
+        self.store.add_run(self.environment, self.options.as_noted(), now())
         try:
             with self._progress(left) as progress:
                 for source, places in _by_source(left):
@@ -115,7 +115,7 @@ class Run:
     def _attempts_within(self, options: Options) -> Attempts:
         key = self.environment.key
         return Attempts(Probe(options.threads), options.again, self.store.best_reading(key),
-                        lambda reading: self.store.add_reading(key, _now(), reading))
+                        lambda reading: self.store.add_reading(key, now(), reading))
 
     def _rows(self) -> list[Record]:
         return [record for record in self.store.records() if record.environment == self.environment.key]
@@ -184,7 +184,7 @@ class Measuring:
 
     def row(self, place: Place, found: Outcome) -> Record:
         """Measured now, in a process of its own; `found` has the truth of its case, or why there is none."""
-        started = _now()
+        started = now()
         if found.status != "ok":
             outcome = Outcome("crash", f"nothing to hold its kernel against: {found.reason}", stderr=found.stderr)
             return self.record(place, found.measured["info"], outcome, started)
@@ -265,11 +265,12 @@ def _by_source(places: Sequence[Place]) -> list[tuple[CaseSource, list[Place]]]:
     return [(some[0].source, some) for some in groups.values()]
 
 
-def _modules(names: Sequence[str]) -> list[str]:
+def modules_of(names: Sequence[str]) -> list[str]:
     """What the fork server imports: the modules of the chosen methods, and what their frameworks put off."""
     chosen = [(framework, module) for name, framework, module in (*built_in(), *bounds.METHODS) if name in names]
     return list(dict.fromkeys(each for framework, module in chosen for each in (module, *LAZY_IMPORTS[framework])))
 
 
-def _now() -> str:
+def now() -> str:
+    """UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

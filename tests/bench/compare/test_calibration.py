@@ -74,7 +74,7 @@ def test_results_and_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
                                 (calibration_page, "RESULTS", tmp_path), (calibration_page, "PAGE", tmp_path / "p.md"),
                                 (calibration_page, "README", tmp_path / "r.md")):
         monkeypatch.setattr(module, name, value)
-    (tmp_path / "r.md").write_text("before\n{}\nold\n{}\nafter".format(*calibration_page.MARKERS))
+    (tmp_path / "r.md").write_text("before\n<!-- calibration: begin -->\nold\n<!-- calibration: end -->\nafter")
     path = write(tmp_path / "bank.jsonl", drawn(0.02))
     calibration.main(["judge", f"quiet={path}", f"busy={path}"])
     page, readme = (tmp_path / "p.md").read_text(), (tmp_path / "r.md").read_text()

@@ -9,7 +9,7 @@ import pytest
 from bench.cells import scale
 from bench.cells.profiles import PROFILES, default_cases
 from bench.commands.projection import Amounts, times
-from bench.commands.scale import marked
+from bench.pages import marked
 from bench.report.growth import Point, curves, exponent, picture
 from tests.studies.agreement import agree
 

@@ -20,7 +20,7 @@ from bench.cells.profiles import PROFILES, cases_of
 from bench.records.record import Cell, Send
 from bench.running.measure import Job, measure
 from bench.running.pool import Pool
-from bench.running.runner import PREPARATION, _modules
+from bench.running.runner import PREPARATION, modules_of
 from bench.truth.truth import find_truth
 
 METHODS = ("explicit_mlp", "structured_torch", "structured_jax")
@@ -47,7 +47,7 @@ def measured(send: Send, job: Job) -> dict[str, Any]:
 
 def main(methods: Sequence[str]) -> None:
     (source,) = cases_of(replace(PROFILES["quick"], widths=(64,), channels=(), n_outputs=(10,)), digits().flattened())
-    pool = Pool(_modules(methods), 1, "cpu")
+    pool = Pool(modules_of(methods), 1, "cpu")
     truth = pool.run(PREPARATION, find_truth, source, ["full"], ["float32"], 0).answer
     found: dict[str, list[tuple[float, float, float]]] = {method: [] for method in methods}
     for _ in range(N_REPLICATES):

@@ -21,14 +21,6 @@ from reference import InputError  # noqa: E402
 from tests.impls.tiles.networks import TILE, X, Z, assert_same, in_memory, network, torch_network  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store that the tests leave as it is."""
-    path = tmp_path_factory.mktemp("finished") / "K.zarr"
-    ntk(torch_network(), X, outputs="trace", out=path, tile=TILE)
-    return path
-
-
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[Region]:
     """The rectangles that are computed from here on."""

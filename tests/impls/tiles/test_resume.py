@@ -94,13 +94,6 @@ def test_killed_and_gone_on_with(where: str, killed: dict[str, Path], capsys: py
     assert not list(path.rglob("*.partial"))
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("finished") / "K.zarr"
-    ntk(torch_network(), X, outputs="trace", out=path, tile=TILE)
-    return path
-
-
 @pytest.fixture
 def store(finished: Path, tmp_path: Path) -> Path:
     """All of it, to be damaged."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.pages import marked
 from impls import framework, load, names
 from impls.protocol import MethodNotInstalled
 from studies.prediction import Kernels, Linearised, kernel_products, kernels
@@ -21,7 +22,6 @@ from tests.studies.prediction.witnesses import by_neural_tangents, by_parameters
 
 ROOT = Path(__file__).parents[3]
 PAGE, README = ROOT / "docs" / "prediction.md", ROOT / "README.md"
-MARKERS = "<!-- predictions: begin -->", "<!-- predictions: end -->"
 
 Row = tuple[str, dict[str, str]]
 
@@ -138,16 +138,9 @@ The first two fall as the kernel's own change in training does (Huang & Yau 2020
 """
 
 
-def into_readme(table: str, readme: str) -> str:
-    """The text of the README with the table between its markers."""
-    begin, end = MARKERS
-    before, _, rest = readme.partition(begin)
-    return f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
-
-
 def main(write: Callable[[Path, str], object] = Path.write_text) -> None:
     write(PAGE, page())
-    write(README, into_readme(markdown("prediction", WITNESSES, overview()), README.read_text()))
+    write(README, marked(README.read_text(), "predictions", markdown("prediction", WITNESSES, overview())))
 
 
 if __name__ == "__main__":
