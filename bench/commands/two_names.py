@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
@@ -31,7 +29,7 @@ from rich.console import Console
 
 from bench.cells import twins
 from bench.cells.options import Options
-from bench.machine.threads import cores
+from bench.machine.load import load
 from bench.records.noise import longer, weather
 from bench.records.record import Record
 from bench.report.ranking import Process, Turns, compared, usual_variance
@@ -43,13 +41,6 @@ METHODS = ("structured_torch", "structured_jax", "torch_func.jacobian_contractio
 SHARED = 0.99
 """Of the cells: what is asked of the ranking."""
 _CASES = {"cases": ("digits-mlp-*",), "widths": (16, 64, 128), "batch": (4, 8, 16), "replicates": 3, "steady": 0.2}
-_LOAD = """
-import os, sys
-os.sched_setaffinity(0, {int(sys.argv[1])})
-parent = int(sys.argv[2])
-while os.getppid() == parent:
-    for _ in range(10**6): pass
-"""
 
 Times = Mapping[str, Turns]
 """Of one cell's methods, by name."""
@@ -113,18 +104,6 @@ def table(kept: Mapping[str, Any]) -> str:
     lines += [f"| {state} | {each.processes} | {each.cells} | {100 * each.shared / each.cells:.1f} % | {each.others} | "
               f"{100 * each.told / each.others:.0f} % |" for state, half in kept.items() for each in counts(half)]
     return "\n".join([*lines, "", *(f"{state}: {half['machine']}. {half['weather']}" for state, half in kept.items())])
-
-
-@contextmanager
-def load() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """A process on each core that is never done; it ends with this one, however that ends."""
-    started = [subprocess.Popen([sys.executable, "-c", _LOAD, str(core), str(os.getpid())]) for core in cores()]
-    try:
-        yield started
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
 
 
 def _counted(found: Sequence[Times], n: int) -> Count:

@@ -8,23 +8,17 @@ after each call, within what is timed: work of its own with noise of its own, an
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import statistics
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from bench.cells.cases import CaseSource
 from bench.compare.cells import Choice, sources
 from bench.compare.sample import Job, sample
 from bench.compare.side import LIMITS, start_pool
-from bench.machine.threads import cores
 from bench.records.environment import describe_environment
 from bench.records.record import Cell
 from reference import InputError
@@ -119,26 +113,3 @@ def cases() -> dict[int, CaseSource]:
     """The cases by width: MLPs on eight digits."""
     widths = tuple(sorted({width for _, width in CELLS}))
     return dict(zip(widths, sources(Choice((), widths=widths)), strict=True))
-
-
-@contextmanager
-def load(busy: bool) -> Iterator[None]:
-    """A process on every core that multiplies and copies matrices, where `busy`."""
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_burn, args=(core,), daemon=True) for core in cores()] if busy else []
-    for process in processes:
-        process.start()
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.kill()
-            process.join()
-
-
-def _burn(core: int) -> None:
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
-    matrix = np.random.default_rng(core).standard_normal((512, 512))
-    while True:
-        matrix = np.tanh(matrix @ matrix.T / 512).copy()

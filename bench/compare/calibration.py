@@ -17,6 +17,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,10 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.compare.bank import CELLS, SLOWDOWNS, UNTOUCHED, Bank, Drawn, load, read
+from bench.compare.bank import CELLS, SLOWDOWNS, UNTOUCHED, Bank, Drawn, read
 from bench.compare.calibration_page import RESULTS, write_page
 from bench.compare.commits import CLOCKS, LEAST_PROCESSES, MORE
 from bench.compare.judge import Contest, Process, decide, judge
+from bench.machine.load import load
 from reference import InputError
 
 STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {
@@ -215,7 +217,7 @@ def _judge(banks: Sequence[str]) -> None:
 
 
 def _record(path: Path, turns: int, busy: bool) -> None:
-    with load(busy):
+    with load() if busy else nullcontext():
         bank, begin = Bank(path), time.monotonic()
         for turn in range(turns):
             bank.add_turn(random.Random())

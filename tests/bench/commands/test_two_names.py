@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.commands import two_names
-from bench.commands.two_names import RESULTS, SHARED, counts, load, main, table
+from bench.commands.two_names import RESULTS, SHARED, counts, main, table
 
 
 def _half(ratio: float) -> dict:
@@ -43,10 +42,3 @@ def test_what_is_told_apart_is_counted(tmp_path: Path, capsys: pytest.CaptureFix
         (tmp_path / "kept.json").write_text(json.dumps({"busy": _half(ratio)}))
         assert main(["show", "--file", str(tmp_path / "kept.json")]) == status
     assert "| busy | 2 | 10 | 50.0 % | 20 | 100 % |" in capsys.readouterr().out
-
-
-def test_a_load_ends_with_the_measurement() -> None:
-    with load() as processes:
-        assert all(process.poll() is None for process in processes)
-    assert all(process.poll() is not None for process in processes)
-    assert len(processes) == len(two_names.cores())
