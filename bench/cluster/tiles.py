@@ -76,8 +76,8 @@ def _dealt(job: Job, store: Store, missing: Sequence[Tile], options: KernelOptio
             tiles = ", ".join(str(tuple(tile)) for tile in row)
             yield f"crash: the tiles {tiles}: the workers that computed them were killed: {error}"
             continue
-        for tile, values in zip(row, found, strict=True):
-            store.write(tile, values)
+        for tile, (axes, values) in zip(row, found, strict=True):
+            store.write(tile, values.transpose(axes))
             advance(store.plan.region(tile).pairs)
 
 
@@ -110,13 +110,14 @@ class _Machine:
 _machines: dict[str, _Machine] = {}
 
 
-def computed(setup: Setup, tiles: Sequence[Tile]) -> list[np.ndarray]:
-    """In a worker: the numbers of these tiles. Raises `InputError` for a kernel that is wrong or not finite."""
+def computed(setup: Setup, tiles: Sequence[Tile]) -> list[tuple[tuple[int, ...], np.ndarray]]:
+    """In a worker: the numbers of these tiles, in the order in which they lie in memory, and how to transpose them, as
+    Dask would copy what is not contiguous. Raises `InputError` for a kernel that is wrong or not finite."""
     machine = _machines.get(setup.key)
     if machine is None:
         machine = _machines[setup.key] = _Machine(setup)
     job, plan = machine.job, machine.plan
-    found = list[np.ndarray]()
+    found, layout = list[tuple[tuple[int, ...], np.ndarray]](), machine.computer.between.layout
     for tile in tiles:
         region = plan.region(tile)
         values = machine.computer(region)
@@ -125,5 +126,5 @@ def computed(setup: Setup, tiles: Sequence[Tile]) -> list[np.ndarray]:
             raise InputError(f"{job.chosen.method} computes a wrong kernel of this network in the tile {tuple(tile)}; "
                              "name another method, and another store")
         machine.unchecked = False
-        found.append(values)
+        found.append((tuple(map(int, np.argsort(layout))), values.transpose(layout)))
     return found

@@ -47,6 +47,16 @@ def on_host(array: Any) -> Any:
     return array
 
 
+def is_torch(array: Any) -> bool:
+    """Whether it is a tensor."""
+    return _is("torch", "Tensor", array)
+
+
+def is_jax(array: Any) -> bool:
+    """Whether it is JAX's."""
+    return _is("jax", "Array", array)
+
+
 def _is(framework: str, kind: str, array: Array) -> bool:
     """Whether `array` is a ``framework.kind``; an array of a framework that is not imported cannot exist."""
     module = sys.modules.get(framework)

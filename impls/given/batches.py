@@ -25,13 +25,13 @@ def is_batches(x: Any, what: str) -> bool:
 class OwnBatches:
     """Re-iterable: each batch as `convert` makes it, of a pair (x, y) its x. Its length is the number of examples.
 
-    Reads all of them once to check them; `summary` of a batch is compared whenever it is read again. Raises
-    `InputError` for batches of no or of unlike examples, with infinities, or that change.
+    Reads all of them once to check them; `summary` of a batch is compared whenever it is read again. `join`: several
+    laid end to end. Raises `InputError` for batches of no or of unlike examples, with infinities, or that change.
     """
 
     def __init__(self, source: Iterable[Any], what: str, convert: Callable[[Any, str], Array],
-                 summary: Callable[[Array], float]) -> None:
-        self.source, self.what, self.convert, self.summary = source, what, convert, summary
+                 summary: Callable[[Array], float], join: Callable[[list[Array]], Array]) -> None:
+        self.source, self.what, self.convert, self.summary, self.join = source, what, convert, summary, join
         self.known: list[tuple[int, float]] = []
         self.shape: tuple[int, ...] = ()
         """Of one example."""
@@ -64,6 +64,17 @@ class OwnBatches:
         if self.known[number] != (len(batch), self.summary(batch)):
             raise InputError(f"batch {number} of {self.what} has changed since it was read first; {REMEDY}")
         return batch
+
+    def examples(self, rows: slice) -> Array:
+        """These examples, of such a source: the batches that hold some of them are read."""
+        found: list[Array] = []
+        begun = 0
+        for number, (size, _) in enumerate(self.known):
+            first, last = max(rows.start - begun, 0), min(rows.stop - begun, size)
+            if first < last:
+                found.append(self[number][first:last])
+            begun += size
+        return found[0] if len(found) == 1 else self.join(found)
 
     def _read(self) -> Iterator[Array]:
         return map(self._converted, self.source)

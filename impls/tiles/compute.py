@@ -18,9 +18,17 @@ from impls.given.batches import OwnBatches
 from impls.given.network import OwnNetwork
 from impls.tiles.plan import Region
 
+Layout = tuple[int, ...]
+"""Axes of a kernel, (rows, columns, …), in the order in which they lie in memory."""
+
 
 class Between(Protocol):
     """`impls.structured.jax.between.Between`, that of PyTorch, or `ByPairs`."""
+
+    @property
+    def layout(self) -> Layout:
+        """Of what `kernel` gives."""
+        ...
 
     def factors(self, x: Any) -> Any:
         """What `kernel` needs of a batch; held until it is let go."""
@@ -34,8 +42,8 @@ class Between(Protocol):
 class ByPairs:
     """Of a method that has no factors: of each batch its examples are kept."""
 
-    def __init__(self, kernel: Callable[[Any, Any], Any]) -> None:
-        self.of_two = kernel
+    def __init__(self, kernel: Callable[[Any, Any], Any], ndim: int) -> None:
+        self.of_two, self.layout = kernel, tuple(range(ndim))
 
     def factors(self, x: Any) -> Any:
         return x
@@ -48,13 +56,12 @@ class Computer:
     """Computes rectangles of the kernel of `own`, and counts.
 
     `kept`: of how many tiles the factors are held at once; two at least are. `made`: of how many batches the factors
-    have been made so far. `place`: puts examples where they are computed with. x1 and x2 are arrays, or batches of one
-    tile each.
+    have been made so far. `place`: puts examples where they are computed with. x1 and x2 are arrays, or batches that
+    can be read one by one.
     """
 
-    def __init__(self, own: OwnNetwork, between: Between, tile: tuple[int, int], kept: int,
-                 place: Callable[[Any], Any] = lambda x: x) -> None:
-        self.own, self.between, self.tile, self.kept, self.place = own, between, tile, max(2, kept), place
+    def __init__(self, own: OwnNetwork, between: Between, kept: int, place: Callable[[Any], Any] = lambda x: x) -> None:
+        self.own, self.between, self.kept, self.place = own, between, max(2, kept), place
         self.made = 0
         self._factors: OrderedDict[tuple[int, int, int], Any] = OrderedDict()
 
@@ -80,12 +87,9 @@ class Computer:
 
     def examples(self, side: int, rows: slice) -> Any:
         """As the framework has them."""
-        return self.place(examples(self.own.x2 if side else self.own.x1, rows, self.tile[side]))
+        return self.place(examples(self.own.x2 if side else self.own.x1, rows))
 
 
-def examples(x: Any, rows: slice, tile: int) -> Any:
-    """These examples of an array, or of batches of one tile each."""
-    if not isinstance(x, OwnBatches):
-        return x[rows]
-    number = rows.start // tile
-    return x[number][rows.start - number * tile:rows.stop - number * tile]
+def examples(x: Any, rows: slice) -> Any:
+    """These examples of an array, or of batches."""
+    return x.examples(rows) if isinstance(x, OwnBatches) else x[rows]

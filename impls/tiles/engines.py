@@ -18,6 +18,8 @@ from impls.tiles.compute import Between, ByPairs
 from impls.tiles.sizes import Sizes
 from reference import InputError, Request
 
+NDIM = {"full": 4, "diagonal": 3, "trace": 2}
+
 EXAMPLES_KEPT = 4
 """Tiles of which a method without factors keeps the examples."""
 
@@ -69,7 +71,7 @@ def _by_pairs(found: Any, own: OwnNetwork, request: Request, shape: tuple[int, i
     of_tile = own._replace(x1=stand_in(own.x1[:1], max(size)), x2=None)
     blocked, _ = limited(found.name, of_tile, request, int(limit * sizes.OF_ENGINE))
     return Chosen(found.name, Sizes(size, EXAMPLES_KEPT), lambda network: ByPairs(
-        lambda x1, x2: found.kernel(network.f, network.params, x1, x2, blocked)))
+        lambda x1, x2: found.kernel(network.f, network.params, x1, x2, blocked), NDIM[request.outputs]))
 
 
 def _between(own: OwnNetwork, engine: Any) -> Between:

@@ -18,7 +18,7 @@ import numpy as np
 from reference import InputError
 from reference.case import DType, Outputs
 
-FORMAT = 1
+FORMAT = 2
 
 Digest = Callable[[slice], str]
 """Of these examples."""

@@ -26,6 +26,7 @@ from impls.tiles import identity, sizes
 from impls.tiles.compute import Computer, examples
 from impls.tiles.engines import Chosen, chosen
 from impls.tiles.identity import Identity, Witness
+from impls.tiles.pieces import by_number, in_bands, is_plain
 from impls.tiles.store import Store
 from reference import InputError, Request
 from reference.case import Device, Outputs
@@ -80,11 +81,11 @@ class Job:
         """A new one, which keeps factors for as long as it lives. `place`: puts parameters, and examples, where they
         are computed with."""
         own = self.own._replace(params=place(self.own.params))
-        return Computer(own, self.chosen.between(own), self.chosen.sizes.tile, self.chosen.sizes.kept, place)
+        return Computer(own, self.chosen.between(own), self.chosen.sizes.kept, place)
 
     def by(self, method: str) -> Job:
         """The same kernel by another method, in tiles of the same size."""
-        of = _looked_at(self.own, self.chosen.sizes.tile)
+        of = _looked_at(self.own)
         limit = self.asking.of_each(of.device)
         found = chosen(method, of, self.request, self.shape, limit, self.chosen.sizes.tile)
         return replace(self, chosen=found)
@@ -115,7 +116,7 @@ class Job:
         """Of examples of one tile."""
         def of(rows: slice) -> str:
             with face(self.own.framework).precision(self.own.dtype):
-                found = examples(self.own.x2 if side else self.own.x1, rows, self.chosen.sizes.tile[side])
+                found = examples(self.own.x2 if side else self.own.x1, rows)
             if self.own.table is None:
                 return identity.digest(to_numpy(found))
             arrays = leaves(self.own.table[found], "")
@@ -147,8 +148,8 @@ class Job:
         draw = np.random.default_rng(0)
         for k in range(WITNESSES):
             i, j = k * (n1 - 1) // max(1, WITNESSES - 1), n2 - 1 - k * (n2 - 1) // max(1, 2 * WITNESSES)
-            x1 = examples(own.x1, slice(i, i + 1), tile1)
-            x2 = examples(own.x1 if own.x2 is None else own.x2, slice(j, j + 1), tile2)
+            x1 = examples(own.x1, slice(i, i + 1))
+            x2 = examples(own.x1 if own.x2 is None else own.x2, slice(j, j + 1))
             u, v = draw.standard_normal((2, 1, own.n_outputs))
             try:
                 shares, scale = half(own.framework).products(own, x1, x2, u, v)
@@ -164,9 +165,12 @@ def job(model: Any, x1: Any, x2: Any = None, *, params: Any = None, asking: Aski
     or does not fit."""
     network = model if isinstance(model, UserNetwork) else user_network(model, params)
     there = Store.open(path).identity if path is not None and Path(path).exists() else None
-    few = _few(network, x1, x2, asking.asked)
+    given = by_number(x1), by_number(x2)
+    first1, first2 = (x[:LOOKED_AT] if is_plain(x) else x for x in given)
+    few = _with(network, first1, first2, asking.asked)
     request = Request(asking.outputs, few.dtype, few.device, asking.seed, asking.batch_size, asking.options or {})
-    shape = _length(x1, few.x1), _length(x1 if x2 is None else x2, few.x1 if few.x2 is None else few.x2)
+    n1 = _length(x1, few.x1)
+    shape = n1, n1 if few.x2 is None else _length(x2, few.x2)
     tile = None if asking.tile is None else sizes.given(asking.tile, few.x2 is None)
     if there is not None and tile is None:
         tile = there.tile
@@ -174,62 +178,35 @@ def job(model: Any, x1: Any, x2: Any = None, *, params: Any = None, asking: Aski
     if method == "auto":
         method = there.method if there is not None else f"structured_{few.framework}"
     limit = asking.of_each(few.device)
-    found = _first_that_can(method, few, request, shape, replace(asking, limit=limit), tile)
-    size1, size2 = found.sizes.tile
-    own = _with(network, in_bands(x1, size1), in_bands(x2, size2), asking.asked)
+    found = _first_that_can(method, _looked_at(few), request, shape, replace(asking, limit=limit), tile)
+    own = few
+    if any(map(is_plain, given)):
+        bands1, bands2 = map(in_bands, given, found.sizes.tile)
+        own = _with(network, bands1, bands2, asking.asked)
     of_one = replace(asking, method=found.method, limit=limit, devices=None)
     again = partial(job, network, x1, x2, asking=of_one, path=path)
     return Job(own, request, found, asking, again)
 
 
-class Bands:
-    """An array of NumPy, one on disk among them, in bands of some examples; a band is in memory when it is read."""
-
-    def __init__(self, x: np.ndarray, size: int) -> None:
-        self.x, self.size = x, size
-
-    def __len__(self) -> int:
-        return -(-len(self.x) // self.size)
-
-    def __getitem__(self, number: int) -> np.ndarray:
-        return np.asarray(self.x[number * self.size:(number + 1) * self.size])
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return (self[number] for number in range(len(self)))
-
-
-def in_bands(x: Any, size: int) -> Any:
-    """An array of numbers of NumPy in bands; all else as it is."""
-    return Bands(x, size) if _is_plain(x) else x
-
-
-def _is_plain(x: Any) -> bool:
-    return isinstance(x, np.ndarray) and not isinstance(x, np.ma.MaskedArray) and x.ndim > 0 and x.dtype.kind in "fiu"
-
-
-def _few(network: UserNetwork, x1: Any, x2: Any, asked: Asked) -> OwnNetwork:
-    """Of the first examples where that is all that has to be looked at."""
-    x1, x2 = (x[:LOOKED_AT] if _is_plain(x) else x for x in (x1, x2))
-    return _with(network, x1, x2, asked)
-
-
 def _with(network: UserNetwork, x1: Any, x2: Any, asked: Asked) -> OwnNetwork:
+    """Batches that can only be read one after the other are gathered in memory."""
     of = half(framework_of(network))
     own = of.own_network(network, x1, x2, asked)
     whole = {name: of.whole(own._replace(x1=x, x2=None)).x1
              for name, x, given in (("x1", own.x1, x1), ("x2", own.x2, x2))
-             if isinstance(x, OwnBatches) and not isinstance(given, Bands)}
+             if isinstance(x, OwnBatches) and not hasattr(given, "__getitem__")}
     return own._replace(**whole)
 
 
 def _length(given: Any, taken: Any) -> int:
-    return len(given) if _is_plain(given) else len(taken)
+    return given.shape[0] if is_plain(given) else len(taken)
 
 
-def _looked_at(own: OwnNetwork, tile: tuple[int, int]) -> OwnNetwork:
+def _looked_at(own: OwnNetwork) -> OwnNetwork:
+    """With one example of each side, in an array."""
     with face(own.framework).precision(own.dtype):
-        return own._replace(x1=examples(own.x1, slice(0, 1), tile[0]),
-                            x2=None if own.x2 is None else examples(own.x2, slice(0, 1), tile[1]))
+        return own._replace(x1=examples(own.x1, slice(0, 1)),
+                            x2=None if own.x2 is None else examples(own.x2, slice(0, 1)))
 
 
 def _first_that_can(method: str, few: OwnNetwork, request: Request, shape: tuple[int, int], asking: Asking,

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from impls.tiles.chunks import mirrored
 from impls.tiles.plan import Plan, Tile
-from impls.tiles.store import Store, mirrored
+from impls.tiles.store import Store
 from reference import InputError
 
 

@@ -1,6 +1,6 @@
 """Which tiles are done: lists that only grow, one for each process that writes, each line flushed to the disk.
 
-A line says which tile, how much of it, and a checksum of its numbers, and ends with a checksum of itself: a line that
+A line says which tile, how much of it, and the checksum of its chunk, and ends with a checksum of itself: a line that
 was torn, by a kill or by the end of a disk, counts as not written. No process writes to the list of another, so that
 nothing has to be locked, on whichever file system.
 """
@@ -15,13 +15,12 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-import numpy as np
-
+from impls.tiles.files import sync_folder
 from impls.tiles.plan import Tile
 
 
 class Entry(NamedTuple):
-    """A tile that is done: how many of its rows and columns, and a checksum of their numbers."""
+    """A tile that is done: how many of its rows and columns, and the checksum of its chunk."""
 
     tile: Tile
     shape: tuple[int, int]
@@ -40,6 +39,7 @@ class Manifest:
         """On return it is on the disk."""
         with self._lock:
             if self._own is None:
+                self.folder.mkdir(exist_ok=True)
                 path = self.folder / f"{os.getpid()}-{secrets.token_hex(4)}.txt"
                 self._own = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
                 sync_folder(self.folder)
@@ -60,32 +60,18 @@ class Manifest:
             self._own = None
 
 
-def checksum(values: np.ndarray) -> str:
-    """Of numbers in C order."""
-    return _digest(np.ascontiguousarray(values).data)
-
-
-def sync_folder(folder: Path) -> None:
-    """What was created or renamed in it is on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _digest(data: bytes | memoryview) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+def _digest(said: bytes) -> str:
+    return hashlib.blake2b(said, digest_size=4).hexdigest()
 
 
 def _line(entry: Entry) -> bytes:
     said = f"{entry.tile.row} {entry.tile.column} {entry.shape[0]} {entry.shape[1]} {entry.checksum}"
-    return f"{said} {_digest(said.encode())[:8]}\n".encode()
+    return f"{said} {_digest(said.encode())}\n".encode()
 
 
 def _entry(line: bytes) -> Entry | None:
     said, _, mark = line.rpartition(b" ")
-    if not said or _digest(said)[:8].encode() != mark:
+    if not said or _digest(said).encode() != mark:
         return None
     row, column, rows, columns, found = said.decode().split(" ")
     return Entry(Tile(int(row), int(column)), (int(rows), int(columns)), found)

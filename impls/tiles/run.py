@@ -36,11 +36,11 @@ def run(job: Job, path: str | Path, *, watch: Watch, say: Callable[[str], None],
     store, computer, values = job.store(path), None, None
     if store is None:
         job, computer, values = first_tile(job, check=check, say=say)
-        store = Store.create(path, job.identity)
+        store = Store.create(path, job.identity, computer.between.layout)
     with store.locked():
         if values is not None:
             store.write(FIRST, values)
-        if damaged := store.check():
+        elif damaged := store.check():
             say(f"ntk: computes anew {len(damaged)} damaged tiles")
         missing = store.missing()
         say(f"ntk: {job.chosen.method}, tiles of {' × '.join(map(str, store.plan.tile))} examples, "
@@ -55,7 +55,8 @@ def run(job: Job, path: str | Path, *, watch: Watch, say: Callable[[str], None],
                 with Worker(job, store, advance, check=check and computer is None, computer=computer) as worker:
                     worker(tile for band in deal.bands(job, store, missing) for tile in band)
         store.manifest.close()
-    return LazyKernel(Store.open(path))
+    store.refresh()
+    return LazyKernel(store)
 
 
 def first_tile(job: Job, *, check: bool, say: Callable[[str], None]) -> tuple[Job, Computer, np.ndarray]:

@@ -1,9 +1,11 @@
 """A kernel on disk: a zarr 3 array with one chunk a tile, what it is the kernel of, and which tiles are done.
 
 The folder is the array; its subfolder `ntk` has ``identity.json`` and the lists of `manifest`. Chunks are the plain
-numbers with their CRC-32C, as any zarr reader checks it. What is not computed reads as NaN there; where x2 = x1 that is
-all below the diagonal's tiles too, which `lazy.LazyKernel` mirrors. That a chunk is there proves nothing: the manifest
-counts, and its checksums are of numbers, not of files.
+numbers with their CRC-32C, as any zarr reader checks it, in the order of axes in which the engine leaves them
+(`layout`), which zarr's transposition undoes. What is not computed reads as NaN there; where x2 = x1 that is all below
+the diagonal's tiles too, which `lazy.LazyKernel` mirrors. That a chunk is there proves nothing: the manifest counts,
+which has the CRC-32C of each tile's chunk. Its numbers are held against it when they are read, so that none is summed
+twice.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from impls.tiles import chunks
+from impls.tiles.compute import Layout
+from impls.tiles.files import alone_in, sync_folder, write, written
 from impls.tiles.identity import Identity
-from impls.tiles.manifest import Entry, Manifest, checksum, sync_folder
-from impls.tiles.plan import Plan, Region, Tile
+from impls.tiles.manifest import Entry, Manifest
+from impls.tiles.plan import Region, Tile
 from reference import InputError
 
 Compute = Callable[[Region], np.ndarray]
@@ -29,32 +33,38 @@ Compute = Callable[[Region], np.ndarray]
 
 NOTES, IDENTITY, LOCK, DONE = "ntk", "identity.json", "lock", "done"
 
+GOES_ON = "what is there stays, and the same call goes on from it"
+
 
 class Store:
     """An open one; made by `create` or `open`."""
 
     def __init__(self, path: Path, identity: Identity) -> None:
         self.path, self.identity = path, identity
-        n2 = None if identity.x2 is None else identity.x2.examples
-        self.plan = Plan(identity.x1.examples, n2, identity.tile)
-        self.array = _zarr().open_array(store=str(path), mode="r+" if os.access(path, os.W_OK) else "r",
-                                        zarr_format=3, config={"write_empty_chunks": True})
+        self.plan, self.entry_shape = chunks.plan_of(identity), chunks.entry_shape(identity)
+        self.array = chunks.opened(path)
+        self.layout = chunks.layout(self.array)
         self.manifest = Manifest(path / NOTES / DONE)
         self._known: dict[Tile, list[Entry]] | None = None
         self._damaged: set[Tile] = set()
 
     @classmethod
-    def create(cls, path: str | Path, identity: Identity) -> Store:
-        """A new one without tiles: it is there as a whole, or not at all."""
+    def create(cls, path: str | Path, identity: Identity, layout: Layout) -> Store:
+        """A new one without tiles: it is there as a whole, or not at all. `layout`: the order in which the axes lie in
+        the chunks. Raises `InputError` where nothing can be written, or another process was quicker."""
         path = Path(path)
         new = path.with_name(f"{path.name}.new")
-        shutil.rmtree(new, ignore_errors=True)  # of one that was killed in the middle of this
-        (new / NOTES / DONE).mkdir(parents=True)
-        plan = Plan(identity.x1.examples, None if identity.x2 is None else identity.x2.examples, identity.tile)
-        _create_array(new, identity, plan)
-        _write(new / NOTES / IDENTITY, identity.to_json())
-        os.rename(new, path)
-        sync_folder(path.absolute().parent)
+        with written(path, "make room there, or give another place"):
+            path.absolute().parent.mkdir(parents=True, exist_ok=True)
+            with alone_in(path.absolute().parent):
+                if path.exists():
+                    raise InputError(f"{path} was begun by another process meanwhile; the same call goes on from it")
+                shutil.rmtree(new, ignore_errors=True)  # of one that was killed in the middle of this
+                (new / NOTES / DONE).mkdir(parents=True)
+                chunks.create(new, identity, layout)
+                write(new / NOTES / IDENTITY, identity.to_json())
+                os.rename(new, path)
+                sync_folder(path.absolute().parent)
         return cls(path, identity)
 
     @classmethod
@@ -67,25 +77,20 @@ class Store:
         if not note.is_file() or not (path / "zarr.json").is_file():
             raise InputError(f"{str(path)!r} is there and holds no kernel of ours; give another name")
         try:
-            identity = Identity.from_json(note.read_text())
+            store = cls(path, Identity.from_json(note.read_text()))
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"{note} is damaged ({error}); compute the kernel anew, under another name") from error
-        store = cls(path, identity)
-        store._check_array()
+            raise InputError(f"{note} or {path / 'zarr.json'} is damaged ({error}); compute the kernel anew, under "
+                             "another name") from error
+        chunks.check(path, store.array, store.identity)
         return store
 
     def extend(self, identity: Identity) -> Store:
         """The same kernel with more examples, those of `identity`, whose tiles are missing then."""
-        _write(self.path / NOTES / IDENTITY, identity.to_json())
-        return Store.open(self.path)
-
-    @property
-    def entry_shape(self) -> tuple[int, ...]:
-        """Of one pair of examples."""
-        o = self.identity.n_outputs
-        return {"full": (o, o), "diagonal": (o,), "trace": ()}[self.identity.outputs]
+        with written(self.path, GOES_ON):
+            write(self.path / NOTES / IDENTITY, identity.to_json())
+            return Store.open(self.path)
 
     def done(self, tile: Tile) -> tuple[int, int]:
         """How many rows and columns of a tile are done, as the manifest says; (0, 0) where it does not."""
@@ -119,14 +124,14 @@ class Store:
         rows, columns = known.shape[:2]
         if (rows, columns) == region.shape:
             return None
-        values = np.empty((*region.shape, *self.entry_shape), self.array.dtype)
+        values = chunks.laid_out((*region.shape, *self.entry_shape), self.array.dtype, self.layout)
         values[:rows, :columns] = known
         (r, r_end), (c, c_end) = ((each.start, each.stop) for each in region)
         if c + columns < c_end:
             values[:, columns:] = compute(Region(region.rows, slice(c + columns, c_end)))
         if r + rows < r_end:
             below = Region(slice(r + rows, r_end), slice(c, c + columns))
-            values[rows:, :columns] = (mirrored(values[:columns, rows:]) if self.plan.symmetric and r == c else
+            values[rows:, :columns] = (chunks.mirrored(values[:columns, rows:]) if self.plan.symmetric and r == c else
                                        compute(below))
         return values
 
@@ -134,13 +139,10 @@ class Store:
         """The tile, and then its line of the manifest, which is flushed to the disk; a tile that is lost with the
         power nevertheless is found by its checksum. Raises `InputError` for a full disk."""
         region = self.plan.region(tile)
-        try:
+        with written(self.path, GOES_ON):
             self.array[region.rows, region.columns] = values
-            entry = Entry(tile, region.shape, checksum(values))
+            entry = Entry(tile, region.shape, chunks.checksum(self.path, self.array, tile))
             self.manifest.append(entry)
-        except OSError as error:
-            raise InputError(f"{self.path} cannot be written ({error.strerror}); what is there stays, and the same "
-                             "call goes on from it") from error
         self._entries()[tile].append(entry)
         self._damaged.discard(tile)
 
@@ -165,7 +167,8 @@ class Store:
         """One at a time: raises `InputError` while another one computes tiles of it. Ends with the process."""
         import fcntl
 
-        descriptor = os.open(self.path / NOTES / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with written(self.path, "open_kernel reads what is there"):
+            descriptor = os.open(self.path / NOTES / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -192,61 +195,12 @@ class Store:
             return None
         region = self.plan.region(tile)
         try:
+            found = chunks.checksum(self.path, self.array, tile)
+            known = [entry.shape for entry in entries if entry.checksum == found]
+            if not known:
+                return None
             values = np.asarray(self.array[region.rows, region.columns])
-        except (ValueError, OSError):  # a chunk whose own checksum is wrong, or that ends too early
+        except (ValueError, OSError):  # a chunk whose own checksum is wrong, that ends too early, or is not there
             return None
-        for entry in sorted(entries, key=lambda each: -math.prod(each.shape)):
-            rows, columns = entry.shape
-            if checksum(values[:rows, :columns]) == entry.checksum:
-                return values[:rows, :columns]
-        return None
-
-    def _check_array(self) -> None:
-        """Plain numbers, as they were written, of the shape that the identity says, into which one that was stopped
-        while growing is brought."""
-        from zarr.codecs import BytesCodec, Crc32cCodec
-
-        shape, chunks = (*self.plan.shape, *self.entry_shape), (*self.plan.tile, *self.entry_shape)
-        codecs = [type(codec) for codec in self.array.metadata.codecs]
-        found = self.array.dtype, self.array.chunks, codecs
-        if found != (np.dtype(self.identity.dtype), chunks, [BytesCodec, Crc32cCodec]):
-            raise InputError(f"{self.path} is no kernel of ours any more: its array has {self.array.dtype} in chunks "
-                             f"of {self.array.chunks} ({', '.join(codec.__name__ for codec in codecs)}), and plain "
-                             f"{self.identity.dtype} in {chunks} was written")
-        if self.array.shape != shape:
-            self.array.resize(shape)
-
-
-def mirrored(block: np.ndarray) -> np.ndarray:
-    """(M, N, …) from (N, M, …) of a kernel with x2 = x1."""
-    return block.transpose((1, 0, 3, 2) if block.ndim == 4 else (1, 0, 2)[:block.ndim])
-
-
-def _create_array(path: Path, identity: Identity, plan: Plan) -> None:
-    from zarr.codecs import Crc32cCodec
-
-    o = identity.n_outputs
-    entry = {"full": (o, o), "diagonal": (o,), "trace": ()}[identity.outputs]
-    _zarr().create_array(store=str(path), shape=(*plan.shape, *entry), chunks=(*plan.tile, *entry),
-                         dtype=identity.dtype, fill_value=math.nan, filters=None, compressors=[Crc32cCodec()],
-                         zarr_format=3, attributes={"kernel": f"NTK, {identity.outputs}", "x2 = x1": plan.symmetric,
-                                                    "stored": "upper triangle" if plan.symmetric else "all"})
-
-
-def _write(path: Path, text: str) -> None:
-    """The whole of it or nothing."""
-    new = path.with_suffix(".new")
-    with new.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
-    sync_folder(path.parent)
-
-
-def _zarr() -> Any:
-    try:
-        import zarr
-    except ModuleNotFoundError as error:
-        raise InputError('a kernel on disk needs zarr: pip install "ntk-bench[scale]"') from error
-    return zarr
+        rows, columns = max(known, key=math.prod)
+        return values[:rows, :columns]

@@ -109,11 +109,11 @@ def is_wrong(job: Job, region: Region, values: np.ndarray, say: Callable[[str], 
 
 def _of_tile(job: Job, region: Region) -> OwnNetwork:
     """The network with the examples of one tile."""
-    own, (tile1, tile2), x2 = job.own, job.chosen.sizes.tile, None
+    own, x2 = job.own, None
     with finite.precision(own):
         if own.x2 is not None or region.rows != region.columns:
-            x2 = examples(own.x1 if own.x2 is None else own.x2, region.columns, tile2)
-        return own._replace(x1=examples(own.x1, region.rows, tile1), x2=x2, first=None)
+            x2 = examples(own.x1 if own.x2 is None else own.x2, region.columns)
+        return own._replace(x1=examples(own.x1, region.rows), x2=x2, first=None)
 
 
 def _say_nothing(_: str) -> None:

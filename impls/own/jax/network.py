@@ -110,7 +110,8 @@ class _Examples:
         x = inputs_of(x, what, self.of, self.inputs)
         if not isinstance(x, Chosen) and (jax_inputs.is_structure(x) or not is_batches(x, what)):
             return self.one(x, what)
-        return OwnBatches(_Packed(self, x, what), what, lambda batch, _: batch, lambda batch: float(batch.sum()))
+        return OwnBatches(_Packed(self, x, what), what, lambda batch, _: batch, lambda batch: float(batch.sum()),
+                          jnp.concatenate)
 
     def one(self, x: Any, what: str) -> jax.Array:
         x = dict(x) if isinstance(x, Mapping) else x  # of a class that JAX does not know

@@ -78,7 +78,7 @@ class _Read:
             return self.one(x, what)
         some = next(iter(x), None)
         if some is None or _is_plain(some):
-            return OwnBatches(x, what, self.one, lambda x: float(x.sum()))
+            return OwnBatches(x, what, self.one, lambda x: float(x.sum()), torch.cat)
         return joined([self.rows(batch, what) for batch in x], torch.cat, f"the batches of {what}")
 
     def one(self, x: Any, what: str) -> Any:

@@ -30,6 +30,8 @@ class Between:
         self.engine, self.leaves = engine, jax.tree.leaves(params)
         plan = engine.plan
         self.size = even(max(plan.task.n1, plan.task.n2 or 0), min(plan.panel1, plan.panel2))
+        self.layout = tuple(range(len(engine.shape())))
+        """The axes of what `kernel` gives, in the order in which they lie in memory."""
 
     def factors(self, x: Any) -> Panels:
         """What `kernel` needs of a batch; held until it is let go."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -49,7 +50,7 @@ class Engine:
                  once: bool = False, planned_for: planner.Device | None = None) -> None:
         _check_mode()
         params, x1 = {name: p.resolve_neg() for name, p in params.items()}, _signed(x1)
-        self.f, self.names, self.once = f, tuple(params), once
+        self.f, self.names, self.once, self.replayed = f, tuple(params), once, True
         self.device = next(iter(params.values())).device
         self.dtype = reduce(torch.promote_types, (p.dtype for p in params.values()))
         with precision(self.dtype):
@@ -72,17 +73,27 @@ class Engine:
                             Factors(self.analysis, plan, self.dtype, self.device, join=not components))
         terms = self.factors.terms if self.factors else [Term(n, "gradient", i) for i, n in enumerate(self.names)]
         summands = _by_parameter(terms, self.names) if components else {"": terms}
-        self.passes = None if self.factors is None else Replayed(self.factors, self.factors.constants, once=self.once)
         task, pairs = plan.task, None
         if task.outputs == "full" and any("separable" in step.ways for step in plan.steps):
             pairs = pairs_of(task.n_outputs, self.device)
         self.contractions = {name: Contraction(some, plan, SIZES[task.device], pairs)
                              for name, some in summands.items()}
-        self.contract = {name: Replayed(each, each.constants, once=self.once)
-                         for name, each in self.contractions.items()}
-        self.graphed = None
-        if self.passes is not None and not self.once and worth_a_graph(plan, len(self.contract)):
-            self.graphed = Graphed([self.passes, *self.contract.values()])
+        self.graphed, factors, contract = None, self.factors, self.contractions
+        if self.replayed:
+            factors = factors and Replayed(factors, factors.constants, once=self.once)
+            contract = {name: Replayed(each, each.constants, once=self.once) for name, each in contract.items()}
+            if factors is not None and not self.once and worth_a_graph(plan, len(contract)):
+                self.graphed = Graphed([factors, *contract.values()])
+        self.passes: Callable[..., Arrays] | None = factors
+        self.contract: Mapping[str, Callable[..., Any]] = contract
+
+    def plain(self) -> Engine:
+        """The same, whose operations PyTorch finds at each call: where they take long themselves, writing them down and
+        compiling them takes longer than many calls save."""
+        other = copy.copy(self)
+        other.replayed = False
+        other._prepare(self.plan, components=tuple(self.contractions) != ("",))
+        return other
 
     def __call__(self, params: Params, x1: Examples, x2: Examples | None) -> Float[Tensor, "N1 N2 ..."]:
         """The kernel, of the shape that the outputs asked for say; a view of memory in which an output's examples lie

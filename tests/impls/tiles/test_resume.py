@@ -29,6 +29,7 @@ import os, signal, sys
 import torch
 from impls import ntk
 from impls.tiles import manifest
+from reference import InputError
 from tests.impls.tiles.networks import TILE, X, torch_network
 
 torch.set_num_threads(1)
@@ -61,7 +62,7 @@ def in_manifest(written=[]):
     manifest.Manifest.append = lambda self, entry: (manifest_of.append(self), append(self, entry))
     manifest._line = killed
 
-ntk(torch_network(), X[:4], method="structured_torch")  # what is imported at the first call, once for both
+ntk(torch_network(), X[:4], method="structured_torch")  # what is imported at the first call, once for all
 for where, path in zip((in_tile, in_manifest), sys.argv[1:]):
     pid = os.fork()  # before anything of zarr's runs
     if pid == 0:
@@ -69,14 +70,29 @@ for where, path in zip((in_tile, in_manifest), sys.argv[1:]):
         ntk(torch_network(), X, outputs="trace", out=path, tile=TILE)
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+
+def second():
+    pid = os.fork()
+    if pid == 0:
+        try:
+            ntk(torch_network(), X, outputs="trace", out=sys.argv[3], tile=TILE)
+        except InputError as error:
+            os._exit(3 if "another process" in str(error) else 4)
+        os._exit(0)
+    return pid
+
+both = [second(), second()]
+ended = sorted(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in both)
+assert ended in ([0, 0], [0, 3]), ended
 """
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Stores whose process was killed in its sixth tile of fifteen, and while it noted the sixth."""
+    """Stores whose process was killed in its sixth tile of fifteen, and while it noted the sixth; and one that two
+    processes came to at once."""
     folder = tmp_path_factory.mktemp("killed")
-    paths = {"tile": folder / "tile.zarr", "manifest": folder / "manifest.zarr"}
+    paths = {name: folder / f"{name}.zarr" for name in ("tile", "manifest", "two")}
     subprocess.run([sys.executable, "-c", KILLED, *map(str, paths.values())], check=True, timeout=120, cwd=ROOT,
                    env={**os.environ, "PYTHONPATH": str(ROOT)})
     return paths
@@ -92,6 +108,11 @@ def test_killed_and_gone_on_with(where: str, killed: dict[str, Path], capsys: py
     assert "10 of 15 to be computed" in capsys.readouterr().out
     assert_same(kernel, in_memory(torch_network(), X, None, "trace"))
     assert not list(path.rglob("*.partial"))
+
+
+def test_two_at_once_make_one_kernel(killed: dict[str, Path]) -> None:
+    """The second is told to wait, or comes when all is done."""
+    assert_same(open_kernel(killed["two"]), in_memory(torch_network(), X, None, "trace"))
 
 
 @pytest.fixture
