@@ -191,7 +191,8 @@ def choosing(files: Path, *objects: str) -> list[str]:
 
 def run_methods(files: Path, out: Path, *objects: str, options: tuple[str, ...] = ()) -> Done:
     """Measure these objects of methods.py, and nothing else, on one small case."""
-    return bench("run", "--profile", "fixtures", "--cases", CASE, *choosing(files, *objects), "--out", out, *options)
+    return bench("run", "--profile", "fixtures", "--cases", CASE, *choosing(files, *objects), "--again", "0", "--out",
+                 out, *options)
 
 
 def rows(out: Path) -> dict[str, Record]:

@@ -10,6 +10,9 @@ import pytest
 from bench.records.store import Store
 from tests.bench.command import assert_usage_error, bench, choosing, rows
 
+ONCE = ("--replicates", "1", "--again", "0")
+"""One process for each cell: more of them say nothing more about the model."""
+
 
 @pytest.mark.parametrize(("function", "method", "given"), [
     ("network", "explicit_mlp", True),
@@ -22,7 +25,7 @@ def test_own_model(bench_files: Path, tmp_path: Path, function: str, method: str
     pytest.importorskip("torch" if "equinox" not in method else "equinox", reason="its framework is not installed")
     inputs = ("--input", bench_files / "x.npy") if given else ()
     done = bench("run", "--model", f"{bench_files}/models.py:{function}", *inputs, "--methods", method,
-                 "--out", tmp_path, imported="" if "equinox" in method else "torch")
+                 *ONCE, "--out", tmp_path, imported="" if "equinox" in method else "torch")
     assert done.returncode == 0, done.stderr + done.stdout
     row = rows(tmp_path)[method]
     assert row.status == "ok"
@@ -34,7 +37,7 @@ def test_own_model(bench_files: Path, tmp_path: Path, function: str, method: str
 def test_own_inputs_on_the_networks_of_the_profile(bench_files: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
     done = bench("run", "--input", bench_files / "x.npy", "--widths", "5", "--batch", "2", "3", "--methods",
-                 "explicit_*", "--outputs", "full", "trace", "--out", tmp_path, imported="torch")
+                 "explicit_*", "--outputs", "full", "trace", *ONCE, "--out", tmp_path, imported="torch")
     assert done.returncode == 0, done.stderr
     found = Store(tmp_path).records()
     assert {(row.info.n1, row.info.n_outputs, row.info.width, row.cell.outputs) for row in found} == {
@@ -49,7 +52,7 @@ def test_integer_inputs(bench_files: Path, tmp_path: Path) -> None:
     assert_usage_error(bench("run", *quick), "takes floating-point numbers", "astype")
     assert_usage_error(bench("run", *quick, "--model", f"{bench_files}/models.py:network"), "floating-point", "astype")
     pytest.importorskip("torch", reason="PyTorch is not installed")
-    given = (*given, "--methods", "torch_autograd.per_example")
+    given = (*given, *ONCE, "--methods", "torch_autograd.per_example")
     done = bench("run", *given, "--model", f"{bench_files}/models.py:torch_model", imported="torch")
     assert_usage_error(done, "integers (int64)", "unless the model embeds tokens", "astype")
     done = bench("run", *given, "--model", f"{bench_files}/models.py:embedding", imported="torch")
@@ -62,7 +65,7 @@ def test_a_model_that_a_method_lacks_a_rule_for(bench_files: Path, tmp_path: Pat
     pytest.importorskip("torch", reason="PyTorch is not installed")
     lacking = "torch_func.jacobian_contraction"
     done = bench("run", "--input", bench_files / "x.npy", "--model", f"{bench_files}/models.py:last_step",
-                 "--out", tmp_path, "--methods", lacking, "torch_autograd.per_example", imported="torch")
+                 "--out", tmp_path, *ONCE, "--methods", lacking, "torch_autograd.per_example", imported="torch")
     assert done.returncode == 0, done.stderr + done.stdout
     found = rows(tmp_path)
     assert found["torch_autograd.per_example"].status == "ok"

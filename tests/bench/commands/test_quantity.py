@@ -17,7 +17,7 @@ MADE = ("--cases", "mlp_relu", "--out")
 
 
 def run(out: Path, *arguments: str) -> int:
-    return main(["run", "--profile", "fixtures", "--threads", "1", *arguments, *MADE, str(out)])
+    return main(["run", "--profile", "fixtures", "--threads", "1", "--again", "0", *arguments, *MADE, str(out)])
 
 
 def test_rows_of_three_kernels_stand_beside_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
