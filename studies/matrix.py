@@ -15,14 +15,26 @@ from reference.case import DType
 Matrix = Float64[np.ndarray, "M M"]
 
 
-def as_array(value: Any, name: str) -> np.ndarray:
-    """The framework's own array, or a list, as a NumPy array of finite real numbers; `InputError` for anything else."""
+def as_real(value: Any, name: str) -> np.ndarray:
+    """The framework's own array, or a list, as a NumPy array of real numbers, in its dtype; `InputError` for anything
+    else: complex numbers, of which the imaginary part would be lost, masked ones, text, or rows of unlike lengths."""
     try:
         array = to_numpy(value)
     except TypeError:
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except ValueError as error:  # rows of unlike lengths
+            raise InputError(f"{name} is no array of numbers ({error})") from error
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    if np.ma.is_masked(value):
+        raise InputError(f"{name} has {np.ma.count_masked(value)} masked entries; leave these examples out")
+    return array
+
+
+def as_array(value: Any, name: str) -> np.ndarray:
+    """As `as_real`, and finite; `InputError` for anything else."""
+    array = as_real(value, name)
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise InputError(f"{name} has {np.count_nonzero(~np.isfinite(array))} entries that are not finite, the first "

@@ -27,6 +27,13 @@ class Kernels:
     test: Any = None
 
 
+def checked(given: Any, what: str = "kernels") -> Kernels:
+    """`given`, where it is `Kernels`; `InputError` for an array, which does not say between which examples it is."""
+    if not isinstance(given, Kernels):
+        raise InputError(f"{what} must be Kernels(train, test_train, test), got {type(given).__name__}")
+    return given
+
+
 def kernels(model: Any, x_train: Any, x_test: Any = None, *, outputs: KernelOutputs = "full", method: str = "auto",
             with_test: bool = False, **arguments: Any) -> Kernels:
     """Those of a network as `impls.ntk` takes it; `method` and `arguments` (`params`, `seed`, `proj_dim`, …) go there.

@@ -16,11 +16,13 @@ after many small steps t is η·steps/(1−m) (Qian 1999, On the momentum term i
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
 from reference import InputError
+from studies.matrix import as_real
 
 SquaredError = Literal["half_mean", "half_sum", "mean", "sum"]
 Number = TypeVar("Number", float, np.ndarray)
@@ -30,6 +32,8 @@ def speed(loss: SquaredError, n_targets: int) -> float:
     """c in ∂L/∂f = c (f − y), with N·O targets."""
     if loss not in get_args(SquaredError):
         raise InputError(f"loss={loss!r} is not one of {', '.join(get_args(SquaredError))}")
+    if n_targets < 1:
+        raise InputError(f"n_targets is N·O, at least 1, got {n_targets}")
     return (2.0 if loss in ("mean", "sum") else 1.0) / (n_targets if loss in ("half_mean", "mean") else 1)
 
 
@@ -60,15 +64,15 @@ def heavy_ball(learning_rate: float, momentum: float) -> tuple[float, float]:
 
 def check_descent(learning_rate: float, momentum: float) -> None:
     """Raise `InputError` for a learning rate or a momentum that is none."""
-    if not (np.isfinite(learning_rate) and learning_rate > 0):
+    if not (isinstance(learning_rate, Real) and 0 < learning_rate < np.inf):
         raise InputError(f"learning_rate must be a positive number, got {learning_rate!r}")
-    if not 0 <= momentum < 1:
+    if not (isinstance(momentum, Real) and 0 <= momentum < 1):
         raise InputError(f"momentum must be at least 0 and less than 1, got {momentum!r}")
 
 
 def times(t: float | np.ndarray, what: str = "t") -> np.ndarray:
     """t as an array of its own shape. Raises `InputError` for t < 0 and NaN."""
-    array = np.asarray(t, dtype=np.float64)
+    array = as_real(t, what).astype(np.float64, copy=False)
     if array.size == 0:
         raise InputError(f"{what} is empty; give at least one time")
     if not (array >= 0).all():

@@ -20,12 +20,13 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
+from scipy.sparse.linalg import LinearOperator
 
 from reference import InputError
 from reference.case import DType
-from studies.prediction.blocks import Kernels
+from studies.prediction.blocks import Kernels, checked
 from studies.prediction.clock import SquaredError, speed, times
-from studies.prediction.forms import form_of, rectangular, square
+from studies.prediction.forms import form_of, n_examples, rectangular, square
 from studies.prediction.modes import Flow
 from studies.prediction.resolution import Singular
 from studies.prediction.solving import NO_RIDGE, Ridge, Solver, TrainKernel
@@ -68,6 +69,10 @@ class Ensemble:
             raise InputError(f"kind={kind!r} is not one of {', '.join(get_args(Kind))}")
         trained = self._nngp if kind == "nngp" else self._ntk
         prior = self._nngp if kind != "ntkgp" else self._ntk
+        if trained.train.form != prior.train.form or trained.test_train.shape != prior.test_train.shape:
+            raise InputError(f"ntk is {trained.train.form.name}, of matrices {trained.test_train.shape}, and nngp "
+                             f"{prior.train.form.name}, of {prior.test_train.shape}; give both of one form, and of the "
+                             "same examples")
         paths = [(Flow(each), Flow(2 * each)) for each in ct.flat]
         system, form = trained.train.for_paths([each for pair in paths for each in pair]), trained.train.form
         y = form.fold(self._targets.y)
@@ -100,14 +105,22 @@ class Ensemble:
     def _matrices(self, given: Kernels | None, what: str) -> _Matrices:
         if given is None:
             raise InputError(f"this needs the {what} kernels; give {what}=Kernels(train, test_train, test)")
+        if any(isinstance(each, LinearOperator) for each in vars(checked(given, what)).values()):
+            raise InputError("covariances need kernels that are arrays; kernel-vector products give the mean, by "
+                             "Linearised")
         form = form_of(given.train, *self._targets.y.shape)
         train = TrainKernel(given.train, form, self.ridge, self.solver, self.singular, self.precision)
         if given.test_train is None:
             return _Matrices(train, train.matrices, train.matrices)
         if given.test is None:
             raise InputError(f"covariances need K(test, test) as well; give {what}=Kernels(train, test_train, test)")
-        return _Matrices(train, rectangular(given.test_train, form, len(self._targets.y), f"{what}.test_train"),
-                         square(given.test, form, f"{what}.test"))
+        found = _Matrices(train, rectangular(given.test_train, form, len(self._targets.y), f"{what}.test_train"),
+                          square(given.test, form, f"{what}.test"))
+        if found.test.shape[-1] != found.test_train.shape[-2]:
+            M, due = (n_examples(each, form) for each in (found.test, found.test_train))
+            raise InputError(f"{what}.test is of {M} test examples and {what}.test_train of {due}; give both of the "
+                             "same")
+        return found
 
 
 class _Matrices(NamedTuple):

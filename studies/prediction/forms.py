@@ -18,9 +18,9 @@ from typing import Any, Literal, cast
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from impls.frameworks.arrays import to_numpy
 from reference import InputError, tolerance
 from reference.case import DType
+from studies.matrix import as_real
 
 FormName = Literal["full", "independent", "shared"]
 
@@ -62,47 +62,65 @@ class Form:
 
 def form_of(kernel: Any, n_examples: int, n_outputs: int) -> Form:
     """The form of K(train, train), for targets of that shape. Raises `InputError` for any other shape."""
-    shape = tuple(kernel.shape)
+    shape = _shape(kernel, "the kernel of the training examples")
     N, O = n_examples, n_outputs
     if isinstance(kernel, LinearOperator):
         forms: dict[tuple[int, ...], FormName] = {(N, N): "shared", (N * O, N * O): "full"}
     else:
         forms = {(N, N): "shared", (N, N, O): "independent", (N, N, O, O): "full"}
     if shape not in forms:
+        one_hot = "; classes are given as one-hot targets, a column each" if O == 1 and np.prod(shape) > N * N else ""
         raise InputError(f"the kernel of the training examples has shape {shape}; for targets of shape {(N, O)} it is "
                          f"{' or '.join(map(str, sorted(forms, key=len, reverse=True)))}: "
-                         "full, of each output by itself, or one that all outputs share")
+                         f"full, of each output by itself, or one that all outputs share{one_hot}")
     return Form(forms[shape], O)
 
 
 def square(kernel: Any, form: Form, what: str) -> np.ndarray:
-    """K(train, train) as symmetric float64 matrices (B, n, n). Raises `InputError` for what is no kernel."""
+    """A kernel between examples and themselves as symmetric float64 matrices (B, n, n). Raises `InputError` for what is
+    no such kernel of that form."""
+    shape, rest = _shape(kernel, what), _rest(form)
+    if shape[:1] != shape[1:2] or shape[2:] != rest:
+        raise InputError(f"{what} has shape {shape}; beside the others, which are {form.name}, it is "
+                         f"({', '.join(map(str, ('M', 'M', *rest)))})")
     matrices = form.matrices(_finite(kernel, what))
     transposed = matrices.swapaxes(-1, -2)
     sizes = np.sqrt(np.abs(np.diagonal(matrices, axis1=-2, axis2=-1)))
     apart = np.abs(matrices - transposed) - tolerance(dtype_of(kernel), "symmetry") * sizes[..., None] * sizes[:, None]
-    if apart.max() > 0:
-        where = np.unravel_index(apart.argmax(), apart.shape)[1:]
-        raise InputError(f"{what} is not symmetric: its rows {where[0]} and {where[1]} have "
-                         f"{matrices[0][where]:.6g} and {transposed[0][where]:.6g}; give the kernel of the training "
+    if apart.max(initial=0) > 0:
+        where = np.unravel_index(apart.argmax(), apart.shape)
+        raise InputError(f"{what} is not symmetric: its rows {where[1]} and {where[2]} have "
+                         f"{matrices[where]:.6g} and {transposed[where]:.6g}; give the kernel of the training "
                          "examples with themselves, of one set of parameters and projections")
     return (matrices + transposed) / 2
 
 
 def rectangular(kernel: Any, form: Form, n_train: int, what: str) -> Any:
     """K(test, train) as float64 matrices (B, m, n), or as the operator that it is. Raises `InputError`."""
-    O = form.n_outputs
-    shape = tuple(kernel.shape)
+    O, shape = form.n_outputs, _shape(kernel, what)
     if isinstance(kernel, LinearOperator):
         columns = n_train * (O if form.name == "full" else 1)
         if shape[1] != columns:
             raise InputError(f"{what} has {shape[1]} columns, and the kernel of the training examples {columns}")
-        return kernel
-    due = {"full": (n_train, O, O), "independent": (n_train, O), "shared": (n_train,)}[form.name]
+        return products(kernel, what)
+    due = (n_train, *_rest(form))
     if shape[1:] != due:
         raise InputError(f"{what} has shape {shape}; beside the kernel of the training examples, which is {form.name}, "
                          f"it is (M, {', '.join(map(str, due))})")
     return form.matrices(_finite(kernel, what))
+
+
+def products(operator: LinearOperator, what: str) -> LinearOperator:
+    """The operator in float64, whose products raise `InputError` where they are not finite."""
+    def finite(found: Any) -> np.ndarray:
+        array = np.asarray(found, dtype=np.float64)
+        if not np.isfinite(array).all():
+            raise InputError(f"a product of {what} with a vector holds NaN or infinite values")
+        return array
+
+    found: Any = LinearOperator  # whose stubs know no function to multiply by
+    return found(operator.shape, dtype=np.dtype(np.float64), matvec=lambda v: finite(operator.matvec(v)),
+                 matmat=lambda V: finite(operator.matmat(V)))
 
 
 def apply(matrices: Any, columns: np.ndarray) -> np.ndarray:
@@ -126,7 +144,7 @@ def shared(kernel: Any) -> np.ndarray:
         raise InputError(f"a full kernel has shape (N1, N2, O, O), got {K.shape}")
     O = K.shape[2]
     theta = np.trace(K, axis1=2, axis2=3) / O
-    departure = np.abs(K - theta[:, :, None, None] * np.eye(O)).max() / np.abs(theta).max()
+    departure = np.abs(K - theta[:, :, None, None] * np.eye(O)).max() / (np.abs(theta).max() or 1.0)
     if departure > tolerance(dtype_of(kernel)):
         raise InputError(f"the outputs do not share one kernel: it is {departure:.2g} from Θ ⊗ I, relative to its "
                          "largest entry; give the full kernel, or the trace over O as what it is, an approximation")
@@ -142,8 +160,23 @@ def dtype_of(kernel: Any) -> DType:
     return cast(DType, name) if name in ("float32", "float64") else "float64"
 
 
+def _rest(form: Form) -> tuple[int, ...]:
+    """The axes of a kernel of that form behind those of the examples."""
+    O = form.n_outputs
+    return {"full": (O, O), "independent": (O,), "shared": ()}[form.name]
+
+
+def _shape(kernel: Any, what: str) -> tuple[int, ...]:
+    """Of an array or an operator. Raises `InputError` for what is neither, and for an operator of complex numbers."""
+    if not isinstance(kernel, LinearOperator):
+        return tuple(kernel.shape) if hasattr(kernel, "shape") else as_real(kernel, what).shape
+    if kernel.dtype is not None and kernel.dtype.kind not in "fiub":
+        raise InputError(f"{what} is an operator of {kernel.dtype}; it must multiply real numbers")
+    return tuple(kernel.shape)
+
+
 def _finite(kernel: Any, what: str) -> np.ndarray:
-    array = (kernel if isinstance(kernel, np.ndarray) else to_numpy(kernel)).astype(np.float64)
+    array = as_real(kernel, what).astype(np.float64, copy=False)
     if not np.isfinite(array).all():
         raise InputError(f"{what} holds NaN or infinite values")
     return array

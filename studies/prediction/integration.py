@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from numbers import Real
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.sparse.linalg import LinearOperator
 
 from reference import InputError, tolerance
-from studies.prediction.blocks import Kernels
+from studies.matrix import as_real
+from studies.prediction.blocks import Kernels, checked
 from studies.prediction.clock import times
-from studies.prediction.forms import Form, apply, form_of, n_examples, rectangular, square
+from studies.prediction.forms import Form, apply, form_of, n_examples, products, rectangular, square
 from studies.prediction.linearised import Outputs
 from studies.prediction.losses import Gradient
 from studies.prediction.targets import Targets, as_outputs, targets
+
+Solver = Literal["DOP853", "RK45", "RK23", "Radau", "BDF", "LSODA"]
 
 
 class State(NamedTuple):
@@ -50,16 +54,23 @@ class Integration:
     f0: Any = 0.0
     f0_test: Any = 0.0
     friction: float | None = None
-    solver: str = "DOP853"
+    solver: Solver = "DOP853"
     rtol: float = tolerance("float64")
 
     def __post_init__(self) -> None:
         if self.friction is not None and not (np.isfinite(self.friction) and self.friction >= 0):
             raise InputError(f"friction must be None or a number of at least 0, got {self.friction!r}")
-        found = np.asarray(self.gradient(self._f0, self._targets.y))
+        checked(self.kernels)
+        if self.solver not in get_args(Solver):
+            raise InputError(f"solver={self.solver!r} is not one of {', '.join(get_args(Solver))}")
+        if not (isinstance(self.rtol, Real) and 0 < self.rtol < 1):
+            raise InputError(f"rtol must be above 0 and less than 1, got {self.rtol!r}")
+        found = as_real(self.gradient(self._f0, self._targets.y), "gradient(f, y)")
         if found.shape != self._f0.shape:
             raise InputError(f"gradient(f, y) returns shape {found.shape} for outputs of shape {self._f0.shape}; it is "
                              "∂L/∂f, not the loss")
+        if not np.isfinite(found).all():
+            raise InputError("gradient(f, y) holds NaN or infinite values at the outputs before training")
         _ = self._train, self._test, self._f0_test
 
     def at(self, t: float | np.ndarray, *, state: State | None = None) -> tuple[Outputs, State]:
@@ -125,9 +136,8 @@ class Integration:
 
     @cached_property
     def _train(self) -> Any:
-        given = self.kernels.train
-        return given if isinstance(given, LinearOperator) else square(given, self._form, "the kernel of the training "
-                                                                      "examples")
+        given, what = self.kernels.train, "the kernel of the training examples"
+        return products(given, what) if isinstance(given, LinearOperator) else square(given, self._form, what)
 
     @cached_property
     def _test(self) -> Any:

@@ -18,6 +18,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from reference import InputError, tolerance
 from reference.case import DType
+from studies.matrix import noise
 from studies.prediction.modes import Modes
 from studies.prediction.resolution import Settled, settle
 
@@ -35,6 +36,16 @@ class Products:
     operator: LinearOperator
     ridge: float
     precision: DType
+
+    def __post_init__(self) -> None:
+        """Raise `InputError` where uᵀK v and vᵀK u differ, of which neither process here would take notice."""
+        u, v = np.random.default_rng(0).standard_normal((2, self.operator.shape[0]))
+        Kv = self.operator.matvec(v)
+        apart = abs(u @ Kv - v @ self.operator.matvec(u))
+        if apart > noise(self.precision) * np.linalg.norm(u) * np.linalg.norm(Kv) / np.sqrt(len(u)):
+            raise InputError("the kernel of the training examples is not symmetric: uᵀK v and vᵀK u of two random "
+                             f"vectors are {apart:.3g} apart, of {abs(u @ Kv):.3g}; give products of examples with "
+                             "themselves")
 
     @property
     def settled(self) -> Settled:
@@ -61,7 +72,9 @@ class Products:
     def _solved(self, b: Vector) -> Vector:
         relative = tolerance(self.precision)
         shifted = LinearOperator(self.operator.shape, matvec=self._product, dtype=np.dtype(np.float64))  # pyright: ignore[reportCallIssue]
-        a, _ = cg(shifted, b, rtol=relative, maxiter=MOST_PRODUCTS)
+        a = np.zeros_like(b)
+        if b @ self._product(b) > 0:  # else the first step is none
+            a, _ = cg(shifted, b, rtol=relative, maxiter=MOST_PRODUCTS)
         left = np.linalg.norm(self._product(a) - b) / np.linalg.norm(b)
         if not left <= JUDGED * relative:
             values = eigenvalues(self._product, b)
@@ -77,7 +90,7 @@ class Products:
                 continue
             due += due // 4 + 8
             values, vectors = eigh_tridiagonal(state.diagonal, state.beside)
-            largest = float(values.max())
+            largest = float(np.abs(values).max())
             settle(values[None], np.array([[2 * relative * largest]]), phi.reach, "error")
             found = np.linalg.norm(b) * (vectors @ (phi(np.maximum(values, 0)) * vectors[0])) @ state.basis
             if state.complete or np.linalg.norm(found - last) <= relative * np.linalg.norm(found):

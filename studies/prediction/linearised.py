@@ -10,6 +10,7 @@ for,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ import numpy as np
 
 from reference import InputError
 from reference.case import DType
-from studies.prediction.blocks import Kernels
+from studies.prediction.blocks import Kernels, checked
 from studies.prediction.clock import SquaredError, check_descent, speed, times
 from studies.prediction.forms import apply, form_of, n_examples, rectangular
 from studies.prediction.modes import Descent, Flow, Modes
@@ -66,6 +67,7 @@ class Linearised:
 
     def __post_init__(self) -> None:
         speed(self.loss, 1)
+        checked(self.kernels)
         _ = self._train, self._test, self._f0, self._f0_test  # what cannot be used is told now
 
     def gradient_flow(self, t: float | np.ndarray) -> Outputs:
@@ -84,8 +86,14 @@ class Linearised:
         if counts.dtype.kind not in "iu" or counts.size == 0 or (counts < 0).any():
             raise InputError(f"steps must be whole numbers of at least 0, got {steps!r}")
         rate = self._speed * learning_rate
-        with np.errstate(over="ignore", invalid="ignore"):
-            found = self._trained([Descent(rate, momentum, int(each)) for each in counts.flat], counts.shape)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                found = self._trained([Descent(rate, momentum, int(each)) for each in counts.flat], counts.shape)
+        except InputError as error:  # of small eigenvalues, which is beside the point where the learning rate diverges
+            if learning_rate <= (largest := self.max_learning_rate(momentum)):
+                raise
+            raise InputError(f"learning_rate={learning_rate} diverges, as it converges below {largest:.6g}; and "
+                             f"{error}") from error
         if not all(np.isfinite(each).all() for each in found[:2] if each is not None):
             raise InputError(f"learning_rate={learning_rate} diverges; it converges below "
                              f"{self.max_learning_rate(momentum):.6g}")
@@ -93,9 +101,10 @@ class Linearised:
 
     def max_learning_rate(self, momentum: float = 0.0) -> float:
         """Below it gradient descent converges: 2 (1 + momentum)/(c (λ_max + ρ)) (Goh 2017, Why momentum really works,
-        10.23915/distill.00006)."""
+        10.23915/distill.00006); infinity for a kernel of zeros."""
         check_descent(1.0, momentum)
-        return 2 * (1 + momentum) / (self._speed * (self._train.largest + self._train.rho))
+        curvature = self._speed * (self._train.largest + self._train.rho)
+        return 2 * (1 + momentum) / curvature if curvature > 0 else math.inf
 
     def _trained(self, paths: Sequence[Modes], shape: tuple[int, ...]) -> Outputs:
         system, form = self._train.for_paths(paths), self._train.form

@@ -47,5 +47,7 @@ class CrossEntropy:
             raise InputError(f"reduction={self.reduction!r} is not one of {', '.join(get_args(Reduction))}")
 
     def __call__(self, f: np.ndarray, y: np.ndarray) -> np.ndarray:
+        if (y < 0).any():
+            raise InputError(f"cross-entropy is of probabilities, one-hot ones say, and a target is {y.min():.6g}")
         over = {"mean": len(y), "sum": 1, "mean_over_outputs": y.size}[self.reduction]
         return (softmax(f, axis=-1) * y.sum(-1, keepdims=True) - y) / over

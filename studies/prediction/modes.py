@@ -38,7 +38,8 @@ class Flow:
         positive = np.where(values > 0, values, 1.0)
         if np.isinf(self.ct):
             return np.where(values > 0, 1 / positive, 0.0)
-        return np.where(values > 0, -np.expm1(-positive * self.ct) / positive, self.ct)
+        with np.errstate(over="ignore"):  # of λct, whose exponential is 0 then
+            return np.where(values > 0, -np.expm1(-positive * self.ct) / positive, self.ct)
 
 
 @dataclass(frozen=True)

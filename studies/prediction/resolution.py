@@ -41,7 +41,7 @@ def settle(values: np.ndarray, rounding: np.ndarray, ct: float, singular: Singul
         raise InputError(f"the kernel is not positive semidefinite: its smallest eigenvalue is {values.min():.6g}, of "
                          f"largest {values.max():.6g}, and rounding explains {rounding.max():.2g}. One computed in "
                          "float32 and converted needs precision=\"float32\"; a ridge above the former lifts it")
-    unresolved = (values <= rounding) & (np.isinf(ct) | (ct * rounding >= 1))
+    unresolved = (values <= rounding) & (np.isinf(ct) or ct * rounding >= 1)
     nothing = np.zeros_like(rounding)
     if not unresolved.any():
         return Settled(nothing, ~unresolved)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator, eigsh
 from reference import InputError
 from reference.case import DType
 from studies.prediction.dense import Eigensystem, Factorised, InEigenbasis, factorised
-from studies.prediction.forms import Form, dtype_of, square
+from studies.prediction.forms import Form, dtype_of, products, square
 from studies.prediction.krylov import Products
 from studies.prediction.modes import Modes
 from studies.prediction.resolution import Singular, check_singular, resolution
@@ -35,7 +36,8 @@ class Ridge:
     scale: Literal["absolute", "mean_trace"]
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.value) and self.value >= 0) or self.scale not in ("absolute", "mean_trace"):
+        is_number = isinstance(self.value, Real) and 0 <= self.value < np.inf
+        if not is_number or self.scale not in ("absolute", "mean_trace"):
             raise InputError("a ridge is a number of at least 0 that is \"absolute\" or relative to the "
                              f"\"mean_trace\", got {self!r}")
 
@@ -58,6 +60,8 @@ class TrainKernel:
         if self.solver not in get_args(Solver):
             raise InputError(f"solver={self.solver!r} is not one of {', '.join(get_args(Solver))}")
         check_singular(self.singular)
+        if self.given_precision not in (None, *get_args(DType)):
+            raise InputError(f"precision={self.given_precision!r} is not one of {', '.join(get_args(DType))}")
         if self.is_operator and self.solver in ("eigendecomposition", "cholesky"):
             raise InputError(f"solver={self.solver!r} needs the kernel as an array, and it is an operator")
         _ = self.rho, self.is_operator or self.matrices  # what cannot be used is told now
@@ -93,17 +97,24 @@ class TrainKernel:
                              f"or Ridge({self.ridge!r}, \"mean_trace\")")
         if self.ridge.scale == "absolute" or not self.ridge.value:
             return self.ridge.value
-        if self.is_operator:
-            raise InputError("the trace of an operator is not known; give the ridge as absolute")
-        return self.ridge.value * float(np.trace(self.matrices, axis1=-2, axis2=-1).mean()) / self.matrices.shape[-1]
+        return self.ridge.value * self._mean_trace
+
+    @cached_property
+    def _mean_trace(self) -> float:
+        """That of an operator by its own method, as `impls.ntk_operator` has one."""
+        if not self.is_operator:
+            return float(np.trace(self.matrices, axis1=-2, axis2=-1).mean()) / self.matrices.shape[-1]
+        if not callable(getattr(self.kernel, "trace", None)):
+            raise InputError("the trace of an operator without the method trace() is not known; give the ridge as "
+                             "absolute")
+        return float(self.kernel.trace()) / self.kernel.shape[0]
 
     @cached_property
     def largest(self) -> float:
         """λ_max, without the ridge."""
         if not self.is_operator and "_eigensystem" in vars(self):
             return self._eigensystem.largest
-        operators = [self.kernel] if self.is_operator else [aslinearoperator(each) for each in self.matrices]
-        return max(_largest(each) for each in operators)
+        return max(_largest(each) for each in self._operators)
 
     @cached_property
     def precision(self) -> DType:
@@ -112,6 +123,12 @@ class TrainKernel:
     @cached_property
     def rounding(self) -> np.ndarray:
         return resolution(self.matrices, self.precision)
+
+    @cached_property
+    def _operators(self) -> list[LinearOperator]:
+        if self.is_operator:
+            return [products(self.kernel, "the kernel of the training examples")]
+        return [aslinearoperator(each) for each in self.matrices]
 
     @cached_property
     def _eigensystem(self) -> Eigensystem:
@@ -124,12 +141,14 @@ class TrainKernel:
         if self.form.name == "independent":
             raise InputError("kernel-vector products serve full and shared kernels; give the kernel of one output at a "
                              "time")
-        operator = self.kernel if self.is_operator else aslinearoperator(self.matrices[0])
-        return Products(operator, self.rho, self.precision)
+        return Products(self._operators[0], self.rho, self.precision)
 
 
 def _largest(operator: LinearOperator) -> float:
     n = operator.shape[0]
     if n < 3:  # too few rows for ARPACK
         return float(np.linalg.eigvalsh(operator.matmat(np.eye(n)))[-1])
-    return float(eigsh(operator, k=1, which="LA", v0=np.ones(n), return_eigenvectors=False)[0])
+    start = np.random.default_rng(0).standard_normal(n)  # ones are in the null space of a centred kernel
+    if not operator.matvec(start).any():
+        return 0.0
+    return float(eigsh(operator, k=1, which="LA", v0=start, return_eigenvectors=False)[0])

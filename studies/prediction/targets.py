@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from impls.frameworks.arrays import to_numpy
 from reference import InputError
+from studies.matrix import as_real
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Targets:
 
 def targets(y: Any) -> Targets:
     """Raises `InputError` for targets that are empty or not finite."""
-    array = _array(y)
+    array = as_real(y, "y").astype(np.float64, copy=False)
     if array.ndim == 0 or array.size == 0:
         raise InputError(f"the targets have shape {array.shape}; they need one row for each training example")
     if not np.isfinite(array).all():
@@ -37,7 +37,7 @@ def targets(y: Any) -> Targets:
 
 def as_outputs(f0: Any, like: Targets, n_examples: int, what: str) -> np.ndarray:
     """Outputs before training as (n_examples, O): an array of that many, or one number for all. Raises `InputError`."""
-    array = _array(f0)
+    array = as_real(f0, what).astype(np.float64, copy=False)
     due = (n_examples, *like.of_example)
     if array.shape not in ((), due):
         raise InputError(f"{what} has shape {array.shape}; outputs of {n_examples} examples, shaped as the targets, "
@@ -45,8 +45,3 @@ def as_outputs(f0: Any, like: Targets, n_examples: int, what: str) -> np.ndarray
     if not np.isfinite(array).all():
         raise InputError(f"{what} holds NaN or infinite values")
     return np.broadcast_to(array, due).reshape(n_examples, like.y.shape[1])
-
-
-def _array(values: Any) -> np.ndarray:
-    is_plain = isinstance(values, np.ndarray | int | float | list | tuple | np.number)
-    return np.asarray(values if is_plain else to_numpy(values), dtype=np.float64)
