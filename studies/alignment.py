@@ -34,7 +34,7 @@ def target_alignment(kernel: Any, y: Any, *, centred: bool = False) -> float:
     `y` is (N,) or (N, O), for a kernel (N, N, O, O) the latter. Classes are given as numbers, such as ±1, or as one
     column each. `centred` centres both kernels over the examples.
     """
-    n = np.shape(kernel)[0]
+    n = next(iter(np.shape(kernel)), 0)
     matrix = _matrix(kernel, "kernel", n, centred)
     rows = target_rows(y, len(matrix), n)
     if centred:
@@ -67,8 +67,9 @@ def target_rows(y: Any, size: int, examples: int) -> Float64[np.ndarray, "M c"]:
     if len(rows) == examples < size == rows.size:
         rows = rows.reshape(size, 1)
     if rows.ndim != 2 or len(rows) != size:
-        raise InputError(f"y has shape {np.shape(y)} beside a kernel of {size} rows; it must be (N,) or (N, T), or "
-                         f"for a full kernel (N, O), with N = {examples}")
+        due = f"({size},) or ({size}, T)" if size == examples else (
+            f"({examples}, {size // examples}), one column for each output, classes as one-hot ones")
+        raise InputError(f"y has shape {np.shape(y)} beside a kernel of {size} rows; it must be {due}")
     if not rows.any():
         raise InputError("y is all zeros, which lie along no eigenvector; check the targets")
     return rows

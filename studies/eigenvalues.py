@@ -30,6 +30,16 @@ def inverse_condition_number(found: Spectrum) -> float:
     return 1 / condition_number(found)
 
 
+def log_condition_number_inr_bep(found: Spectrum) -> float:
+    """ln(λ_max/|λ_min| + 1e-5) of all but the eigenvalue of least magnitude, which INR_BEP's solver leaves out: for
+    comparison with its runs, as κ is that of the one left out. Infinity where what is left has an eigenvalue of 0."""
+    values = _all(found, "the condition number")
+    if len(values) < 2:
+        raise InputError("of one eigenvalue nothing is left where the smallest is dropped; use `condition_number`")
+    kept = np.delete(values, np.argmin(np.abs(values)))
+    return math.log(kept[0] / abs(kept[-1]) + 1e-5) if kept[-1] and kept[0] > 0 else math.inf
+
+
 def effective_rank(found: Spectrum) -> float:
     """exp(H(p)), H(p) = −Σ p_i ln p_i, in [1, M] (Roy, Vetterli 2007, The effective rank)."""
     return math.exp(von_neumann_entropy(found))

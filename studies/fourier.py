@@ -72,6 +72,8 @@ def diagonal_strength(kernel: Any, weighting: Weighting = "const", *, decay: flo
     """
     if weighting not in get_args(Weighting):
         raise InputError(f"weighting={weighting!r} is not one of {', '.join(get_args(Weighting))}")
+    if not 0 <= decay < np.inf:
+        raise InputError(f"decay must be a number of at least 0, got {decay}")
     matrix = as_matrix(kernel)
     m = len(matrix)
     distance = np.abs(np.subtract.outer(np.arange(m), np.arange(m)))

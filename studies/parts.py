@@ -22,6 +22,8 @@ def trace_shares(components: Mapping[str, Any]) -> dict[str, float]:
     """Each parameter's share of the trace: of the squared size of all gradients. They sum to 1."""
     traces = {name: float(np.trace(as_matrix(kernel, name))) for name, kernel in components.items()}
     whole = sum(traces.values())
+    if not traces:
+        raise InputError("there are no components; give those of impls.ntk(…, components=True)")
     if whole == 0:
         raise InputError("all components are zero: the outputs do not depend on the parameters")
     return {name: trace / whole for name, trace in traces.items()}
@@ -50,5 +52,7 @@ def _classes(kernel: np.ndarray, labels: Any) -> tuple[list[Any], list[np.ndarra
     as_matrix(kernel)
     if given.shape != (len(kernel),):
         raise InputError(f"labels must be ({len(kernel)},), one for each example of the kernel, got {given.shape}")
+    if given.dtype.kind == "f" and np.isnan(given).any():
+        raise InputError(f"labels has {np.count_nonzero(np.isnan(given))} that are NaN; leave these examples out")
     classes = np.unique(given)
     return classes.tolist(), [np.flatnonzero(given == label) for label in classes]

@@ -13,7 +13,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from reference import InputError
 from reference.case import DType
-from studies.matrix import as_array, as_matrix, dtype_of
+from studies.matrix import as_array, as_matrix, as_real, dtype_of
 from studies.products import Multiply, square
 
 
@@ -64,9 +64,11 @@ def top(kernel: Any, k: int, *, size: int | None = None, examples: int | None = 
     """
     operator, dtype, n = _operator(kernel, size)
     m = operator.shape[0]
-    if not 1 <= k < m:
+    if not isinstance(k, int | np.integer) or not 1 <= k < m:
         raise InputError(f"k={k}: Lanczos finds 1 to {m - 1} of the {m} eigenvalues; `spectrum` gives all of them")
     start = np.random.default_rng(seed).standard_normal(m)
+    if not operator.matvec(start).any():
+        raise InputError("the kernel is zero, and Lanczos has nothing to begin with; check the network")
     try:
         values, vectors = eigsh(operator, k, which="LA", v0=start, tol=accuracy,  # pyright: ignore[reportArgumentType]
                                 maxiter=most)
@@ -82,7 +84,8 @@ def _operator(kernel: Any, size: int | None) -> tuple[LinearOperator, DType, int
     if isinstance(kernel, LinearOperator):
         if kernel.shape[0] != kernel.shape[1]:
             raise InputError(f"the operator must be square, got {kernel.shape}; give that of x1 with itself")
-        return kernel, dtype_of(np.zeros(0, kernel.dtype)), kernel.shape[0]
+        given = as_real(np.zeros(0, kernel.dtype), "the operator")
+        return square(_checked(kernel.matvec, kernel.shape[0]), kernel.shape[0]), dtype_of(given), kernel.shape[0]
     if callable(kernel):
         if size is None:
             raise InputError("a function v ↦ K v does not tell its size: top(product, k, size=M)")

@@ -78,8 +78,9 @@ def test_energy_is_what_gradient_flow_learns_at_each_rate() -> None:
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: kernel_alignment(FLAT, FLAT[:3, :3]), r"\(6, 6\) and \(3, 3\)"),
     (lambda: kernel_alignment(FLAT, np.zeros((6, 6))), "zeros"),
+    (lambda: target_alignment(2.0, [1.0]), r"must have shape \(N, N\)"),
     (lambda: target_alignment(FLAT, np.ones(5)), r"\(5,\) beside a kernel of 6 rows"),
-    (lambda: target_alignment(KERNEL, np.ones((3, 6))), r"\(3, 6\).*N = 6"),
+    (lambda: target_alignment(KERNEL, np.ones((3, 6))), r"\(3, 6\).*it must be \(6, 3\), one column"),
     (lambda: target_alignment(FLAT, np.ones(6), centred=True), "constant"),
     (lambda: energy(spectrum(FLAT), np.zeros(6)), "all zeros"),
     (lambda: energy(spectrum(FLAT), [1, 2, 3, np.inf, 4, 5]), r"y has 1 entries .* \(3,\)"),

@@ -69,6 +69,8 @@ def test_diagonal_strength_entry_by_entry(weighting: Weighting, weight) -> None:
 def test_bad_input_names_the_value_and_the_remedy() -> None:
     with pytest.raises(InputError, match="'linear' is not one of lin, const, inv, exp"):
         diagonal_strength(KERNEL, "linear")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="decay must be a number of at least 0, got -1"):
+        diagonal_strength(KERNEL, "exp", decay=-1.0)
     with pytest.raises(InputError, match="3 rows"):
         fourier_summary(np.eye(3))
     with pytest.raises(InputError, match=r"\(3, 4\)"):

@@ -91,6 +91,13 @@ def test_numbers_against_numpy_and_scipy() -> None:
     agree(eigenvalues.spacings(found), found.values[:-1] - found.values[1:])
 
 
+def test_the_condition_number_of_inr_bep_drops_the_smallest_magnitude() -> None:
+    found = eigenvalues.log_condition_number_inr_bep
+    assert found(with_values(8.0, 2.0, 0.5)) == math.log(4 + 1e-5)
+    assert found(with_values(8.0, 1e-9, -2.0)) == math.log(4 + 1e-5)
+    assert found(with_values(8.0, 0.0, 0.0)) == math.inf
+
+
 def test_entropy_is_that_of_the_matrix_logarithm() -> None:
     density = as_matrix(KERNEL) / np.trace(as_matrix(KERNEL))
     agree(eigenvalues.von_neumann_entropy(spectrum(KERNEL)), -np.trace(density @ scipy.linalg.logm(density)))
@@ -181,7 +188,14 @@ def test_spectra_by_class_and_means_between_classes() -> None:
     (lambda: spectrum(np.array([[1.0, np.nan], [np.nan, 1.0]])), r"2 entries .* \(0, 1\)"),
     (lambda: spectrum(np.arange(9.0).reshape(3, 3)), r"not symmetric: 2 at \(0, 2\) and 6 at \(2, 0\)"),
     (lambda: spectrum(np.ones((2, 2)) * 1j), "complex128"),
-    (lambda: top(np.eye(3), 3), "1 to 2 of the 3"),
+    (lambda: spectrum([[1.0], [1.0, 2.0]]), "kernel is no array of numbers"),
+    (lambda: top(np.eye(3), 3), "1 to 2 of the 3"), (lambda: top(np.eye(3), 1.5), "k=1.5: Lanczos finds"),  # pyright: ignore[reportArgumentType]
+    (lambda: top(np.zeros((3, 3)), 1), "the kernel is zero"),
+    (lambda: top(aslinearoperator(np.full((3, 3), np.nan)), 1), "numbers that are not finite"),
+    (lambda: top(aslinearoperator(np.eye(3) * 1j), 1), "the operator must hold real numbers"),
+    (lambda: eigenvalues.log_condition_number_inr_bep(with_values(1.0)), "nothing is left"),
+    (lambda: parts.by_class(KERNEL, [0, 0, 1, 1, np.nan, 1]), "labels has 1 that are NaN"),
+    (lambda: parts.trace_shares({}), "no components"),
     (lambda: top(lambda v: v, 2), "size=M"),
     (lambda: top(lambda v: v[1:], 2, size=5), r"shape \(4,\)"),
     (lambda: top(lambda v: v * np.nan, 2, size=5), "not finite"),
