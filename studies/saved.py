@@ -18,10 +18,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from impls.frameworks.arrays import to_numpy
 from reference import InputError, tolerance
 from reference.case import DType, Outputs
 from studies.digests import digest
+from studies.matrix import as_array, as_real
 from studies.tracking.features import observe, weights
 from studies.tracking.untouched import untouched
 
@@ -44,22 +44,24 @@ class SavedKernel(NamedTuple):
 
 def save_kernel(path: Path | str, kernel: Any, *, model: Any, x1: Any, x2: Any = None, params: Any = None,
                 outputs: Outputs = "full", method: str = "auto", options: Mapping[str, Any] | None = None) -> None:
-    """Write what ``impls.ntk(model, x1, x2, params=params, outputs=outputs, method=method, **options)`` gave.
+    """Write what ``impls.ntk(model, x1, x2, params=params, outputs=outputs, method=method, **options)`` gave; the file
+    is there whole, or as it was before.
 
     Raises `InputError` for a kernel whose shape is not that of these outputs and examples, or that is not finite.
     """
-    path, array = _npz(path), to_numpy(kernel)
+    if outputs not in AXES:
+        raise InputError(f"outputs={outputs!r} is not one of {', '.join(AXES)}")
+    path, array = _npz(path), as_array(kernel, "the kernel")
     n1, n2 = len(x1), len(x1 if x2 is None else x2)
     if array.ndim != AXES[outputs] or array.shape[:2] != (n1, n2):
         raise InputError(f"the kernel has shape {array.shape}, which is not one of outputs={outputs!r} between {n1} "
                          f"and {n2} examples; give the x1, x2 and outputs that it was computed with")
-    if array.dtype not in (np.float32, np.float64) or not np.isfinite(array).all():
-        raise InputError(f"the kernel, of dtype {array.dtype}, must hold finite numbers of float32 or float64")
+    if array.dtype not in (np.float32, np.float64):
+        raise InputError(f"the kernel, of dtype {array.dtype}, must hold numbers of float32 or float64")
     about = {"format": FORMAT, "method": method, "options": dict(options or {}), "outputs": outputs,
-             "versions": _versions(), "network": _name(model), "kernel": digest({"kernel": array}),
+             "versions": versions(), "network": _name(model), "kernel": digest({"kernel": array}),
              **_digests(model, params, x1, x2)}
-    with path.open("wb") as file:
-        np.savez_compressed(file, kernel=array, sample=_sample(model, params, x1), about=np.array(json.dumps(about)))
+    _write(path, kernel=array, sample=_sample(model, params, x1), about=np.array(_as_json(about)))
 
 
 def load_kernel(path: Path | str, *, model: Any = None, params: Any = None, x1: Any = None,
@@ -87,6 +89,35 @@ def load_kernel(path: Path | str, *, model: Any = None, params: Any = None, x1: 
     return SavedKernel(kernel, about)
 
 
+def versions() -> dict[str, str]:
+    """Of Python and the packages that kernels depend on, those that are installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _as_json(about: dict[str, Any]) -> str:
+    try:
+        return json.dumps(about)
+    except TypeError as error:
+        raise InputError(f"options={about['options']!r} are not kept ({error}); give them as Python's numbers, "
+                         "strings, lists and dicts") from error
+
+
+def _write(path: Path, **arrays: np.ndarray) -> None:
+    new = path.with_name(f"{path.name}.new")
+    try:
+        with new.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        new.replace(path)
+    except OSError as error:
+        raise InputError(f"the kernel is not written to {path} ({error.strerror or error})") from error
+
+
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -109,8 +140,8 @@ def _npz(path: Path | str) -> Path:
 
 def _digests(model: Any, params: Any, x1: Any, x2: Any) -> dict[str, str | None]:
     return {"weights": None if model is None else digest(weights(model, params=params)),
-            "x1": None if x1 is None else digest({"x": to_numpy(x1)}),
-            "x2": None if x2 is None else digest({"x": to_numpy(x2)})}
+            "x1": None if x1 is None else digest({"x": as_real(x1, "x1")}),
+            "x2": None if x2 is None else digest({"x": as_real(x2, "x2")})}
 
 
 def _sample(model: Any, params: Any, x1: Any) -> np.ndarray:
@@ -130,14 +161,3 @@ def _name(model: Any) -> str:
     """Of a module's class, or of a function."""
     model = model[0] if isinstance(model, tuple) else model
     return getattr(model, "__qualname__", type(model).__qualname__)
-
-
-def _versions() -> dict[str, str]:
-    """Of what is installed."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

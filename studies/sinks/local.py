@@ -41,7 +41,11 @@ class LocalStore:
 
     def __init__(self, folder: Path | str) -> None:
         self.path = Path(folder) / FILE_NAME
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.path.parent} is no folder, and cannot be made one ({error.strerror or error}); "
+                             "choose another") from error
         try:
             with self._open() as connection:
                 found = connection.execute("PRAGMA application_id").fetchone()[0]

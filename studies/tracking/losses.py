@@ -21,6 +21,16 @@ def loss(outputs: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean((found - y.reshape(found.shape)) ** 2))
 
 
+def loss_derivative(outputs: np.ndarray, y: np.ndarray) -> float:
+    """‖∂L/∂f‖, Frobenius, of that mean over the N examples: of classes (softmax f − one-hot y)/N, of numbers 2 (f − y)
+    over N·O. The outputs move by K times it (ZnNL and papyrus record it beside the kernel)."""
+    found = np.asarray(outputs, np.float64).reshape(len(outputs), -1)
+    if is_classes(y):
+        _check_classes(found, y)
+        return float(np.linalg.norm(scipy.special.softmax(found, axis=1) - np.eye(found.shape[1])[y])) / len(y)
+    return 2 * float(np.linalg.norm(found - y.reshape(found.shape))) / found.size
+
+
 def accuracy(outputs: np.ndarray, y: np.ndarray) -> float:
     """The share of examples whose largest output is that of their class."""
     found = np.asarray(outputs).reshape(len(outputs), -1)

@@ -13,14 +13,15 @@ import numpy as np
 from impls import ntk
 from reference import InputError
 from studies.alignment import target_alignment
+from studies.config import nearest
 from studies.eigenvalues import summary
 from studies.matrix import as_array
 from studies.sinks import Record
 from studies.spectrum import spectrum
 from studies.tracking.changes import change, velocity, weight_figures
 from studies.tracking.features import Feature, observe, weights
-from studies.tracking.losses import is_classes, scores
-from studies.tracking.ranks import EPSILON, PROPORTION, Definition, Drops, rank_drop, ranks, singular_values
+from studies.tracking.losses import is_classes, loss_derivative, scores
+from studies.tracking.ranks import EPSILON, PROPORTION, Definition, Drops, flat, rank_drop, ranks, singular_values
 from studies.tracking.units import Activation, inactive_units
 
 
@@ -48,7 +49,8 @@ class Measure:
     weights: bool = True
     """weights/NAME/magnitude, the mean |w|, and /distance from the first step; weights/change of all."""
     weight_spectra: bool = False
-    """weights/NAME/singular_values too, of which the squares are the eigenvalues of W Wᵀ: an SVD of each matrix."""
+    """weights/NAME/singular_values too, of which the squares are the eigenvalues of W Wᵀ, and /spectral_distance, ‖W −
+    W₀‖ in the 2-norm: two SVDs of each matrix."""
     proportion: float = PROPORTION
     """That the approximate ranks have to reach."""
     epsilon: float = EPSILON
@@ -59,6 +61,24 @@ class Measure:
     """Begin the curve of ranks with min(N, features) of the first layer."""
     keep_kernels: bool = False
     """Store the kernels themselves too."""
+
+    def check(self) -> None:
+        """Raise `InputError` for what is none of the values that there are."""
+        for name, allowed in (("outputs", ("trace", "full")), ("drops", get_args(Drops))):
+            if (value := getattr(self, name)) not in allowed:
+                raise InputError(f"{name}={value!r} is not one of {', '.join(allowed)}")
+        for name in ("proportion", "epsilon"):
+            if not 0 < (value := getattr(self, name)) <= 1:
+                raise InputError(f"{name} must be above 0 and at most 1, got {value}")
+        if isinstance(self.layers, str):
+            raise InputError(f"layers={self.layers!r} is one name; give a tuple, ({self.layers!r},)")
+        for layer, activation in self.activations.items():
+            if layer.partition("#")[0] not in self.layers:
+                raise InputError(f"activations names the layer {layer!r}, which is not in layers"
+                                 f"{nearest(layer, self.layers)}")
+            if activation not in get_args(Activation):
+                raise InputError(f"the activation {activation!r} of {layer} is not known to be flat anywhere"
+                                 f"{nearest(activation, get_args(Activation))}")
 
 
 @dataclass
@@ -81,9 +101,12 @@ def measure(step: int, model: Any, params: Any, x: Any, y: np.ndarray | None, wh
     out, with the reason in the record's notes; at the first step that is an `InputError`.
     """
     found = Found(step, memory)
+    now = weights(model, params=params) if what.weights or what.weight_spectra else {}
+    _check_same(now, memory)
     observation = observe(model, x, what.layers, params=params)
     if y is not None:
         found.scalars |= scores("probe", observation.outputs, y)
+        found.scalars["probe/loss_derivative"] = loss_derivative(observation.outputs, y)
     _features(found, observation.features, what)
     with found.part("kernel"):
         if what.kernel:
@@ -94,9 +117,20 @@ def measure(step: int, model: Any, params: Any, x: Any, y: np.ndarray | None, wh
                 found.scalars["kernel/target_alignment"] = _target_alignment(kernel, y, observation.outputs)
     with found.part("weights"):
         if what.weights or what.weight_spectra:
-            found.weights(weights(model, params=params), what)
+            found.weights(now, what)
     memory.step = step
     return Record(step, found.scalars, found.spectra, found.arrays, found.notes)
+
+
+def _check_same(now: Mapping[str, np.ndarray], memory: Memory) -> None:
+    """Raise `InputError` for the parameters of another network than at the first step."""
+    first = {name.removeprefix("weights/"): value.shape for name, value in memory.first.items()
+             if name.startswith("weights/")}
+    shapes = {name: value.shape for name, value in now.items()}
+    if first and shapes != first:
+        changed = min(name for name in {*first, *shapes} if first.get(name) != shapes.get(name))
+        raise InputError(f"the network is not the one of the first step: {changed} was {first.get(changed)}, and is "
+                         f"{shapes.get(changed)}; give another one a tracker of its own")
 
 
 class Found:
@@ -121,6 +155,8 @@ class Found:
 
     def kernel(self, name: str, kernel: np.ndarray, keep: bool) -> None:
         """Its spectrum, what sums that up, and how far it has gone. One that has none leaves no trace in the memory."""
+        if (first := self._memory.first.get(name, kernel)).shape != kernel.shape:
+            raise InputError(f"{name} had shape {first.shape} at the first step, and has {kernel.shape}")
         whole = spectrum(kernel)
         self.spectra[f"{name}/eigenvalues"] = whole.values
         figures = summary(kernel, whole)
@@ -135,12 +171,13 @@ class Found:
 
     def weights(self, now: Mapping[str, np.ndarray], what: Measure) -> None:
         """Kernels of convolutions count as matrices from all but their first axis to that."""
+        first = {name: self._memory.first.setdefault(f"weights/{name}", value) for name, value in now.items()}
         if what.weights:
-            first = {name: self._memory.first.setdefault(f"weights/{name}", value) for name, value in now.items()}
             self.scalars |= weight_figures(now, first)
         for name, value in now.items() if what.weight_spectra else ():
             if value.ndim > 1:
                 self.spectra[f"weights/{name}/singular_values"] = singular_values(value)
+                self.scalars[f"weights/{name}/spectral_distance"] = float(singular_values(value - first[name])[0])
 
 
 def _features(found: Found, features: Mapping[str, Feature], what: Measure) -> None:
@@ -164,9 +201,10 @@ def _features(found: Found, features: Mapping[str, Feature], what: Measure) -> N
 
 
 def conjugate_kernel(features: np.ndarray) -> np.ndarray:
-    """φφᵀ/h (N, N) in float64, of features φ (N, …), each flattened to h numbers (Fan, Wang 2020, arXiv:2005.11879)."""
-    phi = np.asarray(features, np.float64).reshape(len(features), -1)
-    return phi @ phi.T / phi.shape[1]
+    """φφᵀ/h (N, N) in float64, of features φ (N, …), each flattened to h numbers (Fan, Wang 2020, arXiv:2005.11879); of
+    complex ones Re φφᴴ/h, each being the pair of two real ones."""
+    phi = flat(features)
+    return np.real(phi @ phi.conj().T) / phi.shape[1]
 
 
 def _rank_drops(curves: Mapping[str, list[float]], drops: Drops) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,12 @@ from studies.sinks.registry import SinkName
 from studies.tracking.measure import Measure
 from studies.tracking.shifts import Shift
 from studies.tracking.units import Activation
+
+
+def check_seed(seed: int) -> None:
+    """Raise `InputError` for one that not all generators take."""
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed must be from 0 to 2^32 − 1, got {seed}")
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,8 @@ class Options:
     """Without layers, the activations of a built-in network are tracked."""
     every: int = 50
     """Steps between two records; the end of each task is recorded too."""
+    at: tuple[int, ...] = ()
+    """Further steps that are recorded, such as 1 2 5 10 20 at the beginning."""
     probe: int = 64
     """Examples of the probe batch: the first of the training data, as they are in the first task."""
     evaluate: int = 300
@@ -92,10 +101,17 @@ class Options:
                             ("optimiser.learning_rate", self.optimiser.learning_rate), ("every", self.every),
                             ("optimiser.batch_size", self.optimiser.batch_size), ("probe", self.probe),
                             ("evaluate", self.evaluate), ("examples", 1 if self.examples is None else self.examples)):
-            if not value > 0:  # NaN is not, either
+            if not 0 < value < math.inf:  # NaN is not, either
                 raise InputError(f"{name} must be positive, got {value}")
-        if not 0 <= self.network.dropout < 1:
-            raise InputError(f"network.dropout must be in [0, 1), got {self.network.dropout}")
+        for name, value in (("network.dropout", self.network.dropout), ("optimiser.momentum", self.optimiser.momentum)):
+            if not 0 <= value < 1:
+                raise InputError(f"{name} must be in [0, 1), got {value}")
+        check_seed(self.seed)
+        if self.network.batch_norm and 1 in (self.optimiser.batch_size, self.examples):
+            raise InputError("batch_norm takes mean and variance of a batch, which of one example are none; give "
+                             "optimiser.batch_size and examples of at least 2")
+        if min(self.at, default=0) < 0:
+            raise InputError(f"at must hold steps from 0 on, got {min(self.at)}")
 
     def as_noted(self) -> dict[str, Any]:
         """What decides about the numbers: all but where they go. Files by their names alone."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -27,10 +27,17 @@ EPSILON = 0.01
 
 def singular_values(features: np.ndarray) -> np.ndarray:
     """σ, descending, (min(N, h),) in float64, of features (N, …). Raises `InputError` where they are not finite."""
-    flat = np.asarray(features, np.float64).reshape(len(features), -1)
-    if not np.isfinite(flat).all():
+    rows = flat(features)
+    if not np.isfinite(rows).all():
         raise InputError("features or weights hold NaN or infinite values; has the training diverged?")
-    return np.linalg.svd(flat, compute_uv=False)
+    return np.linalg.svd(rows, compute_uv=False)
+
+
+def flat(features: np.ndarray) -> np.ndarray:
+    """(N, h), in float64, or complex128 of complex ones."""
+    array = np.asarray(features)
+    rows = array.reshape(len(array), math.prod(array.shape[1:]))
+    return rows.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
 
 
 def ranks(sigma: np.ndarray, *, shape: tuple[int, int] | None = None, proportion: float = PROPORTION,
@@ -88,6 +95,9 @@ def rank_drop(curve: Sequence[float], definition: Definition = "clipped", drops:
     both. What is divided by zero is NaN, but the Gini coefficient of no drop at all, clipped, is 0: all are equal.
     """
     r = np.asarray(curve, np.float64)
+    for name, value, allowed in (("definition", definition, get_args(Definition)), ("drops", drops, get_args(Drops))):
+        if value not in allowed:
+            raise InputError(f"{name}={value!r} is not one of {', '.join(allowed)}")
     if r.ndim != 1 or len(r) < 2:
         raise InputError(f"a rank falls over at least two ranks, got {list(curve)}; track another layer")
     d = r[:-1] - r[1:]

@@ -71,8 +71,9 @@ class Run:
         layers = options.measure.layers or self.trainer.layers
         measure = {each.name: getattr(options.measure, each.name) for each in dataclasses.fields(options.measure)}
         ends = range(0, options.steps + 1, options.optimiser.steps)
-        tracker = Tracker(options.out, *self.probe, every=options.every, at=ends, sinks=(*options.sinks, *sinks),
-                          run=options.out.name or "run", state=self._state, **{**measure, "layers": layers})
+        tracker = Tracker(options.out, *self.probe, every=options.every, at={*ends, *options.at},
+                          sinks=(*options.sinks, *sinks), run=options.out.name or "run", state=self._state,
+                          **{**measure, "layers": layers})
         tracker.store.note_about({"run": self.about})
         return tracker
 

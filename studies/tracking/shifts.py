@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import scipy.ndimage
 
 from reference import InputError
+from studies.config import nearest
 from studies.data import Data
 
 Mode = Literal["none", "permuted_input", "permuted_output", "drifting_values", "continuous_input_deformation"]
+
+Kind = Literal["linear", "random_walk", "sinusoidal"]
 
 IDENTITY = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
@@ -36,7 +39,7 @@ class DriftingValues:
 class InputDeformation:
     """Of the mode continuous_input_deformation: images are seen through an affine map A, 2×3, at first the identity."""
 
-    kind: Literal["linear", "random_walk", "sinusoidal"] = "linear"
+    kind: Kind = "linear"
     """Of task t: I + t·max_drift·V, V a random direction of norm 1; I + a walk of six normal numbers; I +
     amplitude·sin(frequency·t), in all six."""
     max_drift: float = 0.01
@@ -61,9 +64,23 @@ class Shift:
     values: DriftingValues = field(default_factory=DriftingValues)
     deformation: InputDeformation = field(default_factory=InputDeformation)
 
+    def check(self) -> None:
+        """Raise `InputError` for a mode that there is not, and for numbers that make no sense."""
+        for value, allowed in ((self.mode, get_args(Mode)), (self.deformation.kind, get_args(Kind))):
+            if value not in allowed:
+                raise InputError(f"there is no shift {value!r}{nearest(str(value), allowed)}")
+        numbers = {f"values.{name}": value for name, value in vars(self.values).items()} | {
+            f"deformation.{name}": value for name, value in vars(self.deformation).items() if name != "kind"}
+        for name, value in numbers.items():
+            signed = name.endswith(("bound", "amplitude", "frequency"))
+            if not np.isfinite(value) or (value < 0 and not signed):
+                least = "" if signed else " of at least 0"
+                raise InputError(f"shift.{name} must be a finite number{least}, got {value}")
+
 
 def task(data: Data, shift: Shift, index: int, seed: int) -> Data:
     """Task `index`, from 0, of the sequence. Raises `InputError` where the data do not have what the mode changes."""
+    shift.check()
     if shift.mode == "none":
         return data
     if shift.mode == "permuted_input":

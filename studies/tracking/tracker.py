@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -52,14 +53,23 @@ class Tracker:
     def __init__(self, folder: Path | str, x: Any, y: Any = None, *, every: int = 1, at: Iterable[int] = (),
                  sinks: Sequence[str | Sink] = (), run: str = "run", state: Mapping[str, np.ndarray] | None = None,
                  **measure: Any) -> None:
-        if every < 1:
-            raise InputError(f"every must be a positive number of steps, got {every}")
+        if not isinstance(every, int | np.integer) or every < 1:
+            raise InputError(f"every must be a positive number of steps, got {every!r}")
+        if isinstance(sinks, str):
+            raise InputError(f"sinks={sinks!r} is one name; give a tuple, ({sinks!r},)")
+        for sink in sinks:
+            if not isinstance(sink, str) and not (hasattr(sink, "write") and hasattr(sink, "close")):
+                raise InputError(f"a sink is a name, or an object with write and close, got {sink!r}")
         fields = [each.name for each in dataclasses.fields(Measure)]
         for name in measure:
             if name not in fields:
                 raise InputError(f"a tracker has no option {name!r}{nearest(name, fields)}")
         self.measure = Measure(**measure)
-        self._x, self._y, self._every, self._at = x, None if y is None else as_array(y, "y"), every, frozenset(at)
+        self.measure.check()
+        self._x = x if hasattr(x, "shape") else as_array(x, "x")  # a list would be one of batches
+        if not len(self._x):
+            raise InputError(f"the probe batch is empty, of shape {tuple(self._x.shape)}; give some examples")
+        self._y, self._every, self._at = None if y is None else _targets(y, "y"), every, frozenset(at)
         self._probe, self._memory = self._digest(), Memory()
         if state is not None:
             self._restore(state)
@@ -85,6 +95,7 @@ class Tracker:
         `tasks` are inputs and targets by name, of which "NAME/loss" and "NAME/accuracy" are recorded; `scalars` are
         recorded as they are. Steps must rise.
         """
+        step = _whole(step)
         if not self.due(step):
             return None
         if self._memory.step is not None and step <= self._memory.step:
@@ -96,8 +107,8 @@ class Tracker:
             record = measure(step, model, params, self._x, self._y, self.measure, self._memory)
             for name, (x, y) in (tasks or {}).items():
                 outputs = observe(model, x, params=params).outputs
-                record = _with(record, scores(name, outputs, as_array(y, name)))
-        record = _with(record, {name: float(value) for name, value in scalars.items()})
+                record = _with(record, scores(name, outputs, _targets(y, name)))
+        record = _with(record, {name: _number(name, value) for name, value in scalars.items()})
         for sink in (self.store, *self._sinks):
             sink.write(record)
         return record
@@ -126,6 +137,8 @@ class Tracker:
         return digest({"x": to_numpy(self._x)} | ({} if self._y is None else {"y": self._y}))
 
     def _restore(self, state: Mapping[str, np.ndarray]) -> None:
+        if missing := [name for name in ("probe", "step") if name not in state]:
+            raise InputError(f"the state lacks {', '.join(missing)}; give what state() of a tracker returned")
         if str(state["probe"]) != self._probe:
             raise InputError("the probe batch is not the one of the state: figures of different batches cannot be "
                              "compared; give the same, or begin anew in another folder")
@@ -147,6 +160,30 @@ class Tracker:
                              "give the folder of that run")
         self.store.forget_after(step)
         self.store.note_about({"probe": self._probe, "measure": dataclasses.asdict(self.measure)})
+
+
+def _whole(step: Any) -> int:
+    """Of any framework's own number. Raises `InputError` for what is no whole number from 0 on."""
+    try:
+        found = operator.index(step)
+    except TypeError as error:
+        raise InputError(f"step must be a whole number, got {step!r}") from error
+    if found < 0:
+        raise InputError(f"step must be at least 0, got {found}")
+    return found
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be a number to be recorded, got {value!r}") from error
+
+
+def _targets(y: Any, name: str) -> np.ndarray:
+    """Truth values are the classes 0 and 1."""
+    found = as_array(y, name)
+    return found.astype(np.int64) if found.dtype.kind == "b" else found
 
 
 def _with(record: Record, scalars: Mapping[str, float]) -> Record:

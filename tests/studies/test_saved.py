@@ -77,14 +77,22 @@ def test_a_kernel_of_something_else_is_refused(kept: Path, given: dict[str, Any]
 @pytest.mark.parametrize(("kernel", "options", "message"), [
     (np.ones((5, 3)), {}, "is not one of outputs='full' between 5 and 3 examples"),
     (np.ones((5, 5)), {"outputs": "trace"}, "is not one of outputs='trace' between 5 and 3"),
-    (np.full((5, 3), np.nan), {"outputs": "trace"}, "must hold finite numbers"),
-    (np.ones((5, 3), int), {"outputs": "trace"}, "of dtype int64, must hold finite numbers of float32"),
+    (np.full((5, 3), np.nan), {"outputs": "trace"}, "has 15 entries that are not finite"),
+    (np.ones((5, 3)) * 1j, {"outputs": "trace"}, "must hold real numbers, got dtype complex128"),
+    (np.ones((5, 3)), {"outputs": "mean"}, "outputs='mean' is not one of full, diagonal, trace"),
+    (np.ones((5, 3)), {"outputs": "trace", "options": {"seed": object()}}, "are not kept"),
+    (np.ones((5, 3), int), {"outputs": "trace"}, "of dtype int64, must hold numbers of float32"),
 ])
 def test_what_is_no_kernel_of_these_is_not_saved(kernel: np.ndarray, options: dict[str, Any], message: str,
                                                  tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         save_kernel(tmp_path / "k.npz", kernel, model=make(), x1=X1, x2=X2, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is not written to .*No such file"):
+        save_kernel(tmp_path / "none" / "k.npz", np.ones((5, 5)), model=make(), x1=X1, outputs="trace")
 
 
 def test_files_of_something_else(kept: Path, tmp_path: Path) -> None:

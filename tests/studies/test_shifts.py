@@ -110,6 +110,18 @@ def test_images_are_deformed_as_by_pytorch() -> None:
     np.testing.assert_array_equal(_task("continuous_input_deformation", 0).x_train, X)
 
 
+@pytest.mark.parametrize(("shift", "message"), [
+    (Shift("permute"), "no shift 'permute'"),  # pyright: ignore[reportArgumentType]
+    (Shift(deformation=InputDeformation("random")), "'random'; did you mean random_walk"),  # pyright: ignore[reportArgumentType]
+    (Shift("drifting_values", values=DriftingValues(drift_std_dev=-1.0)), "values.drift_std_dev must be .* at least 0"),
+    (Shift("drifting_values", values=DriftingValues(lower_bound=np.nan)), "values.lower_bound must be a finite number"),
+    (Shift(deformation=InputDeformation(max_drift=np.inf)), "deformation.max_drift must be a finite number"),
+])
+def test_shifts_that_make_no_sense(shift: Shift, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        task(DATA, shift, 1, 0)
+
+
 def test_data_without_what_is_to_change() -> None:
     flat = Data("own", np.zeros((3, 2), np.float32), np.zeros(3, np.float32), np.zeros((3, 2), np.float32),
                 np.zeros(3, np.float32))

@@ -93,6 +93,7 @@ class Kills:
     def write(self, record):
         if record.step == 8:
             os.kill(os.getpid(), signal.SIGKILL)
+    def close(self): ...
 track(_options(Path(sys.argv[1])), sinks=[Kills()])
 """
 
@@ -175,6 +176,10 @@ def test_a_network_of_the_users_own_by_the_command_line(tmp_path: Path, capsys: 
         assert message in capsys.readouterr().err
 
 
+def test_steps_of_ones_own_choice_are_recorded(tmp_path: Path) -> None:
+    assert track(_options(tmp_path, at=(1, 7), every=6, measure=Measure(kernel=False))).steps() == [0, 1, 6, 7, 12]
+
+
 def test_another_run_in_the_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = _options(tmp_path, every=12, measure=Measure(kernel=False))
     track(options)
@@ -200,6 +205,11 @@ def test_the_configuration_among_the_examples_runs(tmp_path: Path) -> None:
     ({"network": Network(dropout=1.0)}, "network.dropout must be in"),
     ({"data": "mnist"}, "got 'mnist', which is none"),
     ({"optimiser": Optimiser(learning_rate=float("nan"))}, "learning_rate must be positive, got nan"),
+    ({"optimiser": Optimiser(learning_rate=float("inf"))}, "learning_rate must be positive, got inf"),
+    ({"optimiser": Optimiser(momentum=1.0)}, "optimiser.momentum must be in"),
+    ({"at": (-1,)}, "at must hold steps from 0 on"),
+    ({"optimiser": Optimiser(batch_size=1)}, "batch_norm takes mean and variance of a batch"),
+    ({"seed": -1}, "seed must be from 0 to"), ({"seed": 2**40}, "seed must be from 0 to"),
 ])
 def test_what_makes_no_sense(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):

@@ -376,6 +376,12 @@ def test_training_that_diverges_is_noted_and_goes_on(tmp_path: Path) -> None:
     ({"layers": ("O",)}, "the network has no layer 'O'; known are 0, 1, 2, 3, 4"),
     ({"y": Y + 1}, "from 1 to 3, do not fit 3 outputs"), ({"y": np.full(12, np.nan)}, "y has 12 entries that are not"),
     ({"y": np.zeros((12, 2))}, "do not fit targets of shape (12, 2)"), ({"method": "no"}, "unknown method 'no'"),
+    ({"every": 2.5}, "every must be a positive number"), ({"outputs": "diagonal"}, "outputs='diagonal' is not one of"),
+    ({"drops": "rat"}, "drops='rat' is not one of"), ({"proportion": 1.5}, "proportion must be above 0 and at most 1"),
+    ({"layers": "2"}, "layers='2' is one name; give a tuple"), ({"sinks": "csv"}, "sinks='csv' is one name; give a"),
+    ({"layers": ("2",), "activations": {"1": "relu"}}, "activations names the layer '1', which is not in layers"),
+    ({"layers": ("0",), "activations": {"0": "gelu"}}, "'gelu' of 0 is not known to be flat"),
+    ({"sinks": (3,)}, "an object with write and close, got 3"), ({"state": {}}, "the state lacks probe, step"),
 ])
 def test_what_is_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
     from impls import RegistryError
@@ -383,6 +389,63 @@ def test_what_is_refused(options: dict[str, Any], message: str, tmp_path: Path) 
     with pytest.raises((InputError, RegistryError)) as caught:
         Tracker(tmp_path, X, options.pop("y", Y), **options)(0, torch_module())
     assert message in str(caught.value)
+
+
+def test_what_is_refused_at_a_step(tmp_path: Path) -> None:
+    tracker = Tracker(tmp_path, X, Y, kernel=False)
+    for step, says in (("first", "step must be a whole number"), (1.0, "whole number"), (-1, "at least 0, got -1")):
+        with pytest.raises(InputError, match=says):
+            tracker(step, torch_module())  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="rate must be a number to be recorded, got 'fast'"):
+        tracker(0, torch_module(), rate="fast")  # pyright: ignore[reportArgumentType]
+    tracker = Tracker(tmp_path / "again", X, Y > 0, kernel=False)
+    tracker(np.int64(0), torch_module())  # pyright: ignore[reportArgumentType]
+    assert tracker.store.steps() == [0]
+    with pytest.raises(InputError, match=r"not the one of the first step: 0\.bias was \(9,\), and is \(5,\)"):
+        tracker(1, nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3)))
+    with pytest.raises(InputError, match="the probe batch is empty"):
+        Tracker(tmp_path / "none", X[:0])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file is no folder, and cannot be made one"):
+        Tracker(tmp_path / "file", X)
+
+
+def test_complex_weights_and_features_are_pairs_of_real_ones(tmp_path: Path) -> None:
+    """The kernel φφᵀ of both parts, and the singular values of complex matrices."""
+    class Complex(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(6, 4, dtype=torch.complex64))
+            self.hidden, self.last = nn.Identity(), nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.hidden(x.to(torch.complex64) @ self.weight).abs())
+
+    module = Complex()
+    record = Tracker(tmp_path, X, Y, layers=("hidden",), weight_spectra=True, keep_kernels=True)(0, module)
+    assert record is not None
+    weight = module.weight.detach().numpy().astype(complex)
+    np.testing.assert_allclose(record.spectra["weights/weight/singular_values"], np.linalg.svd(weight)[1])
+    parts = (X @ weight).view(float)
+    np.testing.assert_allclose(record.arrays["conjugate/hidden"], parts @ parts.T / 4,
+                               atol=tolerance("float32") * np.abs(parts @ parts.T).max())
+
+
+def test_the_derivative_of_the_loss_and_how_far_a_matrix_has_gone(tmp_path: Path) -> None:
+    """By autograd, and by SVD."""
+    for y in (torch.tensor(Y), torch.tensor(RNG.standard_normal((12, 3)), dtype=torch.float32)):
+        module = torch_module().eval()
+        tracker = Tracker(tmp_path / str(y.ndim), X, y, kernel=False, weight_spectra=True)
+        tracker(0, module)
+        with torch.no_grad():
+            module[4].weight.add_(torch.eye(3, 9))  # pyright: ignore[reportCallIssue, reportArgumentType]
+        record = tracker(1, module)
+        assert record is not None
+        f = module(torch.tensor(X)).detach().requires_grad_()
+        loss = nn.functional.cross_entropy(f, y) if y.ndim == 1 else nn.functional.mse_loss(f, y)
+        due = torch.autograd.grad(loss, f)[0].norm().item()
+        assert record.scalars["probe/loss_derivative"] == pytest.approx(due, rel=tolerance("float32"))
+        assert record.scalars["weights/4.weight/spectral_distance"] == pytest.approx(1, rel=tolerance("float32"))
 
 
 @pytest.mark.parametrize(("model", "layer", "message"), [
