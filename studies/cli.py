@@ -40,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, RegistryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
+    except OSError as error:  # a folder that cannot be made or written to, say
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"error: {error.strerror or error}{where}; give another --out, or make room", file=sys.stderr)
+        return USAGE
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return STOPPED

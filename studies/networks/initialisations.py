@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from reference import InputError
 from studies.networks.names import Initialisation
 
 OWN: dict[str, Initialisation] = {"siren": "siren", "finer": "finer", "finer_gaussian": "finer",
@@ -17,12 +18,14 @@ def draw(kind: Initialisation, n_in: int, n_out: int, *, first: bool, w0: float,
          rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A weight matrix (n_out, n_in) and a bias (n_out,), all of them uniform in ±a limit.
 
-    - `siren`: weights 1/n_in in the first layer, √(6/n_in)/w0 in the others (Sitzmann et al. 2020, section 3.2); bias
+    - `siren`: weights 1/n_in in the first layer, √(6/n_in)/|w0| in the others (Sitzmann et al. 2020, section 3.2); bias
       π/‖W_row‖, a period of the sine over the unit interval (Romero et al. 2022, CKConv; as in INR_BEP).
     - `finer`: weights as `siren`, biases `bias_k` (Liu et al. 2024, FINER; INR_BEP in all layers).
     - `standard`: weights √(6/(n_in + n_out)) (Glorot, Bengio 2010), biases 1/√n_in.
     """
-    sine = 1 / n_in if first else math.sqrt(6 / n_in) / w0
+    if kind != "standard" and w0 == 0:
+        raise InputError(f"the initialisation {kind} divides by w0, which is 0; give another, or the standard one")
+    sine = 1 / n_in if first else math.sqrt(6 / n_in) / abs(w0)
     limit = math.sqrt(6 / (n_in + n_out)) if kind == "standard" else sine
     weight = rng.uniform(-limit, limit, (n_out, n_in))
     unit = rng.uniform(-1, 1, n_out)

@@ -32,7 +32,8 @@ def run(options: Options) -> int:
         console.print(best_table(results, options.metric))
     for result in results:
         if result.reason:
-            console.print(f"{result.status}: {result.row['layer']}, {result.key}: {result.reason}", markup=False)
+            console.print(f"{result.status}: {result.row['layer']}, {result.key}: {result.reason}", markup=False,
+                          soft_wrap=True)
     console.print(f"table: {options.out / 'table.csv'}\npage: {options.out / 'report.html'}", highlight=False,
                   soft_wrap=True)
     return 0 if all(result.status == "ok" for result in results) else FAILED

@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from impls import ntk_fn
+from impls import load, ntk_fn
 from impls.frameworks.jax.support import precision
 from impls.frameworks.jax.xla import compiled
+from reference import Request
+from reference.case import DType
 from studies.matrix import as_matrix, noise
 from studies.networks import coordinates
 from studies.networks.coordinates import Architecture, Params, grid
@@ -49,7 +51,7 @@ def compute(point: Point) -> Computed:
         params, frozen = coordinates.initial(point.architecture, point.numbers, point.dtype)
         x = jnp.asarray(grid(point.architecture.dimension, point.points), point.dtype)
         began = time.perf_counter()
-        kernel = np.asarray(_kernel(point.architecture)(params, frozen, x))
+        kernel = np.asarray(_kernel(point.architecture, point.method)(params, frozen, x))
         seconds = time.perf_counter() - began
         matrix = as_matrix(kernel)
         found = spectrum(kernel)
@@ -58,12 +60,33 @@ def compute(point: Point) -> Computed:
 
 
 @lru_cache(maxsize=8)
-def _kernel(of: Architecture) -> Program:
+def _kernel(of: Architecture, method: str) -> Program:
     """Activation parameters, frequencies and weights are arguments: a sweep over them compiles once."""
+    if method != "auto":
+        return partial(_by_method, of, load(method))
+
     def kernel(params: Params, frozen: Params, x: jax.Array) -> jax.Array:
         return ntk_fn(lambda some, points: coordinates.outputs(of, some, frozen, points))(params, x)
 
     return compiled(kernel)
+
+
+def _by_method(of: Architecture, method: Any, params: Params, frozen: Params, x: jax.Array) -> jax.Array:
+    """By a method of the registry, to which a complex parameter is two real ones."""
+    leaves, structure = jax.tree.flatten(params)
+    parts = [(leaf.real, leaf.imag) if jnp.iscomplexobj(leaf) else (leaf,) for leaf in leaves]
+    f = jax.tree_util.Partial(_of_parts(of, structure), frozen)
+    return method.kernel(f, parts, x, None, Request(dtype=cast(DType, x.dtype.name)))
+
+
+@lru_cache(maxsize=8)
+def _of_parts(of: Architecture, structure: Any) -> Callable[..., jax.Array]:
+    """The same function at each call: what is compiled for it is found again."""
+    def outputs(frozen: Params, parts: list[tuple[jax.Array, ...]], x: jax.Array) -> jax.Array:
+        params = structure.unflatten([jax.lax.complex(*each) if len(each) == 2 else each[0] for each in parts])
+        return coordinates.outputs(of, params, frozen, x)
+
+    return outputs
 
 
 @lru_cache(maxsize=8)

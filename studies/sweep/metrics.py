@@ -30,10 +30,10 @@ assert tuple(SMALLER_IS_BETTER) == tuple(IN_WORDS) == get_args(Metric)
 
 def numbers(kernel: Any, found: Spectrum) -> dict[str, float]:
     """All of a kernel and its spectrum, by name."""
-    from studies.eigenvalues import summary
+    from studies.eigenvalues import log_condition_number_inr_bep, summary
 
     return {
-        **summary(kernel, found),
+        **summary(kernel, found), "log_condition_number_inr_bep": log_condition_number_inr_bep(found),
         **{f"fourier_{name}": value for name, value in asdict(fourier_summary(kernel)).items()},
         **{f"fourier_inr_bep_{name}": value for name, value in asdict(fourier_summary_inr_bep(kernel)).items()},
         **{f"diagonal_strength_{weighting}": diagonal_strength(kernel, weighting) for weighting in get_args(Weighting)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -64,6 +65,8 @@ class Options:
     """N: int(N^(1/dimension)) places on each axis."""
     seed: tuple[int, ...] = (0,)
     """Of the drawn parameters."""
+    method: str = "auto"
+    """Which gives the kernels: auto is this project's engine; neural_tangents.ntk_vector_products is INR_BEP's."""
     dtype: DType = "float64"
     """Of the kernel. In float32 (INR_BEP's) eigenvalues below some 1e-5 of the largest are rounding."""
     metric: Metric = "condition_number"
@@ -78,6 +81,11 @@ class Options:
     def __post_init__(self) -> None:
         if self.processes < 1:
             raise InputError(f"processes={self.processes}: give at least 1")
+        for name in ("w0", "s0", "a", "b", "inverse_scale", "wf", "bias_k", "param_scale", "encoding_scale"):
+            if wrong := [value for value in getattr(self, name) if not math.isfinite(value)]:
+                raise InputError(f"{name} must hold finite numbers, got {wrong[0]}")
+        if min(self.seed, default=0) < 0:
+            raise InputError(f"seed must be at least 0, got {min(self.seed)}")
         for name in ("points", "width", "depth", "outputs", "dimension", "frequencies"):
             if min(getattr(self, name), default=1) < 1:
                 raise InputError(f"{name} must be at least 1, got {min(getattr(self, name))}")

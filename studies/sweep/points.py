@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
+from impls import load
 from reference import InputError
 from reference.case import DType
 from studies.networks.activations import layer
@@ -35,11 +36,12 @@ class Point:
     numbers: Numbers
     points: int
     dtype: DType
+    method: str = "auto"
 
     @property
-    def program(self) -> tuple[Architecture, int, DType]:
+    def program(self) -> tuple[Architecture, int, DType, str]:
         """Points for which this is the same are computed by one compiled program."""
-        return self.architecture, self.points, self.dtype
+        return self.architecture, self.points, self.dtype, self.method
 
     def row(self) -> Row:
         """By the names of `AXES`; None for what this point does not have."""
@@ -54,8 +56,8 @@ class Point:
         return {name: given.get(name) for name in AXES}
 
     def key(self, versions: str = "") -> str:
-        """The same for the same point, dtype and versions, in any process."""
-        text = json.dumps([self.row(), self.dtype, versions], sort_keys=True)
+        """The same for the same point, dtype, method and versions, in any process."""
+        text = json.dumps([self.row(), self.dtype, self.method, versions], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def name(self) -> str:
@@ -78,7 +80,18 @@ def points_of(options: Options) -> list[Point]:
         if len(grid(dimension, n)) * min(options.outputs) < 4:
             raise InputError(f"a grid of {n} points in {dimension} dimensions has fewer than 4 rows, too "
                              "few for frequencies; give more points")
+    _check_method(options.method)
     return list(dict.fromkeys(point for name in options.layer for point in _of_layer(options, name)))
+
+
+def _check_method(name: str) -> None:
+    """Raise `InputError` for a method that gives no kernel of a JAX function; `RegistryError` for one that is none."""
+    if name == "auto":
+        return
+    method = load(name)
+    if method.framework != "jax" or method.kind != "exact" or not hasattr(method, "kernel"):
+        raise InputError(f"method={name!r} gives no exact kernel of a function of JAX; give auto, or one such as "
+                         "neural_tangents.ntk_vector_products")
 
 
 def _of_layer(options: Options, name: LayerName) -> Iterator[Point]:
@@ -92,7 +105,7 @@ def _of_layer(options: Options, name: LayerName) -> Iterator[Point]:
             for drawn, factor, seed in product(_initialisations(options, name), options.param_scale, options.seed):
                 kind, bias_k = drawn
                 yield Point(architecture, Numbers(tuple(zip(parameters, values, strict=True)), kind, bias_k, factor,
-                                                  scale, seed), n, options.dtype)
+                                                  scale, seed), n, options.dtype, options.method)
 
 
 def _encodings(options: Options) -> Iterator[tuple[EncodingName, int, float]]:

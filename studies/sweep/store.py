@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reference import InputError
+
 Status = Literal["ok", "wrong", "failed"]
 
 _TABLE = """CREATE TABLE IF NOT EXISTS points (
@@ -43,8 +45,12 @@ class Store:
         self.folder = folder
         for place in (folder / "kernels", folder / "figures"):
             place.mkdir(parents=True, exist_ok=True)
-        with self._connection() as connection:
-            connection.execute(_TABLE)
+        try:
+            with self._connection() as connection:
+                connection.execute(_TABLE)
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"{folder / 'sweep.sqlite'} is no record of a sweep ({error}); choose another folder with "
+                             "--out") from error
 
     def results(self, keys: Sequence[str]) -> dict[str, Result]:
         """Those of the keys that have a row."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
@@ -177,9 +179,21 @@ def test_a_point_that_fails_says_why_and_is_tried_again(tmp_path: Path, capsys: 
 def test_a_wrong_kernel_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     (point,) = points_of(replace(SMALL, layer=("siren",), w0=(2.0,)))
     assert computing.compute(point).wrong() == ""
-    program = computing._kernel(point.architecture)
-    monkeypatch.setattr(computing, "_kernel", lambda of: lambda *given: program(*given) * 1.001)
+    program = computing._kernel(point.architecture, "auto")
+    monkeypatch.setattr(computing, "_kernel", lambda *of: lambda *given: program(*given) * 1.001)
     assert "backward passes" in computing.compute(point).wrong()
+
+
+@pytest.mark.skipif(find_spec("neural_tangents") is None, reason="neural-tangents is not installed")
+def test_another_method_gives_the_same_kernels() -> None:
+    """Of complex parameters too, which are pairs of real ones to it."""
+    options = replace(SMALL, layer=("wire_complex",), w0=(2.0,), s0=(1.0,), width=(3,), points=(4,))
+    (ours,), (theirs,) = (points_of(replace(options, method=method))
+                          for method in ("auto", "neural_tangents.ntk_vector_products"))
+    assert ours.key() != theirs.key()
+    found = computing.compute(theirs)
+    assert found.wrong() == ""
+    agree(found.kernel, computing.compute(ours).kernel)
 
 
 def test_the_best_of_kernels_that_are_all_singular_has_the_larger_rank(done: tuple[Options, list[Result]]) -> None:
@@ -227,11 +241,22 @@ def test_every_default_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> Non
         assert str(shown[-1]) in said, name
 
 
+def _no_database() -> Path:
+    folder = Path(tempfile.mkdtemp())
+    (folder / "sweep.sqlite").write_text("something else, long enough to be told from an empty file")
+    return folder
+
+
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: from_table({"leyer": ["siren"]}, Options), "'leyer'; did you mean layer"),
     (lambda: from_table({"layer": ["sirn"]}, Options), "'sirn'; did you mean siren"),
     (lambda: from_table({"w0": ["1"]}, Options), r"w0\[0\] must be a number"),
-    (lambda: Options(processes=0), "processes=0"),
+    (lambda: Options(processes=0), "processes=0"), (lambda: Options(w0=(1.0, np.nan)), "w0 must hold finite numbers"),
+    (lambda: Options(seed=(-1,)), "seed must be at least 0, got -1"),
+    (lambda: computing.compute(points_of(Options(w0=(0.0,), width=(2,), points=(4,)))[0]), "siren divides by w0"),
+    (lambda: points_of(Options(method="structured_torch")), "'structured_torch' gives no exact kernel of a function"),
+    (lambda: points_of(Options(method="equinox.monte_carlo")), "gives no exact kernel of a function of JAX"),
+    (lambda: Store(_no_database()), "no record of a sweep .* choose another folder"),
     (lambda: Options(width=(8, 0)), "width must be at least 1, got 0"),
     (lambda: points_of(Options(w0=())), "w0 has no values"),
     (lambda: points_of(Options(dimension=(2,), points=(3,))), "2 dimensions and 3 points"),
