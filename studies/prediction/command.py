@@ -13,15 +13,19 @@ from rich.table import Table
 from reference import InputError
 from studies.data import Data, load
 from studies.outputs import outputs
-from studies.prediction.blocks import kernels
+from studies.prediction.blocks import Kernels, kernel_products, kernels
 from studies.prediction.clock import speed
+from studies.prediction.kept import kept
 from studies.prediction.linearised import Linearised, Outputs
 from studies.prediction.options import Options
-from studies.prediction.solving import Ridge
+from studies.prediction.solving import MOST_ROWS, Ridge
 from studies.tracking.options import Options as TrackOptions
 from studies.tracking.trainers.trainer import make
 
 __all__ = ["Options", "run"]
+
+PRODUCTS = "products"
+"""As a method: the kernel is not formed."""
 
 
 class Row(NamedTuple):
@@ -36,20 +40,21 @@ class Row(NamedTuple):
 
 def run(options: Options, console: Console | None = None) -> int:
     """Do it, print the table, and save it, the outputs and a figure; the exit code."""
+    options.check()
     console = console or Console()
     data = load(options.data)
     x, x_test = data.x_train[: options.train], data.x_test[: options.test]
     y, y_test = (_targets(each, data) for each in (data.y_train[: options.train], data.y_test[: options.test]))
     model = make(TrackOptions(options.framework, options.data, network=options.network, seed=options.seed),
                  x.shape[1:], y.shape[1]).model
-    as_given = _arrays_of(model)
-    K = kernels(model, as_given(x), as_given(x_test), method=options.method)
+    K = _kernels(model, x, x_test, y.size, options, console)
     linearised = Linearised(K, y, loss=options.loss, f0=outputs(model, x), f0_test=outputs(model, x_test),
                             ridge=Ridge(options.ridge.value, options.ridge.scale), singular=options.singular)
     console.print(f"{len(x)} examples of {data.name}, kernel {K.train.shape}; gradient descent converges below a "
                   f"learning rate of {linearised.max_learning_rate(options.descent.momentum):.4g}", highlight=False,
                   soft_wrap=True)
-    what, moments, found = _predicted(linearised, options, console)
+    with console.status("the prediction"):
+        what, moments, found = _predicted(linearised, options, console)
     if found.jitter or found.truncated:
         console.print(f"jitter {found.jitter:.3g}, {found.truncated} eigenvectors left out", highlight=False)
     rows = [_row(at, train, test, (y, y_test), options, data.classes > 0)
@@ -62,6 +67,18 @@ def run(options: Options, console: Console | None = None) -> int:
 
 def _targets(y: np.ndarray, data: Data) -> np.ndarray:
     return np.eye(data.classes)[y] if data.classes else y.reshape(len(y), -1)
+
+
+def _kernels(model: Any, x: np.ndarray, x_test: np.ndarray, rows: int, options: Options, console: Console) -> Kernels:
+    """Arrays, kept in the folder, or, where they would be too large or "products" are asked for, operators."""
+    as_given = _arrays_of(model)
+    if options.method == PRODUCTS or (options.method == "auto" and rows > MOST_ROWS):
+        return kernel_products(model, as_given(x), as_given(x_test))
+    with console.status("the kernels"):
+        found, were_there = kept(options.out, model, x, x_test, options.method, lambda: kernels(
+            model, as_given(x), as_given(x_test), method=options.method))
+    console.print(f"kernels {'as kept' if were_there else 'kept'} in {options.out}", highlight=False, soft_wrap=True)
+    return found
 
 
 def _arrays_of(model: Any) -> Any:

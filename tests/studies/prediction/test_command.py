@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reference import InputError
+from reference import InputError, tolerance
 from studies import cli
 from studies.outputs import outputs
+from studies.prediction import command, kernels
 from tests.studies.prediction.problems import AGREEMENT, network, problem
 
 MODEL = '''"""A network of float64."""
@@ -76,6 +77,46 @@ def test_steps_of_a_network_of_the_user_are_those_of_its_linearisation(tmp_path:
     np.testing.assert_allclose(np.load(tmp_path / "predict.npz")["train"][1], due, atol=AGREEMENT)
 
 
+def test_kernels_are_kept_and_taken_for_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    computed: list[str] = []
+
+    def counted(*args: Any, method: str, **more: Any) -> Any:
+        computed.append(method)
+        return kernels(*args, method=method, **more)
+
+    monkeypatch.setattr(command, "kernels", counted)
+    small = ["predict", "--train", "6", "--test", "3", "--network.width", "4", "--times", "0", "10", "--out",
+             str(tmp_path)]
+    assert cli.main(small) == 0
+    first = rows(tmp_path / "predict.csv")
+    assert cli.main(small) == 0
+    assert rows(tmp_path / "predict.csv") == first
+    assert computed == ["auto"]
+    for other in (["--seed", "1"], ["--train", "5"], ["--method", "torch_autograd.per_example"]):
+        assert cli.main([*small, *other]) == 0
+    (tmp_path / "kernel_test.npz").write_bytes(b"cut off")
+    assert cli.main([*small, "--method", "torch_autograd.per_example"]) == 0
+    assert computed == ["auto", "auto", "auto", *["torch_autograd.per_example"] * 2]
+
+
+@pytest.mark.parametrize("most", [None, 10])
+def test_products_with_vectors_where_the_kernel_would_be_too_large(most: int | None, tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    small = ["predict", "--train", "6", "--test", "3", "--network.width", "4", "--times", "0", "10", "--ridge.value",
+             "0.1", "--out", str(tmp_path)]
+    assert cli.main(small) == 0
+    due = rows(tmp_path / "predict.csv")
+    (tmp_path / "kernel_train.npz").unlink()
+    if most is not None:
+        monkeypatch.setattr(command, "MOST_ROWS", most)
+    assert cli.main([*small, *(["--method", "products"] if most is None else [])]) == 0
+    assert not (tmp_path / "kernel_train.npz").exists()
+    for found, one in zip(rows(tmp_path / "predict.csv"), due, strict=True):
+        assert float(found["test_loss"]) == pytest.approx(float(one["test_loss"]), rel=tolerance("float32"))
+
+
 def test_targets_that_are_numbers_have_no_accuracy(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     x = np.linspace(-1, 1, 24, dtype=np.float32).reshape(12, 2)
@@ -91,6 +132,13 @@ def test_targets_that_are_numbers_have_no_accuracy(tmp_path: Path) -> None:
     (["--times", "-1"], "t must be at least 0 (infinity allowed), got -1.0"),
     (["--method", "structured_jxx"], "unknown method 'structured_jxx'"),
     (["--times", "inf"], "the kernel is singular to its precision"),
+    (["--train", "-5"], "train must be at least 1, got -5"), (["--test", "0"], "test must be at least 1, got 0"),
+    (["--descent.steps", "-1"], "descent.steps must be at least 0, got -1"),
+    (["--descent.learning-rate", "-1"], "learning_rate must be a positive number, got -1.0"),
+    (["--descent.momentum", "1"], "momentum must be at least 0 and less than 1"),
+    (["--seed", "-1"], "seed must be from 0 to"),
+    (["--network.dropout", "1"], "network.dropout must be in"), (["--ridge.value", "-1"], "a ridge is a number of at"),
+    (["--out", __file__], "File exists"),
 ])
 def test_what_cannot_be_done_is_told(flags: list[str], says: str, tmp_path: Path,
                                      capsys: pytest.CaptureFixture[str]) -> None:
