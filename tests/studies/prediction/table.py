@@ -1,11 +1,12 @@
 """``python -m tests.studies.prediction.table`` writes docs/prediction.md: how far each way is from the others.
 
-The overview is written into README.md as well, between its markers.
+The overview, and the kernels by each method, are written into README.md as well, between its marks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,7 @@ def _largest(comparisons: list[Comparison]) -> str:
     return figure(max(each.error() for each in comparisons)) if comparisons else ""
 
 
+@cache
 def of_methods() -> list[Row]:
     """The linearised network by the kernels of each method: 150 steps with momentum, and flow."""
     return [(name, _errors(name)) for name in names() if _offers(name)] + [
@@ -140,7 +142,8 @@ The first two fall as the kernel's own change in training does (Huang & Yau 2020
 
 def main(write: Callable[[Path, str], object] = Path.write_text) -> None:
     write(PAGE, page())
-    write(README, marked(README.read_text(), "predictions", markdown("prediction", WITNESSES, overview())))
+    readme = marked(README.read_text(), "predictions", markdown("prediction", WITNESSES, overview()))
+    write(README, marked(readme, "predictions by method", markdown("kernel by", COLUMNS, of_methods())))
 
 
 if __name__ == "__main__":
