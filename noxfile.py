@@ -191,7 +191,7 @@ def alarms(session: nox.Session) -> None:
 
 @nox.session
 def calibrate(session: nox.Session) -> None:
-    """The alarm of `bench compare` on this machine, idle and beside a load, hours; writes docs/calibration.md."""
+    """The alarm of `bench compare` on this machine, idle and beside a load, an hour; writes docs/calibration.md."""
     install(session)
     for name, load in (("quiet", []), ("busy", ["--load"])):
         session.run("python", "-m", "bench.compare.calibration", "record", f"results/{name}.jsonl", *session.posargs,
