@@ -99,7 +99,9 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
     `impls.tiles.lazy.LazyKernel`: an array of which only what is asked for is read, as `impls.tiles.open_kernel` gives
     it later. Stopped or killed, the same call goes on where it was; with more examples at the end of x1 or x2 it adds
     theirs; for another network, other examples or versions it is refused. `memory_limit` (1 GiB unless given) then
-    bounds all that is held, whatever N; x1 and x2 may be memory-mapped (``numpy.load("X.npy", mmap_mode="r")``).
+    bounds all that is held beside a batch, whatever N: x1 and x2 are read as far as a tile needs them where they are
+    memory-mapped (``numpy.load("X.npy", mmap_mode="r")``), arrays of zarr or h5py, lists or DataLoaders of arrays;
+    several inputs, and batches that can only be read from end to end, are held. "auto" is the structured engine.
     `tile`: examples of a tile, or two numbers, of x1 and of x2; ``progress=True`` shows a bar with the time left.
     `devices`: to how many devices the tiles are dealt, or a list of them: JAX's, or PyTorch's, which have a process
     each (of the CPU as many as are asked for); the numbers are those of one device.

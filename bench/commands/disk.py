@@ -45,7 +45,8 @@ CASES = tuple(Case(framework, outputs, n) for framework in ("torch", "jax")
 
 
 def main(frameworks: Sequence[str]) -> None:
-    rows = list[dict[str, Any]]()
+    rows = json.loads(RESULTS.read_text())["rows"] if frameworks and RESULTS.exists() else []
+    rows = [row for row in rows if row["framework"] not in frameworks]
     for case in CASES:
         if frameworks and case.framework not in frameworks:
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -145,11 +145,12 @@ class Job:
         pass fails, as that of jax.lax.while_loop."""
         own, (tile1, tile2) = self.own._replace(first=None), self.chosen.sizes.tile
         n1, n2 = (min(n, size) for n, size in zip(self.shape, (tile1, tile2), strict=True))
+        some1 = examples(own.x1, slice(0, n1))
+        some2 = some1 if own.x2 is None else examples(own.x2, slice(0, n2))
         draw = np.random.default_rng(0)
         for k in range(WITNESSES):
             i, j = k * (n1 - 1) // max(1, WITNESSES - 1), n2 - 1 - k * (n2 - 1) // max(1, 2 * WITNESSES)
-            x1 = examples(own.x1, slice(i, i + 1))
-            x2 = examples(own.x1 if own.x2 is None else own.x2, slice(j, j + 1))
+            x1, x2 = some1[i:i + 1], some2[j:j + 1]
             u, v = draw.standard_normal((2, 1, own.n_outputs))
             try:
                 shares, scale = half(own.framework).products(own, x1, x2, u, v)
@@ -225,7 +226,8 @@ def _first_that_can(method: str, few: OwnNetwork, request: Request, shape: tuple
         return chosen(JACOBIANS[few.framework], few, request, shape, asking.limit, tile)
 
 
-def _versions(framework: str) -> dict[str, str]:
+@cache
+def _versions(framework: str) -> Mapping[str, str]:
     found = {}
     for name in PACKAGES[framework]:
         try:

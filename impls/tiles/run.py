@@ -54,7 +54,6 @@ def run(job: Job, path: str | Path, *, watch: Watch, say: Callable[[str], None],
             elif missing:
                 with Worker(job, store, advance, check=check and computer is None, computer=computer) as worker:
                     worker(tile for band in deal.bands(job, store, missing) for tile in band)
-        store.manifest.close()
     store.refresh()
     return LazyKernel(store)
 

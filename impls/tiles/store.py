@@ -179,6 +179,7 @@ class Store:
                 left.unlink(missing_ok=True)
             yield
         finally:
+            self.manifest.close()
             os.close(descriptor)
 
     def _entries(self) -> dict[Tile, list[Entry]]:

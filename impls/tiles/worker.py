@@ -84,7 +84,7 @@ class Worker:
 
 def check_finite(job: Job, region: Region, values: np.ndarray) -> None:
     """Raises `InputError`, which says where they first appear, for NaN or infinity."""
-    if np.isfinite(values).all():
+    if finite.is_finite(values):
         return
     (r, r_end), (c, c_end) = ((each.start, each.stop) for each in region)
     try:

@@ -43,6 +43,10 @@ class Between:
     def kernel(self, left: Panels, right: Panels | None = None) -> np.ndarray:
         """(N1, N2, …) of two batches, on the host; `right` None: of one with itself."""
         columns = left if right is None else right
+        if self.engine.factors.terms and len(left) == len(columns) == 1:
+            (_, (rows, factors)), (_, (others, factors2)) = left[0], columns[0]
+            found = self.engine.contraction(factors, None if right is None else factors2)[SUM]
+            return np.asarray(found)[rows, others]  # on the host without a copy
         whole = np.zeros(self.engine.shape(left[-1][0].stop, columns[-1][0].stop), self.engine.dtype)
 
         def write(i: slice, j: slice, rows: Any, others: Any | None) -> None:

@@ -199,10 +199,14 @@ def _by_parameter(terms: Sequence[Term], names: Sequence[str]) -> dict[str, list
 
 
 def _panel(plan: planner.Plan) -> int:
-    """Examples of a panel, so that the block of two panels fits as well: itself, its input Grams, its products."""
+    """Examples of a panel, so that the block of two panels fits as well: itself, its input Grams, its products. Without
+    a limit those of `Sizes.panels_kernel_bytes`, where the kernel is large."""
     task, panel = plan.task, max(plan.panel1, plan.panel2)
     if task.memory_limit is None:
-        return panel
+        sizes = SIZES[task.device]
+        if task.kernel_bytes <= sizes.whole_kernel_bytes:
+            return panel
+        return max(1, min(panel, int((sizes.panels_kernel_bytes / task.entries / task.itemsize) ** 0.5)))
     numbers = task.memory_limit / 4 / task.itemsize
     held = task.entries + 2 * task.n_outputs + (task.weights if any("separable" in s.ways for s in plan.steps) else 0)
     return max(1, min(panel, int((numbers / held) ** 0.5)))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, reduce
 from itertools import pairwise
+from math import inf
 from typing import NamedTuple
 
 import pytest
@@ -122,7 +124,7 @@ def test_x1_and_x2_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_as_planned_for_a_gpu(name: str, symmetric: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a CPU would have several blocks of everything."""
     set_hardware(monkeypatch, block_rows=1, symmetry_flops=0, few_rows=0)
-    monkeypatch.setitem(SIZES, "cpu", Sizes(1, 1, 0, 1, 0))
+    monkeypatch.setitem(SIZES, "cpu", Sizes(1, 1, 0, 1, 0, inf, inf))
     f, params, x1, x2 = drawn(NETWORKS[name], "float64", symmetric)
     for outputs in OUTPUTS:
         engine, other = (Engine(f, params, x1, x2, outputs=outputs, planned_for=d) for d in ("cuda", "cpu"))
@@ -131,6 +133,17 @@ def test_as_planned_for_a_gpu(name: str, symmetric: bool, monkeypatch: pytest.Mo
         assert not symmetric or other.plan.block1 == 1
         for each in (engine, other):
             assert_kernel(each(params, x1, x2), expected_of(name)[symmetric], outputs, "float64")
+
+
+@pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "x2"])
+@pytest.mark.parametrize("name", ["mlp", "convnet", "transformer"])
+def test_a_large_kernel_is_filled_from_panels(name: str, symmetric: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SIZES, "cpu", replace(SIZES["cpu"], whole_kernel_bytes=1, panels_kernel_bytes=1))
+    f, params, x1, x2 = drawn(NETWORKS[name], "float64", symmetric)
+    for outputs in OUTPUTS:
+        engine = Engine(f, params, x1, x2, outputs=outputs)
+        assert engine.panel == 1
+        assert_kernel(engine(params, x1, x2), expected_of(name)[symmetric], outputs, "float64")
 
 
 def test_views_that_are_read_with_another_sign() -> None:

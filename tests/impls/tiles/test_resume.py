@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -175,13 +176,29 @@ def test_one_run_at_a_time(store: Path) -> None:
 
 
 def test_a_full_disk_is_a_line(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append, written = Manifest.append, list[Entry]()
+
     def full(self: Manifest, entry: Entry) -> None:
-        raise OSError(28, "No space left on device")
+        if written:
+            raise OSError(28, "No space left on device")
+        written.append(entry)
+        append(self, entry)
 
     monkeypatch.setattr(Manifest, "append", full)
-    flipped(store / "c/0/1")
+    for name in ("c/0/1", "c/0/2"):
+        flipped(store / name)
     with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); what is there stays"):
         ntk(torch_network(), X, outputs="trace", out=store)
+    assert not left_open(store)
+
+
+def left_open(folder: Path) -> list[str]:
+    """Files of the folder that this process has open, where the system tells."""
+    found = list[str]()
+    for each in Path("/proc/self/fd").glob("*"):
+        with suppress(OSError):
+            found.append(os.readlink(each))
+    return [name for name in found if name.startswith(str(folder))]
 
 
 def test_nothing_is_unpickled(store: Path) -> None:
