@@ -1,8 +1,8 @@
 """The page on growth, docs/scale.md with docs/scale.svg: ``python -m bench.commands.scale``.
 
 Reads in bench/results/ ``scale.json`` (`bench.commands.grow`), ``operator.json`` (`bench.commands.operator`),
-``beyond.json`` (`bench.commands.beyond`), ``workers.json`` (`bench.commands.workers`) and the rates in
-``engines-cuda.json``, and writes what stands between the marks of the page.
+``disk.json`` (`bench.commands.disk`), ``beyond.json`` (`bench.commands.beyond`), ``workers.json``
+(`bench.commands.workers`) and the rates in ``engines-cuda.json``, and writes what stands between the marks of the page.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> None:
     due = predicted(measured)
     FIGURE.write_text(picture(measured, due), encoding="utf-8")
     tables = {"growth": _growth(measured, due, found["environment"]["machine"]),
-              "operator": _operator(), "beyond": _beyond(), "workers": _workers(),
+              "operator": _operator(), "disk": _disk(), "beyond": _beyond(), "workers": _workers(),
               "projection": projection.table()}
     page = PAGE.read_text(encoding="utf-8")
     for name, table in tables.items():
@@ -97,6 +97,18 @@ def _operator() -> str:
 def _until(seconds: dict[str, float], what: str) -> float | None:
     """From nothing to the answer."""
     return seconds["ready"] + seconds[what] if what in seconds else None
+
+
+def _disk() -> str:
+    found = json.loads((RESULTS / "disk.json").read_text())
+    lines = ["| engine | kernel | N | in memory | on disk | ratio, of the processor | by the clock |",
+             "| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
+    for row in found["rows"]:
+        memory, disk = map(units.seconds, row["seconds"])
+        ratios = " | ".join(f"{row['ratio'][name]:.2f}" for name in ("processor", "clock"))
+        lines.append(f"| structured_{row['framework']} | {row['outputs']} | {row['examples']:,} | {memory} | {disk} | "
+                     f"{ratios} |")
+    return "\n".join([*lines, "", f"{found['environment']['machine']}, one thread."])
 
 
 def _beyond() -> str:
