@@ -13,12 +13,25 @@ nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = True
 
-# More workers than this gain little: the gate is bound by the slowest compilations.
-WORKERS = str(min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8))
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+MEMORY_GIB = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else 16.0
 
-# Each worker begins with a half of its own, where the tests of one method on one case, which share what was compiled,
+# What a worker holds by the end of a whole run: JAX keeps the programs that it compiled.
+WORKER_GIB = 5.0
+
+
+def workers(wanted: int) -> str:
+    """As many as the memory holds. More than eight gain little: the gate is bound by the slowest compilations."""
+    return str(max(1, min(wanted, int(MEMORY_GIB / WORKER_GIB), 8)))
+
+
+# The gate computes. Of the other tests many wait, for runs, kills and clusters, at the beginning of the first worker's
+# share: one worker more than there are cores has something to do there meanwhile.
+WORKERS, WORKERS_THAT_WAIT = workers(CORES), workers(CORES + 1)
+
+# Each worker begins with a share of its own, where the tests of one method on one case, which share what was compiled,
 # stand side by side.
-IN_PARALLEL = ["-n", WORKERS, "--dist", "worksteal"]
+SHARED_OUT = ["--dist", "worksteal"]
 
 # One thread a worker: two OpenMP threads on two busy cores turned 1 ms into 56 ms.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -66,7 +79,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The gate and the tests of everything else; ARGS go to pytest. The optional packages have to be there."""
     install(session)
-    args = session.posargs or IN_PARALLEL
+    args = session.posargs or ["-n", WORKERS_THAT_WAIT, *SHARED_OUT]
     session.run("pytest", "--require-all", *args, env=TESTING)
 
 
@@ -79,7 +92,7 @@ def tests_versions(session: nox.Session, versions: str) -> None:
     """
     install(session, constraints=_constraints(session, VERSIONS[versions]))
     session.run("python", "-m", "pip", "list")
-    args = session.posargs or IN_PARALLEL
+    args = session.posargs or ["-n", WORKERS, *SHARED_OUT]
     session.run("pytest", "tests/gate", "--require-all", *args, env=TESTING)
 
 
