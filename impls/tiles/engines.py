@@ -52,7 +52,7 @@ def _structured(found: Any, own: OwnNetwork, request: Request, shape: tuple[int,
 
     def engine(size: tuple[int, int]) -> Any:
         x2 = None if own.x2 is None else stand_in(own.x2[:1], size[1])
-        return found.engine(own.f, own.params, stand_in(own.x1[:1], size[0]), x2, of_engine)
+        return half(own.framework).engine(found, own.f, own.params, stand_in(own.x1[:1], size[0]), x2, of_engine)
 
     size = tile or sizes.tile_of(shape, _entry_bytes(own, request), limit)
     made = engine(size)

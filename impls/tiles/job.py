@@ -35,7 +35,7 @@ from reference.tolerances import tolerance
 LOOKED_AT = 2
 """Examples of each side from which the sizes are found."""
 
-WITNESSES = 4
+WITNESSES = 2
 """Pairs of examples whose gradients tell one network from another."""
 
 PACKAGES = {"torch": ("ntk-bench", "numpy", "torch"), "jax": ("ntk-bench", "numpy", "jax", "jaxlib")}
