@@ -109,6 +109,8 @@ def save_svg(figure: Figure, file: Path | TextIO) -> None:
 
 def _bar(axes: Axes, image: Any) -> None:
     bar = axes.get_figure(root=True).colorbar(image, ax=axes, shrink=0.8)  # pyright: ignore[reportOptionalMemberAccess]
+    bar.formatter.set_powerlimits((-3, 4))  # long numbers would reach into the next panel
+    bar.ax.yaxis.get_offset_text().set_fontsize(8)
     bar.ax.tick_params(labelsize=8)
 
 
@@ -116,5 +118,5 @@ def _named(axes: Axes, title: str, x: str, y: str) -> Axes:
     axes.set_title(title, fontsize=10)
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=8, which="both")
     return axes

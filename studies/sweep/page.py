@@ -76,7 +76,7 @@ def _picture(store: Store, result: Result) -> str:
     if not path.exists():
         return ""
     data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="kernel, spectrum, frequencies" src="data:image/png;base64,{data}">'
+    return f'<div class="wide"><img alt="kernel, spectrum, frequencies" src="data:image/png;base64,{data}"></div>'
 
 
 def _lines(options: Options, results: Sequence[Result]) -> str:

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="the extra studies is not installed")
 
 from matplotlib import rcParams
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from studies import figures
@@ -39,6 +40,18 @@ def test_an_overview_shows_kernel_spectrum_frequencies_and_energy() -> None:
 def test_eigenvalues_that_a_logarithm_does_not_take_are_counted() -> None:
     axes = figures.spectrum_plot(Figure().add_subplot(), Spectrum(np.array([2.0, 1.0, 0.0, -1e-17]), np.eye(4), 4))
     assert [text.get_text() for text in axes.texts] == ["2 not positive"]
+
+
+def test_panels_do_not_reach_into_each_other() -> None:
+    """Of large entries of both signs, whose eigenvalues are within a decade: both axes have long numbers."""
+    figure = figures.overview(1e4 * (np.eye(12) - np.eye(12)[::-1] / 8 + np.diag(np.linspace(0, 1, 12))), title="large")
+    FigureCanvasAgg(figure).draw()
+    kernel, values, *_, bar, _ = figure.axes  # the bars of both images come last
+    right, left = (axes.get_tightbbox() for axes in (bar, values))
+    assert right is not None
+    assert left is not None
+    assert right.x1 < left.x0
+    assert kernel.get_title() == "Kernel"
 
 
 def settings() -> dict[str, Any]:
