@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -104,6 +107,21 @@ def test_every_default_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> Non
         command_line(Options, ["--help"], "study")
     shown = capsys.readouterr().out
     assert all(text in shown for text in ("default: 32", "default: relu", "default: 0.1", "default: here"))
+
+
+def leaves(options: object) -> int:
+    """Fields that are no dataclass themselves, however deep."""
+    return sum(leaves(value) if dataclasses.is_dataclass(value) else 1 for value in vars(options).values())
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_shows_a_default_for_every_field(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("jax", reason="sweeps are of networks in JAX")
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    shown = re.sub(r"[│╭╮╰╯─\s]+", " ", capsys.readouterr().out)
+    options = importlib.import_module(cli.COMMANDS[command][0]).Options()
+    assert shown.count("(default:") == leaves(options)
 
 
 def test_importing_the_studies_imports_no_framework() -> None:
