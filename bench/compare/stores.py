@@ -43,12 +43,23 @@ class Rows:
 
 
 def read(path: Path) -> Rows:
-    """A folder with results, a results file, or rows that `bench export --format json` wrote."""
+    """A folder with results, a results file, or rows that `bench export --format json` wrote. Raises `InputError` or
+    `StoreError` for anything else, and for times that are none."""
     if path.suffix == ".json":
         records, environments = load_json(path)
-        return Rows(str(path), records, environments)
-    store = Store(path)
-    return Rows(str(path), store.records(), store.environments())
+    else:
+        store = Store(path)
+        records, environments = store.records(), store.environments()
+    for record in records:
+        _check_times(path, record)
+    return Rows(str(path), records, environments)
+
+
+def _check_times(path: Path, record: Record) -> None:
+    for seconds in record.samples_s if _timed(record) else ():
+        if not 0 < seconds < math.inf:
+            raise InputError(f"{path}: {label(record.cell)} has a call of {seconds:g} s in replicate "
+                             f"{record.replicate}: times are positive and finite; measure the row anew (run --rerun)")
 
 
 def of_two_stores(a: Rows, b: Rows, by: str, across_machines: bool) -> list[Contest]:

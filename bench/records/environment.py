@@ -36,7 +36,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 # What measures, and what is measured; not the report.
 _MEASURED_WITH = ("reference/**/*.py", "impls/**/*.py", "bench/truth/*.py", *(f"bench/{name}.py" for name in (
     "cells/bound*", "cells/products", "machine/*", "running/anew", "running/conduct", "running/floor",
-    "running/held", "running/measure", "running/peak", "running/pool", "running/worker")))
+    "running/held", "running/measure", "running/peak", "running/pool", "running/state",
+    "running/worker")))
 _NO_FIGURE_MOVES = {"commit"}
 _GIB = 2**30
 

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Literal, TextIO, get_args
+from typing import Any, Literal, TextIO, TypeVar, get_args
 
 from bench.records.record import CaseInfo, Cell, Environment, Record
+from bench.records.types import fits, hints_of
 from reference import InputError
 
+Kind = TypeVar("Kind", Record, Cell, CaseInfo, Environment)
 Format = Literal["csv", "json", "parquet"]
 Row = dict[str, str | int | float | None]
 
@@ -84,8 +86,9 @@ def load_json(path: Path) -> tuple[list[Record], dict[str, Environment]]:
             raise TypeError("it holds no list of rows")
         rows = [_from_json(values) for values in found]
         return [_record(values) for values in rows], {
-            values["environment"]: Environment(values["environment"], **_of(values, Environment)) for values in rows}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+            values["environment"]: _checked(Environment(values["environment"], **_of(values, Environment)))
+            for values in rows if values["machine"] is not None}  # else it was not known
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{path} is no file of `bench export --format json`: {type(error).__name__}: "
                          f"{error}") from error
 
@@ -96,10 +99,19 @@ def _from_json(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _record(values: Mapping[str, Any]) -> Record:
-    info = CaseInfo(**_of(values, CaseInfo), digest=values["case_digest"])
+    info = _checked(CaseInfo(**_of(values, CaseInfo), digest=values["case_digest"]))
     given: dict[str, Any] = _of(values, Record) | {"samples_s": tuple(values["samples_s"]),
                                                    "machine": values["machine_slower"]}
-    return Record(Cell(**_of(values, Cell)), info, **given)
+    return _checked(Record(_checked(Cell(**_of(values, Cell))), info, **given))
+
+
+def _checked(record: Kind) -> Kind:
+    """Itself. Raises `TypeError` for a field that is of another type than it says: a row that was edited by hand."""
+    for name, hint in hints_of(type(record)).items():
+        value = getattr(record, name)
+        if not fits(value, hint):
+            raise TypeError(f"{name} is {value!r:.80}")
+    return record
 
 
 def _of(values: Mapping[str, Any], kind: type) -> dict[str, Any]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import functools
 import json
-import types
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import numpy as np
 
 from bench.cells.methods import Listed
 from bench.records.record import CaseInfo
+from bench.records.types import fits, hints_of
 from bench.truth.conditioning import Conditioning
 from bench.truth.projections import Projection
 from bench.truth.truth import Truth
@@ -20,7 +19,6 @@ from reference import Expected
 from reference.initialisations import Initialised
 
 _KIND = "kind of record"
-_LARGEST_INTEGER = 2**63 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,32 +64,6 @@ def decoded(text: bytes) -> Message:
     if not isinstance(message, Progress | Answer | Failure):
         raise Garbled(f"a {type(message).__name__}")
     return message
-
-
-def fits(value: Any, hint: Any) -> bool:
-    """Whether `value` is of that type, to the bottom. An integer is a float too, and has 64 bits."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return True
-    if origin in (Union, types.UnionType):
-        return any(fits(value, each) for each in arguments)
-    if origin is Literal:
-        return isinstance(value, str) and value in arguments
-    if origin is dict:
-        return isinstance(value, dict) and all(
-            fits(key, arguments[0]) and fits(each, arguments[1]) for key, each in value.items())
-    if origin in (tuple, list):
-        return isinstance(value, origin) and all(fits(each, arguments[0]) for each in value)
-    if hint in (int, float):
-        integer = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_INTEGER
-        return integer or (hint is float and isinstance(value, float))
-    return isinstance(value, hint)
-
-
-@functools.cache
-def hints_of(kind: type) -> dict[str, Any]:
-    """Field → type of a dataclass."""
-    return get_type_hints(kind)
 
 
 def _plain(value: Any) -> Any:

@@ -24,9 +24,9 @@ from bench.records.environment import describe_environment
 from bench.records.record import QUANTITY, CaseInfo, Cell, Environment, Record
 from bench.records.store import Store, StoreError
 from bench.records.text import storable
+from bench.records.types import fits, hints_of
 from bench.running import order
 from bench.running.again import Attempts
-from bench.running.data import fits, hints_of
 from bench.running.lock import Lock
 from bench.running.measure import MAX_SAMPLES, Job, measure
 from bench.running.order import Place, key_of

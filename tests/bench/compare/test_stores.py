@@ -131,6 +131,15 @@ def test_earlier_environments_are_the_history(tmp_path: Path) -> None:
     assert run(a, b) == 0, "it moved by as much before"
 
 
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("inf"), float("nan")])
+def test_times_that_are_none_are_refused_with_their_cell(seconds: float, tmp_path: Path) -> None:
+    good, bad = rows(), rows()
+    bad[3] = replace(bad[3], samples_s=(1e-3, seconds))
+    a, b = write(tmp_path / "a", good, HERE), write(tmp_path / "b", bad, HERE)
+    with pytest.raises(InputError, match=rf"b: .* has a call of {seconds:g} s in replicate 1.*--rerun"):
+        run(a, b)
+
+
 def test_what_is_nothing_to_compare_is_said(tmp_path: Path) -> None:
     folder = write(tmp_path / "a", rows())
     with pytest.raises(InputError, match="no rows in"):

@@ -51,6 +51,17 @@ def test_json_comes_back_as_records(tmp_path: Path):
     assert load_json(tmp_path / "out.json") == (given, ENVIRONMENTS)
 
 
+@pytest.mark.parametrize(("name", "value"), [
+    ("samples_s", '["a"]'), ("samples_s", "[true]"), ("samples_s", "[" * 100_000), ("replicate", None), ("method", 3),
+    ("options", "[]"), ("status", "great"), ("disturbance", "much"), ("case_digest", 5), ("versions", "[1]"),
+    ("environment", None), ("threads", "1")])
+def test_a_row_that_was_edited_to_another_type_is_refused(name: str, value: object, tmp_path: Path):
+    row_ = expected()[0] | {name: value}
+    (tmp_path / "rows.json").write_text(json.dumps([row_]))
+    with pytest.raises(InputError, match=r"rows\.json is no file of"):
+        load_json(tmp_path / "rows.json")
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '[{"method": "mine"}]'])
 def test_other_json_is_refused(content: str, tmp_path: Path):
     (tmp_path / "rows.json").write_text(content)

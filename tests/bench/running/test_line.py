@@ -14,7 +14,8 @@ import pytest
 
 from bench.cells.methods import Listed
 from bench.records.record import CaseInfo
-from bench.running.data import RECORDS, Answer, Failure, Garbled, Message, Progress, decoded, encoded, hints_of
+from bench.records.types import hints_of
+from bench.running.data import RECORDS, Answer, Failure, Garbled, Message, Progress, decoded, encoded
 from bench.running.line import Line, tell
 from bench.truth.conditioning import Conditioning
 from bench.truth.projections import Projection
