@@ -15,6 +15,8 @@ from impls import Method, MethodNotInstalled, RegistryError
 from impls.frameworks.faces import missing_device
 from impls.protocol import Framework
 
+LONGEST_NAME = 100
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -63,6 +65,9 @@ def _load_own(spec: str, device: str) -> Listed:
         raise RegistryError(f"--impl {spec!r} cannot be imported: {type(error).__name__}: {error}") from error
     if printable(method.name) != method.name:
         raise RegistryError(f"--impl {spec!r}: the method's name {method.name!r} has characters that cannot be printed")
+    if len(method.name) > LONGEST_NAME:
+        raise RegistryError(f"--impl {spec!r}: the method's name has {len(method.name)} characters, at most "
+                            f"{LONGEST_NAME} fit in a table; give it another name")
     contents = Path(spec.rpartition(":")[0]).expanduser().read_bytes()
     return _describe(Listed(method.name, spec, hashlib.sha256(contents).hexdigest()[:16]), device)
 

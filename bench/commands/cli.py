@@ -154,7 +154,12 @@ def _write_report(store: Store, records: Sequence[Record], console: Console, not
     from bench.report.report import render
 
     path = store.path.with_name(REPORT)
-    path.write_text(render(records, store.environments(), note), encoding="utf-8")
+    page = render(records, store.environments(), note)
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {path} ({error.strerror or error}); the rows are in {store.path}, and "
+                         f"`python -m bench report --out {path.parent}` writes it") from error
     console.print(f"report: {path}", highlight=False, soft_wrap=True)
 
 

@@ -170,8 +170,9 @@ class Store:
             with self._transaction() as connection:
                 yield connection
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path} cannot be read or written ({error}); the rows that were finished stay. Make "
-                             "room on the disk, or, where the file is damaged, give another --out") from error
+            remedy = _remedy(error, "Make room on the disk, or, where the file is damaged, give another --out")
+            raise StoreError(f"{self.path} cannot be read or written ({error}); the rows that were finished stay. "
+                             f"{remedy}") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -185,7 +186,8 @@ class Store:
                 (application,) = connection.execute("PRAGMA application_id").fetchone()
                 (version,) = connection.execute("PRAGMA user_version").fetchone()
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"{self.path} cannot be read ({error}); move it away, or give another --out") from error
+            remedy = _remedy(error, "Move it away, or give another --out")
+            raise StoreError(f"{self.path} cannot be read ({error}). {remedy}") from error
         if application != _APPLICATION_ID:
             raise StoreError(f"{self.path} is no results file of ntk-bench; give another --out")
         if version != SCHEMA_VERSION:
@@ -246,6 +248,12 @@ def _write_schema(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
                                  f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")  # all of it, or an empty file
+
+
+def _remedy(error: sqlite3.Error, otherwise: str) -> str:
+    """What to do about it."""
+    busy = getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return "Another program is at work in it: close that, and give the same command again" if busy else otherwise
 
 
 def _unwritable(folder: Path, error: Exception) -> StoreError:

@@ -6,22 +6,14 @@ threads or processes of it work on is as long as they do.
 
 from __future__ import annotations
 
-import gc
-import locale
 import os
-import random
 import statistics
-import sys
 import threading
-import time
-from typing import Any
+from time import perf_counter, sleep  # by these names, as a method may put another clock into the module
 
 from bench import units
 from bench.machine import memory, processes
-from impls.frameworks.faces import face
-from impls.protocol import Framework
-
-FRAMEWORKS: tuple[Framework, ...] = ("numpy", "torch", "jax")
+from bench.running import state
 
 _LOOKS, _NAP_S = 5, 0.001
 """Others are said to be at work where they are in most of so many looks, one a nap: whether they run or wait for a
@@ -38,7 +30,7 @@ class Conduct:
     """Follows the process that it is made in, from before the set-up on."""
 
     def __init__(self, threads: int) -> None:
-        self._threads, self._before = threads, _state()
+        self._threads, self._before = threads, state.of_process()
         self._goes_on = False
         """Whether others work after a call has returned, for a while that can be waited for."""
         self._after_s: list[float] = []
@@ -90,8 +82,7 @@ class Conduct:
         return f"its memory grew by {units.memory(statistics.median(grown))} a call, over {len(grown)} calls"
 
     def _changed(self) -> list[str]:
-        before, after = self._before, _state()
-        changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        changed = state.differences(self._before, state.of_process())
         return [f"it changed {', '.join(changed)}"] if changed else []
 
 
@@ -99,12 +90,12 @@ def _until_quiet() -> float:
     """Seconds until others than this thread use no processor, `_LONGEST_S` at most; 0 where none does at first.
 
     To the first look that sees none any more, so that work is charged in full."""
-    begin, busy_s, at_work = time.perf_counter(), 0.0, True
+    begin, busy_s, at_work = perf_counter(), 0.0, True
     while busy_s < _LONGEST_S and at_work:
         seen, at_s = [], []
         for _ in range(_LOOKS):
             seen.append(_look())
-            at_s.append(time.perf_counter() - begin)
+            at_s.append(perf_counter() - begin)
         at_work = sum(seen) > _LOOKS / 2
         if at_work:
             busy_s = at_s[-1]
@@ -116,20 +107,7 @@ def _until_quiet() -> float:
 
 def _look() -> bool:
     """Whether another thread of this process is at work, or a process below it."""
-    time.sleep(_NAP_S)
+    sleep(_NAP_S)
     here = os.getpid()
     others = processes.at_work(here) - {threading.get_native_id()}
     return bool(others) or any(map(processes.at_work, processes.below(here)))
-
-
-def _state() -> dict[str, Any]:
-    """What is one for the whole process, by its name in a sentence."""
-    found: dict[str, Any] = {
-        "the state of Python's random numbers": random.getstate(), "the folder": os.getcwd(),
-        "the recursion limit": sys.getrecursionlimit(), "the locale": locale.setlocale(locale.LC_ALL),
-        "the collector's thresholds": gc.get_threshold()}
-    found |= {f"the variable {name}": value for name, value in os.environ.items()}
-    for framework in FRAMEWORKS:
-        if framework in sys.modules:
-            found |= face(framework).state()
-    return found

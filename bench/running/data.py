@@ -102,10 +102,11 @@ def _restored(found: dict[str, Any]) -> Any:
         return tuple(found["items"])
     if name == "array":
         return _array(found)
-    kind, fields = RECORDS[name], found["fields"]
+    kind = RECORDS[name]
     hints = hints_of(kind)
-    fields = {field: np.asarray(value) if hints[field] is np.ndarray and isinstance(value, float) else value
-              for field, value in fields.items()}  # one number of NumPy's, where an array may stand
+    fields: dict[str, Any] = {
+        field: np.asarray(value) if hints[field] is np.ndarray and isinstance(value, float) else value
+        for field, value in found["fields"].items()}  # one number of NumPy's, where an array may stand
     if not all(fits(value, hints[field]) for field, value in fields.items()):
         raise TypeError(name)
     return kind(**fields)

@@ -1,4 +1,4 @@
-"""The examples that a prepared method holds: found behind its callable, and put in another order where they lie."""
+"""The examples that a prepared method holds: found behind its callable, and changed where they lie."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from impls import Array
 from impls.frameworks.arrays import to_numpy
-from impls.frameworks.rearranging import address, is_array, rearrange
+from impls.frameworks.rearranging import address, is_array, nudge, rearrange
 from reference import Case
 
 _MOST = 50_000
@@ -51,6 +51,7 @@ class Examples:
         """Which example lies in which place, of x1 and of x2."""
         found = {address(array): (array, sides) for array in arrays_behind(root) if (sides := self._sides_of(array))}
         self._held = list(found.values())
+        self._steps = 0
 
     @property
     def found(self) -> bool:
@@ -68,6 +69,13 @@ class Examples:
         self.orders = orders
         done = [rearrange(array, self._joined(relative, sides)) for array, sides in self._held]
         return all(done)
+
+    def nudge(self, steps: int) -> bool:
+        """Move the numbers of each example by so many steps of their dtype from where they were given; False where
+        none could be moved."""
+        by, self._steps = steps - self._steps, steps
+        done = [nudge(array, by) for array, _ in self._held]
+        return any(done)
 
     def _joined(self, relative: list[np.ndarray], sides: tuple[int, ...]) -> np.ndarray:
         starts = np.cumsum([0, *(len(self._x[side]) for side in sides)])

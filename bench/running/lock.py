@@ -30,14 +30,31 @@ class Lock:
         self.release = weakref.finalize(self, os.close, self._descriptor)
 
 
-def own_folder() -> tuple[Path, Lock]:
-    """A new temporary folder, and the lock that says whose it is."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-        with suppress(FileNotFoundError, BlockingIOError):  # another run that starts has swept it, or does
-            held = Lock(folder / _LOCK)
-            if (folder / _LOCK).exists():
-                return folder, held
+class OwnFolder:
+    """A new temporary folder, with the lock that says whose it is; for as long as there is this object."""
+
+    def __init__(self) -> None:
+        while True:
+            self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+            with suppress(FileNotFoundError, BlockingIOError):  # another run that starts has swept it, or does
+                self.held = Lock(self.path / _LOCK)
+                if self.whole():
+                    return
+
+    def whole(self) -> bool:
+        """Whether nobody has removed it."""
+        return (self.path / _LOCK).exists()
+
+    def restore(self) -> None:
+        """Make it again, where somebody has."""
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        if not self.whole():
+            self.held = Lock(self.path / _LOCK)
+
+    def remove(self) -> None:
+        """At the end."""
+        if self.path.exists():
+            remove(self.path)
 
 
 def sweep() -> None:

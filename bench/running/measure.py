@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
-import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter  # by this name, as a method may put another clock into the module
 from typing import Any
+
+import numpy as np
 
 import impls
 from bench.cells import bounds
@@ -125,7 +127,7 @@ class Witness:
 
 def _time(send: Send, prepare: Callable[[], Callable[[], Array]], witness: Witness, steady_s: float,
           least_s: float) -> tuple[Array, str]:
-    """The last kernel that was timed, and what was wrong with the way in which it came."""
+    """The last kernel, and what was wrong with the way in which it came."""
     send("set-up", {})
     setup_s, compute = _timed(prepare)
     witness.note_peak()
@@ -137,16 +139,17 @@ def _time(send: Send, prepare: Callable[[], Callable[[], Array]], witness: Witne
     witness.anew.called_first(kernel)
     send("steady state", {"first_call_s": first_call_s})
     samples: list[float] = []
-    fault, told_s = "", -QUIET_S  # the first one is told
+    fault, told_s, call_s = "", -QUIET_S, first_call_s  # the first one is told
     while len(samples) < MAX_SAMPLES and (not samples or sum(samples) < steady_s):
         before = weakref.ref(kernel)
         del kernel  # else a call would be charged with the memory of two kernels
         gc.collect()
         witness.conduct.collected()
-        witness.anew.rearrange()
+        witness.anew.rearrange(nudge=call_s < steady_s)  # where it takes long, one call more would be dear
         with witness.meter:
             sample_s, kernel = _timed(lambda: _computed(compute()))
-        samples.append(sample_s + witness.conduct.called())
+        call_s = sample_s + witness.conduct.called()
+        samples.append(call_s)
         witness.anew.called(kernel)
         if sum(samples) - told_s > QUIET_S:
             told_s = sum(samples)
@@ -154,15 +157,29 @@ def _time(send: Send, prepare: Callable[[], Callable[[], Array]], witness: Witne
         if before() is kernel:
             fault = "a call returned the very array of the call before: a kernel is to be computed anew each time"
     send("steady state", {"samples_s": tuple(samples), **witness.meter.told()})
+    if witness.anew.nudged:
+        del kernel
+        kernel = _of_what_was_given(compute, witness)
     if min(samples) < least_s:
         fault = (f"a call took {min(samples):.3g} s, and {least_s:.3g} s are the least in which the examples pass "
                  "through the network: the kernel, or a part of it, was computed in the set-up")
     return kernel, fault
 
 
+def _of_what_was_given(compute: Callable[[], Array], witness: Witness) -> Array:
+    """The kernel of the very numbers that its truth is of; not timed."""
+    witness.anew.put_back()
+    kernel = _computed(compute())
+    witness.conduct.called()
+    witness.anew.called(kernel)
+    return kernel
+
+
 def _computed(array: Array) -> Array:
     """Once it is there. An array of a class of the method's own may compute when it is read: it is, by NumPy."""
     ready = block_until_ready(array)
+    if isinstance(ready, np.generic):  # one number, which has no kernel's shape: its check says so
+        return np.asarray(ready)
     return ready if is_plain(ready) else to_numpy(ready)
 
 
@@ -170,8 +187,8 @@ def _timed(action: Callable[[], Any]) -> tuple[float, Any]:
     """Wall-clock seconds with the garbage collector at rest, and the answer."""
     gc.disable()
     try:
-        begin = time.perf_counter()
+        begin = perf_counter()
         answer = action()
-        return time.perf_counter() - begin, answer
+        return perf_counter() - begin, answer
     finally:
         gc.enable()

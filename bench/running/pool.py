@@ -27,7 +27,7 @@ from bench.machine.threads import variables
 from bench.running import preload
 from bench.running.data import Answer, Failure, Garbled, Message, Progress
 from bench.running.line import Line
-from bench.running.lock import Lock, own_folder, remove, sweep
+from bench.running.lock import OwnFolder, sweep
 from bench.running.worker import serve
 from impls.frameworks.environment import environment
 
@@ -72,7 +72,7 @@ class Pool:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([preload.__name__])
         resource_tracker.ensure_running()  # first, as it unblocks SIGINT when it has started
-        with _temporary_files_in(_own_folder()):  # the server's socket as well
+        with _temporary_files_in(str(_own_folder().path)):  # the server's socket as well
             self._ensure_server()
 
     def _ensure_server(self) -> None:
@@ -88,13 +88,13 @@ class Pool:
                     process.start()
                     assert process.pid is not None
                     return _running.add(process.pid)
-            except (EOFError, ConnectionError):
+            except (EOFError, ConnectionError, FileNotFoundError):
                 time.sleep(POLL_S)
         raise RuntimeError("the server that starts the processes of the cells was killed and does not start again")
 
     def run(self, limits: Limits, task: Callable[..., Any], *arguments: Any) -> Outcome:
         """``task(send, *arguments)`` in a new process, one at a time; it is killed when it passes a limit."""
-        with tempfile.TemporaryDirectory(dir=_own_folder()) as folder:
+        with tempfile.TemporaryDirectory(dir=_own_folder().path) as folder:
             log = Path(folder, "log")
             receiver, sender = self._context.Pipe(duplex=False)
             inside = (sender, self._threads, log, task, arguments)
@@ -108,21 +108,30 @@ class Pool:
             finally:
                 left = _end(process)
                 receiver.close()
+                _restore()
             return replace(outcome, left=left, stderr=_tail(log) if log.exists() else "")
 
 
 @functools.cache
-def _own_folder() -> str:
+def _own_folder() -> OwnFolder:
     """This process's, removed at its end, or by the next run where it is killed."""
     sweep()
-    folder, held = own_folder()
-    util.Finalize(None, remove, (folder,), exitpriority=-200)  # after the socket's folder, which is at -100
-    _held.append(held)
-    return str(folder)
+    folder = OwnFolder()
+    util.Finalize(None, folder.remove, exitpriority=-200)  # after the socket's folder, which is at -100
+    return folder
 
 
-_held: list[Lock] = []
-"""Until this process ends."""
+def _restore() -> None:
+    """A method that has removed the temporary files has removed the socket of the server, which then starts again."""
+    sockets = Path(util.get_temp_dir())
+    socket: str | None = forkserver._forkserver._forkserver_address  # pyright: ignore
+    if _own_folder().whole() and (socket is None or Path(socket).exists()):
+        return
+    _own_folder().restore()
+    sockets.mkdir(exist_ok=True)
+    if (server := _server()) is not None:
+        with suppress(ProcessLookupError):
+            os.kill(server, signal.SIGKILL)
 
 
 @contextmanager
@@ -243,6 +252,8 @@ def _end(process: BaseProcess) -> int:
     with suppress(ProcessLookupError):  # it ended before it had a group of its own, or nobody of the group is left
         os.killpg(process.pid, signal.SIGKILL)
     process.kill()
+    if (server := _server()) is not None:  # which says that it ended, and which a method may have stopped
+        os.kill(server, signal.SIGCONT)
     process.join()
     process.close()
     with _starting:

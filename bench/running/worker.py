@@ -48,9 +48,10 @@ def serve(connection: Connection, threads: int, log: Path, task: Callable[..., A
     try:
         tell(line, Answer(task(send, *arguments)))
     except (InputError, RegistryError) as error:
-        tell(line, Failure("refused", str(error)[:MOST_OF_A_MESSAGE]))
+        tell(line, Failure("refused", _text_of(error)[:MOST_OF_A_MESSAGE]))
     except BaseException as error:  # whatever a method raises, SystemExit included, is its row's reason
-        traceback.print_exc()
+        with suppress(BaseException):  # it asks for the message, which may raise
+            traceback.print_exc()
         tell(line, describe(error))
 
 
@@ -60,7 +61,8 @@ def describe(error: BaseException) -> Failure:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" (at {'/'.join(Path(frames[-1].filename).parts[-2:])}:{frames[-1].lineno})" if frames else ""
     memory = isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(message) is not None
-    return Failure("oom" if memory else "crash", f"{type(error).__name__}: {message}{place}")
+    name = type.__dict__["__name__"].__get__(type(error))  # whatever a metaclass has in its place
+    return Failure("oom" if memory else "crash", f"{name}: {message}{place}")
 
 
 def _close_other_pipes(line: int) -> None:
@@ -73,8 +75,8 @@ def _close_other_pipes(line: int) -> None:
 
 def _text_of(error: BaseException) -> str:
     try:
-        return str(error)
-    except Exception as second:  # an exception whose message cannot be had is reported all the same
+        return str.__str__(str(error))  # a plain one, where it is a subclass with methods of its own
+    except BaseException as second:  # an exception whose message cannot be had is reported all the same
         return f"(its message raised {type(second).__name__})"
 
 

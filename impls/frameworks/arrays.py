@@ -11,13 +11,16 @@ from impls.protocol import Array
 
 
 def block_until_ready(array: Array) -> Array:
-    """`array`, once its device has computed it. Raises `TypeError` for what is no array of NumPy, JAX or PyTorch."""
+    """`array`, once its device has computed it. Raises `TypeError` for what is no array of NumPy, JAX or PyTorch, and
+    for a masked one."""
     if _is("torch", "Tensor", array):
         if array.is_cuda:
             sys.modules["torch"].cuda.synchronize(array.device)
         return array
     if _is("jax", "Array", array):
         return array.block_until_ready()
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError("a method returns all numbers of a kernel, got a masked array")
     if isinstance(array, np.ndarray | np.generic):  # a number of an array is one of NumPy's own types
         return array
     raise TypeError(f"a method returns an array of NumPy, JAX or PyTorch, got {type(array).__name__}")
@@ -36,8 +39,12 @@ def to_numpy(array: Array) -> np.ndarray:
 
 
 def is_plain(array: Array) -> bool:
-    """Whether it is of the framework's own class, and no subclass that may compute its numbers when they are read."""
-    return type(array).__module__.partition(".")[0] in ("torch", "jaxlib", "jax", "numpy")
+    """Whether it is of the framework's own class, and no subclass that may compute its numbers when they are read; nor
+    has attributes of its own, which may do so as well."""
+    kind = type(array)
+    claimed = kind.__module__.partition(".")[0] in ("torch", "jaxlib", "jax", "numpy")
+    found = getattr(sys.modules.get(kind.__module__), kind.__qualname__, None)
+    return claimed and found is kind and not getattr(array, "__dict__", None)
 
 
 def on_host(array: Any) -> Any:

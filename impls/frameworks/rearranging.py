@@ -1,4 +1,5 @@
-"""The examples of an array put in another order where they lie: whoever holds the array holds them in that order.
+"""The examples of an array changed where they lie, in their order or a little in their numbers: whoever holds the array
+holds them so.
 
 For the benchmarks, which change what a method computes from between its calls. JAX's arrays are not meant to change:
 theirs are written to through the address of their buffer, here alone, and only on the CPU.
@@ -40,6 +41,34 @@ def rearrange(array: Array, order: np.ndarray) -> bool:
         return False
     memory[...] = memory[order]
     return True
+
+
+def nudge(array: Array, by: int) -> bool:
+    """Move each number by so many steps of its dtype away from zero (towards it where negative), which can be taken
+    back to the bit; zeros stay. False where that cannot be done: of integers, and of 16 bits, whose steps are large."""
+    if _is_torch(array):
+        torch = sys.modules["torch"]
+        whole = {torch.float32: torch.int32, torch.float64: torch.int64}.get(array.dtype)
+        if whole is None:
+            return False
+        array.data.view(whole).add_(by * _between(array.data).to(whole))
+        return True
+    memory = _memory(array)
+    if memory is None or memory.dtype not in _WHOLE:
+        return False
+    whole = _WHOLE[memory.dtype]
+    memory.view(whole)[...] += whole(by) * _between(memory)
+    return True
+
+
+def _between(numbers: Any) -> Any:
+    """Which of them are neither zero nor as good as infinite: a mask may be."""
+    return (numbers != 0) & (abs(numbers) < _LARGE)
+
+
+_LARGE = 1e30
+_WHOLE = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
+"""Integers of the same size."""
 
 
 def _memory(array: Array) -> np.ndarray | None:

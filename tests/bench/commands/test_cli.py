@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +19,8 @@ import pytest
 from rich.console import Console
 
 import impls
-from bench.commands import listing
-from bench.records.store import Store, StoreError
+from bench.commands import cli, listing
+from bench.records.store import FILE_NAME, Store, StoreError
 from tests.bench.command import CASE, METHODS, ROOT, Done, bench, command, environment, rows, run_methods
 
 # What becomes of a cell
@@ -62,6 +63,16 @@ def test_a_failure_is_exit_code_3_and_the_report_is_written(
     assert "Traceback" not in done.stderr
     assert (out / "report.html").stat().st_size > 1000
     assert "of my own making" in (out / "report.html").read_text()
+
+
+def test_a_report_that_cannot_be_written_is_said(all_kinds: tuple[Done, Path], tmp_path: Path,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(all_kinds[1] / FILE_NAME, tmp_path)
+    (tmp_path / cli.REPORT).mkdir()
+    assert cli.main(["report", "--out", str(tmp_path)]) == cli.USAGE
+    said = capsys.readouterr().err
+    assert said.startswith("error: cannot write ")
+    assert "the rows are in" in said
 
 
 def test_a_good_row_has_all_figures(all_kinds: tuple[Done, Path]) -> None:

@@ -131,6 +131,16 @@ def test_a_damaged_file_is_said(tmp_path: Path) -> None:
         Store(tmp_path).records()
 
 
+def test_a_file_in_which_another_program_is_at_work_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, connect = Store.create(tmp_path), sqlite3.connect
+    with closing(connect(store.path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr(sqlite3, "connect", lambda path, timeout: connect(path, timeout=0))
+        for step in (store.records, lambda: store.add(record()), lambda: Store(tmp_path)):
+            with pytest.raises(StoreError, match="Another program is at work in it"):
+                step()
+
+
 OLD = """
 CREATE TABLE runs (id INTEGER PRIMARY KEY, started_at TEXT, environment TEXT, options TEXT);
 CREATE TABLE environments (key TEXT PRIMARY KEY, machine TEXT, accelerator TEXT, system TEXT, versions TEXT);

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,6 +78,20 @@ def cached(key: Callable[[Case, int], Any], wait_s: float = 0.0) -> Callable[[Co
             return kernels[found].copy()
         return call
     return wrap
+
+
+def cached_by_example(compute: Compute, case: Case) -> Compute:
+    """Right in every order, and quick where the examples are those of before."""
+    kernels: dict[Any, Any] = {}
+
+    def call() -> Any:
+        rows = [row.tobytes() for row in case.x1]
+        if not kernels.keys() >= {(a, b) for a in rows for b in rows}:
+            spin(WORK_S)
+            kernel = compute()
+            kernels.update({(a, b): kernel[i, j] for i, a in enumerate(rows) for j, b in enumerate(rows)})
+        return np.array([[kernels[a, b] for b in rows] for a in rows])
+    return call
 
 
 def in_set_up(compute: Compute, case: Case) -> Compute:
@@ -139,6 +155,49 @@ def lazy(compute: Compute, case: Case) -> Compute:
             return compute()
 
     return lambda: torch.zeros(compute().shape).as_subclass(Lazy)
+
+
+def lazy_under_another_name(compute: Compute, case: Case) -> Compute:
+    """An attribute of a plain tensor computes."""
+    import torch
+
+    def call() -> Any:
+        def numpy(*, force: bool = False) -> np.ndarray:
+            spin(WORK_S)
+            return compute()
+        tensor = torch.zeros(compute().shape)
+        tensor.numpy = numpy  # pyright: ignore[reportAttributeAccessIssue]
+        return tensor
+    return call
+
+
+def slows_the_clock(compute: Compute, case: Case) -> Compute:
+    clock = time.perf_counter
+    time.perf_counter = lambda: clock() / 1000
+
+    def call() -> Any:
+        spin(WORK_S)
+        return compute()
+    return call
+
+
+def remove_temporary_files() -> None:
+    """Those of the run: what is printed goes to one of them."""
+    shutil.rmtree(Path(os.readlink("/proc/self/fd/1")).parents[1])
+
+
+def stop_the_server() -> None:
+    os.kill(os.getppid(), signal.SIGSTOP)
+
+
+def take_other_cores() -> None:
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+
+
+def put_in_place_of_the_harness() -> None:
+    import bench.truth.check
+
+    bench.truth.check._verdict = lambda comparison, against: {"status": "ok"}  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def burning(compute: Compute, case: Case) -> Compute:
@@ -290,8 +349,14 @@ METHODS = {
     "prints_a_gigabyte": before(print_a_gigabyte, calls=1), "changes_state": before(change_state),
     "closes_all": before(lambda: os.closerange(0, 100)), "writes_everywhere": before(write_everywhere),
     "sends_daemons": before(send_daemons, calls=1), "works_in_a_child": before(work_in_a_child, calls=1),
+    "cached_example": cached_by_example, "lazy_attribute": lazy_under_another_name,
+    "slows_the_clock": slows_the_clock,
+    "removes_temporary_files": before(remove_temporary_files, calls=1),
+    "stops_the_server": before(stop_the_server, calls=1),
+    "takes_other_cores": before(take_other_cores), "replaces_the_check": before(put_in_place_of_the_harness),
     "long_message": before(fail("word " * 2**18)), "no_text": before(fail("lone \udcff")),
 }
-FRAMEWORKS = {"lazy": "torch", "held_torch": "torch", "empty_torch": "torch", "held_jax": "jax", "empty_jax": "jax"}
+FRAMEWORKS = {"lazy": "torch", "lazy_attribute": "torch", "held_torch": "torch", "empty_torch": "torch",
+              "held_jax": "jax", "empty_jax": "jax"}
 OBJECTS = {name: Bad(name, wrap, FRAMEWORKS.get(name, "numpy")) for name, wrap in METHODS.items()}
 globals().update({name.upper(): method for name, method in OBJECTS.items()})

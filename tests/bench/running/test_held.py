@@ -66,9 +66,10 @@ def linear(case: Case) -> np.ndarray:
     return case.x1 @ (case.x1 if case.x2 is None else case.x2).T
 
 
+@pytest.mark.parametrize("nudge", [False, True])
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize("keeps", [False, True])
-def test_calls_follow_or_they_are_kept(symmetric: bool, keeps: bool) -> None:
+def test_calls_follow_or_they_are_kept(symmetric: bool, keeps: bool, nudge: bool) -> None:
     case = random_case("held", MLP((5, 4, 3)), 6, None if symmetric else 4)
     first = linear(case)
     given = first.copy()
@@ -86,7 +87,8 @@ def test_calls_follow_or_they_are_kept(symmetric: bool, keeps: bool) -> None:
     anew.prepared(compute)
     anew.called_first(first)
     for _ in range(7):
-        anew.rearrange()
+        anew.rearrange(nudge)
+        assert keeps or anew.nudged == nudge
         anew.called(compute() if keeps else linear(case))
     np.testing.assert_allclose(anew.in_order(first if keeps else linear_now(anew, case)), given)
     assert bool(anew.verdict(prepare)[0]) == keeps

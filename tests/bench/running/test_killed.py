@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.records.store import Store
-from bench.running.lock import PREFIX, Lock, own_folder, remove, sweep
+from bench.running.lock import PREFIX, Lock, OwnFolder, remove, sweep
 from bench.running.runner import LOCK
 from tests.bench.command import CASE, assert_usage_error, bench, choosing, write_files
 from tests.bench.running.kills import kills
@@ -45,7 +46,8 @@ def test_a_second_run_in_a_folder_is_refused(files: Path, tmp_path: Path) -> Non
 def test_what_a_killed_run_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever in its own removing it was killed."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    folder, held = own_folder()
+    own = OwnFolder()
+    folder, held = own.path, own.held
     (folder / "log").write_text("x")
     (folder / "socket").mkdir()
     sweep()
@@ -58,15 +60,29 @@ def test_what_a_killed_run_left_is_swept(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == [other]
     assert not empty.exists()
     unlink = Path.unlink
-    folder, held = own_folder()
+    own = OwnFolder()
+    folder = own.path
     (folder / "socket").mkdir()
-    held.release()
+    own.held.release()
     monkeypatch.setattr(Path, "unlink", _killed)
     with pytest.raises(KeyboardInterrupt):
         remove(folder)
     monkeypatch.setattr(Path, "unlink", unlink)
     sweep()
     assert list(tmp_path.iterdir()) == [other]
+
+
+def test_a_folder_that_was_removed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    own = OwnFolder()
+    shutil.rmtree(own.path)
+    own.restore()
+    assert own.whole()
+    sweep()
+    assert own.path.exists(), "its lock is held again"
+    shutil.rmtree(own.path)
+    own.remove()
+    assert not list(tmp_path.iterdir())
 
 
 def _killed(path: Path, missing_ok: bool = False) -> None:
