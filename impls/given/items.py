@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
+from impls.given.loader import read_apart
 from impls.given.structure import is_array, is_named_tuple, is_structure, items
 from impls.registry import did_you_mean
 from reference import InputError
@@ -52,14 +53,21 @@ def takes(function: Callable[..., Any]) -> Takes:
 
 
 def spread(x: Any, of: Takes) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """x as arguments by place and by name: a tuple by place, a mapping by name, as far as the network takes them so."""
+    """x as arguments by place and by name, as far as the network takes them so: a tuple by place, a mapping by name,
+    and a named tuple or a dataclass where the network has arguments of all its names."""
     if type(x) is tuple and (len(x) <= of.most or len(x) == 1):
         return x, {}
     if is_named_tuple(x) and 1 < of.needed <= len(x) <= of.most:
         return tuple(x), {}
     if isinstance(x, Mapping) and x and all(of.accepts(name) for name in x):
         return (), dict(x)
+    if (is_named_tuple(x) or is_dataclass(x)) and (named := _by_name(x)) and of.names.issuperset(named):
+        return (), named
     return (x,), {}
+
+
+def _by_name(x: Any) -> dict[str, Any]:
+    return dict(zip(x._fields, x, strict=True)) if is_named_tuple(x) else items(x)
 
 
 class Chosen:
@@ -83,6 +91,9 @@ def inputs_of(x: Any, what: str, of: Takes, inputs: Any) -> Any:
 
     Raises `InputError` for items that it is not sure of; it names them, and how to say it.
     """
+    if x is None:
+        raise InputError(f"{what} is None; give the examples: an array, a structure of arrays, or batches of either")
+    x = read_apart(x, what)
     if is_array(x) or isinstance(x, Iterator | str | bytes) or not (is_structure(x) or hasattr(x, "__iter__")):
         if inputs is not None and is_array(x):
             raise InputError(f"inputs={inputs!r} chooses among the items of a batch, and {what} is a single array; "

@@ -54,7 +54,8 @@ class MonteCarlo:
             return self._estimator(f, params, request)(params, x1, x2, request.seed)
 
     def _differentiating(self, f: Forward, params: Params, x: Tensor) -> AbstractContextManager[None]:
-        return differentiating(self.name, lambda: f(params, x[:1]))
+        return differentiating(self.name, lambda: f({name: p.detach().requires_grad_() for name, p in params.items()},
+                                                    x[:1]))
 
     def _estimator(self, f: Forward, params: Params, request: Request) -> Estimator:
         proj_dim, distribution = projection_options(self.name, request)

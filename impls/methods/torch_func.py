@@ -78,7 +78,10 @@ def _transforming(f: Forward, params: Params, x: Tensor) -> Iterator[None]:
 
     An operation of f that they have no rule for (`nn.LSTM`, say) raises `NotImplementedError`.
     """
-    with torch.no_grad(), precision(dtype_of(params)), differentiating("torch.func", lambda: f(params, x[:1])):
+    def evaluate() -> Tensor:
+        return f({name: p.detach().requires_grad_() for name, p in params.items()}, x[:1])
+
+    with torch.no_grad(), precision(dtype_of(params)), differentiating("torch.func", evaluate):
         yield
 
 

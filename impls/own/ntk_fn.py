@@ -15,7 +15,7 @@ from reference.case import Outputs
 
 METHODS = {"jax": ("structured_jax", "equinox.exact"), "torch": ("torch_func.jacobian_contraction",
                                                                  "torch_autograd.per_example")}
-"""By framework, the first of them by default."""
+"""By framework; the first of them by default, and PyTorch's second where the first fails."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def _of_function(f: Callable[[Any, Any], Any], outputs: Outputs, method: str) ->
 
 def _method(method: str, framework: Literal["jax", "torch"]) -> str:
     if method == "auto":
-        return METHODS[framework][0]
+        return method if framework == "torch" else METHODS[framework][0]
     if method not in METHODS[framework]:
         raise InputError(f"{method} does not work on this model, which is of {framework}; choose one of "
                          f"{', '.join(METHODS[framework])}")

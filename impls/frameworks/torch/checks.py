@@ -82,16 +82,18 @@ def believed(f: Any, params: Params, x: Tensor, base: ModuleFunction | None) -> 
     Compared on the first example, under a random cotangent. Raises `InputError` where the output does not depend on
     `params`, or where a parameter is reached that is not exchanged for its value.
     """
-    x = x[:1]
+    every, x = x, x[:1]
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
     with torch.enable_grad():
-        y = f(leaves, x)
+        y = f(leaves, x.clone())  # of which it may ask for gradients, and which is then a tensor of this call
     if base is not None:  # what a function holds beside its params is a constant of the user's
         _check_reached(f, base, leaves, x, y)
     cotangent = random_cotangent(y)
     due = dict(zip(leaves, _in_training(Rerun(f, base), params, x, cotangent), strict=True))
     if not y.requires_grad and not any(gradient.any() for gradient in due.values()):
-        raise InputError(INDEPENDENT)
+        with torch.enable_grad():  # another example may go another way
+            if not f(leaves, every.clone()).requires_grad:
+                raise InputError(INDEPENDENT)
     if base is None:
         _check_none_lost(f, params, x, y, due)
     elif not agree(_as_others_find(base, y, leaves, cotangent), due):
@@ -110,11 +112,24 @@ def _in_training(rerun: Rerun, params: Params, x: Tensor, cotangent: Tensor) -> 
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         _, *gradients = rerun.pulled_back(params, x, cotangent)
-    if any("None of the inputs have requires_grad=True" in str(warning.message) for warning in told):
+    if (any("None of the inputs have requires_grad=True" in str(warning.message) for warning in told)
+            and not _moves_as(rerun, params, x, cotangent, gradients)):
         raise InputError("the model wraps a part in torch.utils.checkpoint(use_reentrant=True) whose inputs have no "
                          "gradients, so that PyTorch itself finds none for that part's parameters; use "
                          "use_reentrant=False")
     return gradients
+
+
+def _moves_as(rerun: Rerun, params: Params, x: Tensor, cotangent: Tensor, gradients: list[Tensor]) -> bool:
+    """Whether the outputs move along a random direction of the parameters as the gradients say, to a hundredth. PyTorch
+    warns as well of a checkpoint inside of another one, which it runs again with gradients."""
+    directions = {name: random_cotangent(p) for name, p in params.items()}
+    step = torch.finfo(cotangent.dtype).eps ** (1 / 3)
+    there, back = (rerun.f({name: p.detach() + sign * step * directions[name] for name, p in params.items()}, x.clone())
+                   for sign in (1, -1))
+    found = ((there - back).detach() * cotangent).sum() / (2 * step)
+    parts = torch.stack([(gradient * directions[name]).sum() for name, gradient in zip(params, gradients, strict=True)])
+    return bool((found - parts.sum()).abs() <= 0.01 * (found.abs() + parts.norm()))
 
 
 def _as_others_find(base: ModuleFunction, y: Tensor, leaves: Params, cotangent: Tensor) -> Params | None:
@@ -176,7 +191,7 @@ def _check_reached(f: Any, base: ModuleFunction, leaves: Params, x: Tensor, y: T
     if not strangers:
         return
     with torch.enable_grad():
-        again = {id(leaf) for leaf in reached(f(leaves, x))}
+        again = {id(leaf) for leaf in reached(f(leaves, x.clone()))}
     for key, stranger in strangers.items():
         if key in again:
             raise InputError(_about(base, stranger))
@@ -188,6 +203,10 @@ def _about(base: ModuleFunction, stranger: Tensor) -> str:
         return (f"the model uses its parameter {name!r} by another way than its place (through a result that was "
                 "computed from it in an earlier call and kept, a closure, or TorchScript), so that its share of the "
                 "kernel would be lost; clear what is kept, or use the attribute")
+    buffer = next((name for name, held in base.held.items() if held is stranger), None)
+    if buffer is not None:
+        return (f"the model's buffer {buffer!r} requires gradients, and is none of its parameters, so that its share "
+                "of the kernel would be lost; make it a torch.nn.Parameter, or freeze it with requires_grad_(False)")
     kind = "trainable parameter" if isinstance(stranger, nn.Parameter) else "tensor that requires gradients"
     return (f"the model uses a {kind} of shape {tuple(stranger.shape)} by another way than its registered name (kept "
             "in a list or dict, or in a closure), so that its share of the kernel would be lost; register it as an "

@@ -1,4 +1,4 @@
-"""Cotangents in the order of memory that PyTorch's own backward passes are right for."""
+"""Cotangents in the order of memory that PyTorch's own backward passes are right for, and gradients that are dense."""
 
 from __future__ import annotations
 
@@ -23,13 +23,21 @@ MENDED = frozenset(
     for name in ("batch_norm", "instance_norm") for where in (torch, torch.nn.functional)
 )  # fmt: skip
 
+DENSE: dict[Any, tuple[str, int]] = {
+    torch.nn.functional.embedding: ("sparse", 6), torch.embedding: ("sparse", 4),
+    torch.nn.functional.embedding_bag: ("sparse", 7), torch.embedding_bag: ("sparse", 5),
+    torch.gather: ("sparse_grad", 3), torch.Tensor.gather: ("sparse_grad", 3),
+}  # fmt: skip
+"""What asks for gradients in another layout of the same numbers, and the place of the argument: rows of a Jacobian are
+dense, and most operations have no sparse form."""
 
 _HERE = threading.local()
 """Whether the thread is inside: modes are of threads."""
 
 
 class ContiguousCotangents(TorchFunctionMode):
-    """Inside, the cotangents of batch and instance normalisation are made contiguous, which does not change them.
+    """Inside, the cotangents of batch and instance normalisation are made contiguous, which does not change them, and
+    no operation asks for sparse gradients.
 
     A function that `module` makes of a network has it in each call, whoever differentiates it; what takes any function
     and goes back from single examples enters it itself. One within another does nothing: each would be asked about
@@ -51,10 +59,17 @@ class ContiguousCotangents(TorchFunctionMode):
             super().__exit__(*raised)
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in DENSE:
+            args, kwargs = _dense(*DENSE[func], args, kwargs or {})
         y = func(*args, **(kwargs or {}))
         if func in MENDED and y.requires_grad and not is_mapped(y):
             y.register_hook(torch.Tensor.contiguous)
         return y
+
+
+def _dense(name: str, place: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    args = (*args[:place], False, *args[place + 1:]) if len(args) > place else args
+    return args, {**kwargs, name: False} if name in kwargs else kwargs
 
 
 def pulled_back(y: Tensor, weights: Tensor, leaves: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -64,4 +79,6 @@ def pulled_back(y: Tensor, weights: Tensor, leaves: Sequence[Tensor]) -> tuple[T
     """
     with torch.enable_grad():
         total = (y * weights).sum()
+    if not total.requires_grad:  # of a network whose way depends on the example, say
+        return tuple(torch.zeros_like(leaf) for leaf in leaves)
     return torch.autograd.grad(total, tuple(leaves), retain_graph=True, allow_unused=True, materialize_grads=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from impls.frameworks.torch.checks import agree, apart, believed, check_batched, random_cotangent
 from impls.frameworks.torch.cotangents import pulled_back
@@ -24,6 +24,9 @@ from impls.frameworks.torch.graph import is_users, nodes, reached
 from impls.frameworks.torch.module import ModuleFunction, on_copies, with_gradients
 from impls.frameworks.torch.operations import Clock, Operations, counting, uncounted
 from impls.frameworks.torch.support import Forward, Params, dtype_of, precision
+
+READ = "aten::_local_scalar_dense"
+"""A number becomes one of Python's."""
 
 
 @dataclass(frozen=True)
@@ -57,24 +60,38 @@ def checked(f: Forward, params: Params, x: Tensor, base: ModuleFunction | None) 
         f, given = with_gradients(f), x[:1].clone()
         if (first := first_pass(f, params, x, base)) is not None:
             return Checked(f, first.y.numel(), first)
-        f(params, given) if base is None else base.find_written(lambda: f(params, given))
+        with counting() as operations:
+            f(params, given) if base is None else base.find_written(lambda: f(params, given))
+        _keep_buffers(base, operations)
         if not torch.equal(given, x[:1]):
             f = on_copies(f)
         check_batched(f, params, x)
         return Checked(*believed(f, params, x, base))
 
 
+def _keep_buffers(base: ModuleFunction | None, operations: Operations) -> None:
+    """What is done depends on numbers that are read (`if x.max() > self.largest: …`): for another example the forward
+    pass may write where it did not for the first one."""
+    if base is not None and operations.names[READ]:
+        base.written |= {id(buffer) for buffer in nn.Module.buffers(base.module)}
+
+
 def first_pass(f: Callable[..., Any], params: Params, x: Tensor, base: ModuleFunction | None) -> FirstPass | None:
     """None where something is out of order. `base`: the function of a module that f calls, if there is one."""
     try:
         leaves = {name: p.detach().clone().requires_grad_() for name, p in params.items()}
+        versions = [leaf._version for leaf in leaves.values()]
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             found = _of_one(f, leaves, x[:1], base)
+        if found is not None:
+            _keep_buffers(base, found.operations)
         if found is None or any("None of the inputs have requires_grad" in str(each.message) for each in told):
             return None
         found = _of_three(f, leaves, x[[0, -1, 0]], found)
-        unwritten = all(torch.equal(leaf.detach(), params[name]) for name, leaf in leaves.items())
+        # Versions as well: of these examples what is written may be what was there (`max_norm`).
+        unwritten = versions == [leaf._version for leaf in leaves.values()] and all(
+            torch.equal(leaf.detach(), params[name]) for name, leaf in leaves.items())
         return found if unwritten else None
     except Exception:  # of whatever kind: the checks meet it again
         return None

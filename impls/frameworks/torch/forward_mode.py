@@ -39,8 +39,17 @@ def as_in_training(f: Forward) -> Forward:
     return cut
 
 
+SCALING: dict[Any, int] = {
+    torch.nn.functional.embedding: 5, torch.embedding: 3, torch.nn.functional.embedding_bag: 5, torch.embedding_bag: 3,
+}
+"""The place of ``scale_grad_by_freq``, by operation: it divides gradients, and no tangents."""
+
+
 class _Cutting(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in SCALING and (kwargs or {}).get("scale_grad_by_freq", any(args[SCALING[func]:SCALING[func] + 1])):
+            raise NotImplementedError("scale_grad_by_freq=True changes what goes back through an embedding, and not "
+                                      "what goes forward")
         answer = func(*args, **(kwargs or {}))
         if not torch.is_grad_enabled() or func == Tensor.data.__get__:  # pyright: ignore[reportAttributeAccessIssue]
             return pytree.tree_map_only(Tensor, Tensor.detach, answer)

@@ -16,5 +16,7 @@ def rows_of_one(f: Forward, leaves: Params, example: Tensor) -> list[Sequence[Te
     with torch.enable_grad(), ContiguousCotangents():
         outputs = one_example(f)(leaves, example).unbind()
     tensors = tuple(leaves.values())
+    if outputs and not outputs[0].requires_grad:  # of an example that the network takes past these parameters
+        return [tuple(map(torch.zeros_like, tensors)) for _ in outputs]
     return [torch.autograd.grad(y, tensors, retain_graph=True, allow_unused=True, materialize_grads=True)
             for y in outputs]  # fmt: skip

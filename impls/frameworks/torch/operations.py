@@ -65,8 +65,8 @@ class _Counting(Watching):
 
 
 def operations(f: Forward, params: Params, x: Tensor) -> Operations:
-    """Of the batched f on the first example of x; gradients are on, as f may take some itself."""
-    return with_outputs(f, {name: p.detach() for name, p in params.items()}, x)[0]
+    """Of the batched f on the first example of x; gradients are on, as f may take some itself, of parameters too."""
+    return with_outputs(f, {name: p.detach().requires_grad_() for name, p in params.items()}, x)[0]
 
 
 def with_outputs(f: Forward, leaves: Params, x: Tensor) -> tuple[Operations, Tensor]:

@@ -102,7 +102,7 @@ def _no_attention_fastpath() -> Iterator[None]:
 
 
 @contextmanager
-def differentiating(by: str, run: Callable[[], Any]) -> Iterator[None]:
+def differentiating(by: str, run: Callable[[], Any], remedy: str = "") -> Iterator[None]:
     """Inside, an operation of the network that `by` cannot differentiate or map raises `NotImplementedError` saying so.
 
     PyTorch raises errors of all kinds there, told apart from the model's own by whether it can be evaluated: by `run`.
@@ -114,7 +114,8 @@ def differentiating(by: str, run: Callable[[], Any]) -> Iterator[None]:
             raise
         run()
         raise NotImplementedError(f"{by} cannot map or differentiate an operation of this network "
-                                  f"({type(error).__name__}: {str(error).strip().splitlines()[0]})") from error
+                                  f"({type(error).__name__}: {str(error).strip().splitlines()[0]})"
+                                  f"{remedy and f'; {remedy}'}") from error
 
 
 _OF_THE_PROCESS = _WhileAnyoneIsInside(_ieee_float32, _no_attention_fastpath, lambda: sdpa_kernel(SDPBackend.MATH))

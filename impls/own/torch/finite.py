@@ -35,8 +35,9 @@ class _Finite(Watching):
 
 def forward(own: OwnNetwork, example: Tensor) -> str | None:
     """The operation and the parameter of the forward pass of one example, where its outputs are not finite."""
+    leaves = {name: p.detach().requires_grad_() for name, p in own.params.items()}  # f may differentiate with them
     with torch.no_grad(), precision(own.dtype), _Finite(own) as watching:
-        y = own.f(own.params, example)
+        y = own.f(leaves, example)
     if _finite(y):
         return None
     return watching.found or "its outputs"

@@ -40,8 +40,9 @@ class Examples(NamedTuple):
 
 def examples(x1: Any, x2: Any, takes: Takes, inputs: Any, dtype: DType, where: torch.device) -> Examples:
     """Raises `InputError` for what is no example of the network, or leaves a doubt."""
-    first, second = (_Read(dtype, where).all(inputs_of(x, what, takes, inputs), what) if x is not None else None
-                     for what, x in (("x1", x1), ("x2", x2)))
+    first, second = (
+        _Read(dtype, where).all(inputs_of(x, what, takes, inputs), what)
+        if what == "x1" or x is not None else None for what, x in (("x1", x1), ("x2", x2)))
     if not isinstance(first, Table) and not isinstance(second, Table):
         return Examples(first, second, None)
     if second is None:

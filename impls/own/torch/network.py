@@ -30,7 +30,7 @@ def own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked = ALL) -> O
     base, real, takes = _function(network, asked)
     params, dtype = real.params, real.dtype
     given = examples(x1, x2, takes, asked.inputs, dtype, next(iter(params.values())).device)
-    f = real.wrapped(of_numbers(base, given.table, takes))
+    of_all = of_numbers(base, given.table, takes)
     x1, x2 = given.x1, given.x2
     some1, some2 = (next(iter(x)) if isinstance(x, OwnBatches) else x for x in (x1, x2))
     check_examples(some1, some2)
@@ -38,7 +38,7 @@ def own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked = ALL) -> O
     for name, tensor in tensors:
         check_finite(bool(torch.isfinite(tensor).all()), name)
     kind = one_device(str(tensor.device) for _, tensor in tensors)
-    f, n_outputs, first = _checked(f, params, some1, given.table, base)
+    f, n_outputs, first = _checked(real, of_all, some1, given.table, base)
     n_params = sum(p.numel() for p in params.values())
     return OwnNetwork("torch", f, params, x1, x2, dtype, kind, n_outputs, n_params, first, given.table)
 
@@ -73,9 +73,15 @@ def _warn_of_hooks(base: ModuleFunction) -> None:
                       stacklevel=2)
 
 
-def _checked(f: Forward, params: Params, x: Tensor, rows: Table | None, base: Any) -> Checked:
+def _checked(real: Real, of_all: Forward, x: Tensor, rows: Table | None, base: Any) -> Checked:
+    f, params, module = real.wrapped(of_all), real.params, base if isinstance(base, ModuleFunction) else None
     try:
-        return checked(f, params, x, base if isinstance(base, ModuleFunction) else None)
+        try:
+            return checked(f, params, x, module)
+        except RuntimeError as error:
+            if not real.out or "require grad" not in str(error):
+                raise
+            return checked(real.wrapped(of_all, alive=True), params, x, module)
     except InputError:
         raise
     except (RuntimeError, TypeError, IndexError, ValueError, AttributeError, KeyError, AssertionError) as error:
@@ -100,7 +106,7 @@ def _failure(f: Forward, params: Params, x: Tensor, error: Exception) -> str:
 
 def _runs(f: Forward, params: Params, x: Tensor) -> bool:
     try:
-        y = f(params, x)
+        y = f({name: p.detach().requires_grad_() for name, p in params.items()}, x)
     except Exception:
         return False
     return isinstance(y, Tensor) and y.ndim > 0 and len(y) == len(x)

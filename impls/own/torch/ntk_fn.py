@@ -12,9 +12,17 @@ from torch.func import jacrev, vmap
 
 from impls.frameworks.torch.cotangents import ContiguousCotangents
 from impls.frameworks.torch.first_pass import checked
-from impls.frameworks.torch.module import ModuleFunction, unwrapped
+from impls.frameworks.torch.module import ModuleFunction, on_copies, unwrapped
 from impls.frameworks.torch.rerun import Rerun
-from impls.frameworks.torch.support import Forward, Params, dtype_of, module_function, one_example, precision
+from impls.frameworks.torch.support import (
+    Forward,
+    Params,
+    differentiating,
+    dtype_of,
+    module_function,
+    one_example,
+    precision,
+)
 from reference import InputError
 from reference.case import Outputs
 
@@ -30,13 +38,20 @@ def kernel_function(f: Forward, outputs: Outputs, method: str, *,
                     of_module: bool = False) -> Callable[[Any, Any, Any], Tensor]:
     """``kernel(params, x1, x2)``, of which autograd knows all operations.
 
-    `of_module`: its first call refuses a module with parameters that `params` do not reach.
+    `method` "auto" maps with `torch.func` where that can map the network, and loops elsewhere. `of_module`: its first
+    call refuses a module with parameters that `params` do not reach.
     """
     unchecked = of_module
-    jacobian = {"torch_func.jacobian_contraction": _mapped, "torch_autograd.per_example": _one_by_one}[method]
+    jacobian = {"torch_func.jacobian_contraction": _mapped, "torch_autograd.per_example": _one_by_one,
+                "auto": _either}[method]
+    of_copies = on_copies(f)
 
     def kernel(params: Params, x1: Tensor, x2: Tensor | None) -> Tensor:
         nonlocal unchecked
+        for what, x in (("x1", x1), ("x2", x2)):
+            if not isinstance(x, Tensor) and (what == "x1" or x is not None):
+                raise InputError(f"{what} must be a tensor, got {type(x).__name__}; of a model of several inputs, make "
+                                 "one that takes them in one tensor, or use impls.ntk")
         if unchecked:
             _check_differentiable(f, params, x1)
             unchecked = False
@@ -46,7 +61,7 @@ def kernel_function(f: Forward, outputs: Outputs, method: str, *,
             raise InputError("params hold no floating-point tensor, so there is no tangent kernel")
 
         def of_trained(some: Params, x: Tensor) -> Tensor:
-            return f({**constants, **some}, x)
+            return of_copies({**constants, **some}, x)
 
         with precision(dtype_of(trained)):
             left = jacobian(of_trained, trained, x1)
@@ -56,9 +71,21 @@ def kernel_function(f: Forward, outputs: Outputs, method: str, *,
     return kernel
 
 
+def _either(f: Forward, params: Params, x: Tensor) -> Params:
+    try:
+        return _mapped(f, params, x)
+    except NotImplementedError:
+        return _one_by_one(f, params, x)
+
+
 def _mapped(f: Forward, params: Params, x: Tensor) -> Params:
     """For each parameter (N, O, P_i)."""
-    jacobians = vmap(jacrev(one_example(f)), in_dims=(None, 0))(params, x)
+
+    def evaluate() -> Tensor:
+        return f({name: p.detach().requires_grad_() for name, p in params.items()}, x[:1])
+
+    with differentiating("torch.func", evaluate, "method='torch_autograd.per_example' loops instead"):
+        jacobians = vmap(jacrev(one_example(f)), in_dims=(None, 0))(params, x)
     return {name: jacobian[..., None].flatten(2) for name, jacobian in jacobians.items()}
 
 

@@ -103,7 +103,7 @@ def bytes_of_pass(own: OwnNetwork) -> tuple[float, float]:
     """That a forward pass writes for each example, and for none of them."""
     def written(x: Tensor) -> float:
         with torch.enable_grad(), precision(own.dtype), counting() as found:
-            own.f({name: p.detach() for name, p in own.params.items()}, x)
+            own.f({name: p.detach().requires_grad_() for name, p in own.params.items()}, x)
         return found.bytes
 
     one, two = written(own.x1[:1]), written(own.x1[:1][[0, 0]])

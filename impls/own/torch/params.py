@@ -29,16 +29,23 @@ class Real(NamedTuple):
     params: Params
     fixed: Params
     """Further values that the network is given by name: parameters left out by `where`, and converted constants."""
+    out: frozenset[str]
+    """Those of `fixed` that `where` left out."""
     pairs: frozenset[str]
     dtype: DType
     select: Any
 
-    def wrapped(self, f: Forward) -> Forward:
-        """f of the network's own parameters as a function of these, with real outputs."""
+    def wrapped(self, f: Forward, *, alive: bool = False) -> Forward:
+        """f of the network's own parameters as a function of these, with real outputs.
+
+        `alive`: parameters that are left out require gradients all the same, of a call's own, for a network that
+        differentiates with respect to them itself (in its forward pass, or in a backward pass of its own).
+        """
 
         def forward(params: Params, x: Tensor) -> Tensor:
             own = {name: _as_complex(p) if name in self.pairs else p for name, p in params.items()}
-            return _real_output(selected(f({**self.fixed, **own}, x), self.select))
+            fixed = {**self.fixed, **{name: self.fixed[name].detach().requires_grad_() for name in self.out}}
+            return _real_output(selected(f({**(fixed if alive else self.fixed), **own}, x), self.select))
 
         return forward
 
@@ -61,7 +68,7 @@ def real(params: Mapping[str, Tensor], constants: Mapping[str, Tensor], asked: A
         fixed |= {name: _converted(value, DTYPES[dtype]) for name, value in constants.items() if _is_inexact(value)}
     pairs = frozenset(name for name in chosen if used[name].is_complex())
     given = {name: torch.view_as_real(used[name]) if name in pairs else used[name] for name in chosen}
-    return Real(given, fixed, pairs, dtype, asked.select)
+    return Real(given, fixed, frozenset(used).difference(chosen), pairs, dtype, asked.select)
 
 
 def _exchanged(params: Mapping[str, Tensor], constants: Mapping[str, Tensor], values: Mapping[str, Tensor]
