@@ -109,7 +109,8 @@ def save_svg(figure: Figure, file: Path | TextIO) -> None:
 
 def _bar(axes: Axes, image: Any) -> None:
     bar = axes.get_figure(root=True).colorbar(image, ax=axes, shrink=0.8)  # pyright: ignore[reportOptionalMemberAccess]
-    bar.formatter.set_powerlimits((-3, 4))  # long numbers would reach into the next panel
+    numbers: Any = bar.formatter
+    numbers.set_powerlimits((-3, 4))  # long ones would reach into the next panel
     bar.ax.yaxis.get_offset_text().set_fontsize(8)
     bar.ax.tick_params(labelsize=8)
 
