@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import faulthandler
+import fcntl
 import os
 import re
 import signal
 import stat
 import sys
+import termios
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,6 +37,7 @@ def serve(connection: Connection, threads: int, log: Path, task: Callable[..., A
     """Run ``task(send, *arguments)`` and send its answer, or why there is none."""
     bound.end_with(preload.SERVER)
     os.setpgid(0, 0)  # a group of its own, which ends as a whole: nothing that a method starts outlives its cell
+    leave_terminal()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to decide on
     _redirect_output(log)
     line = connection.fileno()
@@ -63,6 +66,17 @@ def describe(error: BaseException) -> Failure:
     memory = isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(message) is not None
     name = type.__dict__["__name__"].__get__(type(error))  # whatever a metaclass has in its place
     return Failure("oom" if memory else "crash", f"{name}: {message}{place}")
+
+
+def leave_terminal() -> None:
+    """A method finds none at /dev/tty to write to. (A session of its own would do as well, but that is another group
+    for Linux's scheduler, in which the niceness of the run says nothing.)"""
+    with suppress(OSError):  # there is none
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+        try:
+            fcntl.ioctl(terminal, termios.TIOCNOTTY)
+        finally:
+            os.close(terminal)
 
 
 def _close_other_pipes(line: int) -> None:
