@@ -22,6 +22,8 @@ _REMEDY = f"start each, one a machine, by {' '.join(['DASK_DISTRIBUTED__WORKER__
 STARTED = ("local", "slurm")
 """Kinds that are started here and end with the run."""
 
+ANY_PORT = "127.0.0.1:0"
+"""Of the scheduler's pages, which it serves in any case: two runs of one machine do not meet."""
 _START_S = 120
 """How long to wait for the first worker."""
 
@@ -79,7 +81,8 @@ def _started(kind: str, workers: int) -> Iterator[str]:
     if kind == "local":
         from distributed import LocalCluster
 
-        cluster: Any = LocalCluster(n_workers=workers, processes=True, resources={CELL: 1}, **settings)
+        cluster: Any = LocalCluster(n_workers=workers, processes=True, resources={CELL: 1}, **settings,
+                                    scheduler_kwargs={"dashboard_address": ANY_PORT})
     else:
         cluster = slurm()
         cluster.scale(jobs=workers)

@@ -158,8 +158,8 @@ def _write_report(store: Store, records: Sequence[Record], console: Console, not
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise StoreError(f"cannot write {path} ({error.strerror or error}); the rows are in {store.path}, and "
-                         f"`python -m bench report --out {path.parent}` writes it") from error
+        raise StoreError(f"cannot write {path} ({error.strerror or error}); the rows are in {store.path}: once there "
+                         f"is room and permission, `python -m bench report --out {path.parent}` writes it") from error
     console.print(f"report: {path}", highlight=False, soft_wrap=True)
 
 

@@ -44,8 +44,9 @@ def rearrange(array: Array, order: np.ndarray) -> bool:
 
 
 def nudge(array: Array, by: int) -> bool:
-    """Move each number by so many steps of its dtype away from zero (towards it where negative), which can be taken
-    back to the bit; zeros stay. False where that cannot be done: of integers, and of 16 bits, whose steps are large."""
+    """Move each number by so many steps of its dtype away from zero, towards it where `by` is negative, which can be
+    taken back to the bit; zeros stay. False where that cannot be done: of integers, and of 16 bits, whose steps are
+    large."""
     if _is_torch(array):
         torch = sys.modules["torch"]
         whole = {torch.float32: torch.int32, torch.float64: torch.int64}.get(array.dtype)

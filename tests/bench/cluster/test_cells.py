@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -19,6 +20,8 @@ from reference import InputError
 from tests import ROOT
 from tests.bench.command import CASE, assert_usage_error, bench, command, environment, write_files
 
+DASKS_PORT = 8787
+"""Of a scheduler's pages, unless it is told otherwise."""
 RIGHT = ("good", "slow", "lucky")
 
 KILLER = '''
@@ -82,9 +85,14 @@ def test_killed_workers_and_a_killed_run_lose_nothing(files: Path, tmp_path: Pat
     first = started(tmp_path)
     assert first
     assert not psutil.wait_procs(below, timeout=10)[1], "nothing lives on"
-    run = subprocess.Popen(command(arguments(files, tmp_path, "local:2")), **quiet, stderr=subprocess.PIPE)
-    wait_until(lambda: len(started(tmp_path)) > len(first) and kill_a_worker(run), run)
-    said = run.communicate(timeout=200)[1]
+    with closing(socket.socket()) as other:
+        with suppress(OSError):  # it is taken already
+            other.bind(("", DASKS_PORT))
+            other.listen()
+        run = subprocess.Popen(command(arguments(files, tmp_path, "local:2")), **quiet, stderr=subprocess.PIPE)
+        wait_until(lambda: len(started(tmp_path)) > len(first) and kill_a_worker(run), run)
+        said = run.communicate(timeout=200)[1]
+    assert "already in use" not in said
     assert run.returncode == 3, said
     rows = Store(tmp_path).records()
     assert first.items() <= started(tmp_path).items(), "what was finished is not measured again"
