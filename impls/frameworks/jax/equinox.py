@@ -28,7 +28,8 @@ class OverExamples(eqx.Module):
     def __call__(self, module: Any, *x: Any, **by_name: Any) -> jax.Array:
         if self.state is None:
             return jax.vmap(lambda x, by_name: module(*x, **by_name))(x, by_name)
-        return jax.vmap(lambda x, by_name: module(*x, self.state, **by_name)[0])(x, by_name)
+        leaves, structure = jax.tree.flatten(self.state)  # a state can be written once, and the user's is to stay
+        return jax.vmap(lambda x, by_name: module(*x, structure.unflatten(leaves), **by_name)[0])(x, by_name)
 
 
 def batched(model: Any, params: Any = None) -> tuple[Batched, Any]:

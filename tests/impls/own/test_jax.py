@@ -268,6 +268,28 @@ def test_equinox_module_with_state(method: str) -> None:
     assert list(ntk((net, state), X, method="structured_jax", components=True)) == names
 
 
+class Counts(eqx.Module):
+    """Writes its state in inference mode too."""
+
+    linear: eqx.nn.Linear
+    calls: eqx.nn.StateIndex
+
+    def __init__(self, key: Any) -> None:
+        self.linear, self.calls = eqx.nn.Linear(4, 2, key=key, dtype="float64"), eqx.nn.StateIndex(jnp.array(0))
+
+    def __call__(self, x: Any, state: Any) -> Any:
+        return jnp.tanh(self.linear(x)), state.set(self.calls, state.get(self.calls) + 1)
+
+
+def test_equinox_module_that_writes_its_state() -> None:
+    net, state = eqx.nn.make_with_state(Counts)(jax.random.key(0))
+    params, rest = eqx.partition(net.linear, eqx.is_inexact_array)
+    for _ in range(2):
+        right(ntk((net, state), X, method="equinox.exact"),
+              lambda params, x: jnp.tanh(jax.vmap(eqx.combine(params, rest))(x)), params, X)
+    assert state.get(net.calls) == 0
+
+
 def test_equinox_module_without_its_state() -> None:
     with pytest.raises(InputError, match=r"ntk\(\(model, state\), x1\)"):
         ntk(normed()[0], X)
