@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from bench.truth.rounding_jax import keeps_fewer_bits, moved, rounded
+from bench.truth.rounding_jax import moved, rounded
+from impls.frameworks.jax.bits import keeps_fewer_bits
 from impls.frameworks.jax.support import flat_outputs, precision
 from impls.networks.jax_case import functional
 from reference import Case, Request

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from impls.frameworks.torch.bits import FewerBits
 from impls.frameworks.torch.support import Forward, Params, one_example, precision
 from impls.networks.torch_case import functional
 from reference import Case, Request
@@ -53,21 +54,6 @@ class _Rounding(TorchDispatchMode):
             return (value * factors).to(value.dtype)
         changed = (value.double() * factors).to(value.dtype)
         return torch.where(value == value.round(), value, changed)
-
-
-class _Float32(TorchDispatchMode):
-    """Notes whether an operation makes fewer bits of something that is differentiated."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen = False
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        depends = any(isinstance(a, Tensor) and a.dtype == torch.float64 and a.requires_grad for a in _flat(args))
-        self.seen |= depends and any(isinstance(r, Tensor) and r.is_floating_point() and r.dtype != torch.float64
-                                     for r in _flat((result,)))
-        return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +121,7 @@ class TorchProbe:
 
     def float32_inside(self) -> bool:
         x = self.x1[:1]
-        with self._differentiating(), _Float32() as noted:
+        with self._differentiating(), FewerBits() as noted:
             self.f(self._leaves(), x.detach().requires_grad_() if x.is_floating_point() else x)
         return noted.seen
 

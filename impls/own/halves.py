@@ -39,6 +39,10 @@ class Half(Protocol):
         u and v. `rounded`: the seed of relative errors of one unit in the last place of the parameters."""
         ...
 
+    def fewer_bits(self, own: OwnNetwork, x: Any) -> bool:
+        """Whether the network of float64 computes a part of what is differentiated in fewer bits, for this example."""
+        ...
+
     def ready(self, name: str, own: OwnNetwork, request: Request, allowed: float | None, *,
               components: bool) -> tuple[Any, bool] | None:
         """The kernel by a method of `impls.choice.halves.Half.one_call` that needs no trace, and whether it is known to

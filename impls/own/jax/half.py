@@ -7,12 +7,12 @@ from typing import Any
 
 from impls.own.jax.finite import backward, forward
 from impls.own.jax.network import own_network, whole
-from impls.own.jax.selfcheck import products
+from impls.own.jax.selfcheck import fewer_bits, products
 from impls.own.jax.untraced import ready
 from reference.case import Outputs
 
-__all__ = ["across", "backward", "forward", "kernel_function", "operator", "own_network", "products", "ready",
-           "whole"]
+__all__ = ["across", "backward", "fewer_bits", "forward", "kernel_function", "operator", "own_network", "products",
+           "ready", "whole"]
 
 
 def across() -> Any:

@@ -27,6 +27,10 @@ def kernel_function(f: Batched, outputs: Outputs, method: str) -> Callable[[Any,
 
     def kernel(params: Any, x1: Any, x2: Any) -> jax.Array:
         leaves, rebuild = _trainable(params)
+        for what, x in (("x1", x1), ("x2", x2)):
+            if not jax.tree_util.all_leaves([x]) and x is not None:
+                raise InputError(f"{what} must be an array, got {type(x).__name__}; of a model of several inputs, make "
+                                 "one that takes them in one array, or use impls.ntk")
         x1, x2 = jnp.asarray(x1), None if x2 is None else jnp.asarray(x2)
         _check(leaves, x1, x2)
         with jax.default_matmul_precision("highest"):

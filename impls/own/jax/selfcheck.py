@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from impls.frameworks.jax.bits import keeps_fewer_bits
 from impls.frameworks.jax.pulls import pulls
 from impls.frameworks.jax.support import leaf_names, precision
 from impls.given.network import OwnNetwork
@@ -27,6 +28,12 @@ def products(own: OwnNetwork, x1: jax.Array, x2: jax.Array, u: np.ndarray, v: np
             shares += [np.sum(a * b, dtype=np.float64) for a, b in zip(left, right, strict=True)]
             scale += float(_lengths(left) @ _lengths(right))
         return dict(zip(names, map(float, shares), strict=True)), scale
+
+
+def fewer_bits(own: OwnNetwork, x: jax.Array) -> bool:
+    """As `impls.own.halves.Half` says."""
+    with precision(own.dtype):
+        return keeps_fewer_bits(jax.make_jaxpr(own.f)(own.params, x).jaxpr)
 
 
 def _lengths(gradients: list[np.ndarray]) -> np.ndarray:

@@ -7,11 +7,11 @@ from typing import Any
 
 from impls.own.torch.finite import backward, forward
 from impls.own.torch.network import own_network, whole
-from impls.own.torch.selfcheck import products, ready
+from impls.own.torch.selfcheck import fewer_bits, products, ready
 from reference.case import Outputs
 
-__all__ = ["across", "backward", "forward", "kernel_function", "operator", "own_network", "products", "ready",
-           "whole"]
+__all__ = ["across", "backward", "fewer_bits", "forward", "kernel_function", "operator", "own_network", "products",
+           "ready", "whole"]
 
 
 def across() -> Any:

@@ -12,6 +12,7 @@ from torch import Tensor
 from impls import registry
 from impls.choice import torch_one_call
 from impls.frameworks.arrays import to_numpy
+from impls.frameworks.torch.bits import FewerBits
 from impls.frameworks.torch.cotangents import pulled_back
 from impls.frameworks.torch.support import Params, precision
 from impls.given.network import OwnNetwork
@@ -39,6 +40,14 @@ def products(own: OwnNetwork, x1: Tensor, x2: Tensor, u: np.ndarray, v: np.ndarr
                 shares[name] += float((a.double() * b.double()).sum())
             scale += _length(left) * _length(right)
     return shares, scale
+
+
+def fewer_bits(own: OwnNetwork, x: Tensor) -> bool:
+    """As `impls.own.halves.Half` says."""
+    leaves = {name: p.detach().requires_grad_() for name, p in own.params.items()}
+    with precision(own.dtype), torch.enable_grad(), FewerBits() as noted:
+        own.f(leaves, x)
+    return noted.seen
 
 
 def ready(name: str, own: OwnNetwork, request: Request, allowed: float | None, *,

@@ -115,5 +115,9 @@ def test_errors_name_the_remedy() -> None:
         ntk_fn(lambda p, x: x)({"n": 1}, jnp.ones((2, 2)))
     with pytest.raises(InputError, match="one shape"):
         ntk_fn(lambda p, x: x @ p)(jnp.ones((2, 2)), jnp.ones((2, 2)), jnp.ones((2, 3)))
+    with pytest.raises(InputError, match="several inputs"):
+        ntk_fn(lambda p, x: x["a"] @ p)(jnp.ones((2, 2)), {"a": jnp.ones((2, 2))})
+    with pytest.raises(InputError, match="several inputs"):
+        ntk_fn(lambda p, x: x[0] @ p)(jnp.ones((2, 2)), (jnp.ones((2, 2)), jnp.ones((2, 2))))
     with pytest.raises(InputError, match="is of jax"):
         ntk_fn(lambda p, x: x @ p, method="torch_autograd.per_example")(jnp.ones((2, 2)), jnp.ones((2, 2)))

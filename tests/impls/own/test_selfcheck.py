@@ -146,6 +146,33 @@ def test_rounding_of_a_hard_network_is_no_fault() -> None:
         ntk(module, x, method="structured_torch")
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_part_in_float32_is_no_fault_and_hides_none(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network of float64 with exponentials of float32, as in Mamba: each order of sums rounds in its own way."""
+    draw = np.random.default_rng(5)
+    arrays = {"first": draw.standard_normal((4, 16)), "rate": draw.standard_normal(16),
+              "last": draw.standard_normal((16, 2))}
+    x = draw.standard_normal((3, 4))
+
+    def f(p: Any, x: Any) -> Any:
+        if framework == "torch":
+            h = torch.exp(-torch.exp(p["rate"].float()) * torch.nn.functional.softplus((x @ p["first"]).float()))
+            return h.double() @ p["last"]
+        h = jnp.exp(-jnp.exp(p["rate"].astype(jnp.float32)) * jax.nn.softplus((x @ p["first"]).astype(jnp.float32)))
+        return h.astype(jnp.float64) @ p["last"]
+
+    with jax.enable_x64(True):
+        as_array = torch.tensor if framework == "torch" else jnp.asarray
+        params = {name: as_array(array) for name, array in arrays.items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for outputs in OUTPUTS:
+                ntk(f, as_array(x), params=params, outputs=outputs, method=f"structured_{framework}")
+        plant(framework, monkeypatch)
+        with pytest.warns(RuntimeWarning, match="wrong kernel"):
+            ntk(f, as_array(x), params=params, method=f"structured_{framework}")
+
+
 def test_nothing_of_the_generators_changes(capsys: pytest.CaptureFixture[str]) -> None:
     f, x, params = network("torch")
     before, numpys = torch.get_rng_state(), repr(np.random.get_state())  # noqa: NPY002

@@ -35,6 +35,7 @@ def test_other_numbers_through_the_same_engine(name: str, symmetric: bool) -> No
         assert_same(engine(others, y1, y2), Engine(f, others, y1, y2, outputs=outputs)(others, y1, y2))
         if engine.passes is not None:
             for replayed in (engine.passes, *engine.contract.values()):
+                assert isinstance(replayed, Replayed)
                 assert replayed.refused == {}
                 assert any(replay is not None for replay in replayed.replays.values())
 

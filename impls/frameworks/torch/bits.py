@@ -1,0 +1,25 @@
+"""Whether a network of float64 computes a part in fewer bits, as softmax and norms of transformers often do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class FewerBits(TorchDispatchMode):
+    """Notes whether an operation makes fewer bits of something that is differentiated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        depends = any(isinstance(a, Tensor) and a.dtype == torch.float64 and a.requires_grad for a in tree_leaves(args))
+        self.seen |= depends and any(isinstance(r, Tensor) and r.is_floating_point() and r.dtype != torch.float64
+                                     for r in tree_leaves(result))
+        return result
