@@ -82,12 +82,16 @@ class Line:
 
     def __iter__(self) -> Iterator[tuple[Any, Ended]]:
         """All that is left, as it ends."""
-        while self._sent or self._waiting or self._suspects or not self._back.empty():
+        while self._is_any_left():
             self._send()
             try:
                 yield self._back.get(timeout=POLL_S)
             except queue.Empty:
                 continue
+
+    def _is_any_left(self) -> bool:
+        with self._lock:  # while one is being sent, it is in none of them
+            return bool(self._sent or self._waiting or self._suspects) or not self._back.empty()
 
     def _send(self) -> None:
         """Also from a thread of Dask's, as soon as a task has ended."""
