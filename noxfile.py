@@ -194,7 +194,7 @@ def asv(session: nox.Session) -> None:
 
 @nox.session
 def alarms(session: nox.Session) -> None:
-    """How often `asv continuous` is wrong: 20 commits that change nothing and one that slows a method, an hour or two.
+    """How often `asv continuous` is wrong: 20 commits that change nothing and one that slows a method, an hour.
 
     ARGS: --no-ops 20, --plants 1, --slower 0.3, --environments DIR.
     """
