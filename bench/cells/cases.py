@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -115,15 +115,22 @@ class Fixture:
 
 
 def size_of(source: CaseSource) -> float:
-    """About how much there is to compute, in no unit: parameters × examples × outputs; 1.0 where it is not known."""
+    """About how much there is to compute, in no unit: parameters × places where they multiply × examples × outputs; 1.0
+    where it is not known."""
     if not isinstance(source, NetworkOnInputs | NetworkOnNoise):
         return 1.0
-    parameters = sum(math.prod(shape) for shape in source.description.param_shapes().values())
+    network = source.description
+    multiplied = sum(math.prod(shape) * _places(network, name) for name, shape in network.param_shapes().items())
     if isinstance(source, NetworkOnInputs):
         examples = len(source.inputs.x1) + (0 if source.inputs.x2 is None else len(source.inputs.x2))
     else:
         examples = source.n1 + (source.n2 or 0)
-    return float(parameters * examples * (source.description.n_outputs or 1))
+    return float(multiplied * examples * (network.n_outputs or 1))
+
+
+def _places(network: Any, name: str) -> int:
+    """Of an image, at each of which a convolution multiplies by its parameters."""
+    return math.prod(network.input_shape[1:]) if isinstance(network, ConvNet) and name.startswith("conv") else 1
 
 
 def contents_of(inputs: Inputs | None) -> list[bytes]:

@@ -1,9 +1,10 @@
 """How long the rest of a run takes, from what its finished cells took.
 
 A cell takes what its process costs whatever it computes (start, import, compiling, the check), and a number of calls.
-The first is a method's own, and as good as constant; the time of a call grows with the size of the case, as a power of
-it that the method's cases have shown so far; and how many calls there are follows from their time. What is predicted so
-is put right as a whole by what the finished cells took beside what would have been predicted of them.
+The first is a method's own, as it was in the case of the nearest size; the time of a call grows with the size of the
+case, as a power of it that the method's cases have shown so far; and how many calls there are follows from their time.
+What is predicted so is put right by what finished cells, of the same case where there are any, took beside what would
+have been predicted of them. Another turn takes what the ones before it took.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ class _Method:
 
     calls: dict[float, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Size of the case → seconds of a call."""
-    beside: list[float] = field(default_factory=list)
-    """Seconds of a cell beside its calls; all that it took, where it made none."""
+    beside: dict[float, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """Size of the case → seconds of a cell beside its calls; all that it took, where it made none."""
     later: Counter[bool] = field(default_factory=Counter)
     """Of later turns: how many were measured (True) and left out (False)."""
 
     def seconds(self, size: float, effort: Effort) -> float:
         calling = effort.calling_s(self._call_s(size)) if self.calls else 0.0
-        return min(statistics.fmean(self.beside) + calling, effort.limit_s)
+        return min(statistics.fmean(self.beside[_nearest(self.beside, size)]) + calling, effort.limit_s)
 
     def share(self) -> float:
         """Of later turns, those that are measured."""
@@ -61,7 +62,7 @@ class _Method:
 
     def _call_s(self, size: float) -> float:
         """From the nearest size that was measured."""
-        nearest = min(self.calls, key=lambda known: abs(math.log(known / size)))
+        nearest = _nearest(self.calls, size)
         return statistics.median(self.calls[nearest]) * (size / nearest) ** self._power()
 
     def _power(self) -> float:
@@ -73,6 +74,10 @@ class _Method:
         return min(max(slope, LEAST_POWER), MOST_POWER)
 
 
+def _nearest(known: Iterable[float], size: float) -> float:
+    return min(known, key=lambda each: abs(math.log(each / size)))
+
+
 class Remaining:
     """Of a run with these cells. `sizes` are the cases' in any unit; a case that is not in it has the size 1."""
 
@@ -82,7 +87,8 @@ class Remaining:
         self._sizes, self._effort = sizes, effort
         self._methods: dict[str, _Method] = defaultdict(_Method)
         self._finished: list[tuple[Cell, float]] = []
-        self._seen: set[str] = set()
+        self._took: dict[str, list[float]] = defaultdict(list)
+        """Of the turns of each cell."""
         self._skipped: set[str] = set()
         self._prepared: dict[str, float] = {}
 
@@ -96,10 +102,11 @@ class Remaining:
         self._finished.append((record.cell, seconds))
         method = self._methods[record.cell.method]
         calls_s = self._note_calls(method, record)
-        method.beside.append(max(0.0, seconds - calls_s))
-        if _kind(record.cell) in self._seen:
+        method.beside[self._size(record.cell)].append(max(0.0, seconds - calls_s))
+        turns = self._took[_kind(record.cell)]
+        turns.append(seconds)
+        if len(turns) > 1:
             method.later[True] += 1
-        self._seen.add(_kind(record.cell))
 
     def skipped(self, cell: Cell) -> None:
         """One of the cells needs no row, and so do all others of its kind."""
@@ -111,10 +118,19 @@ class Remaining:
         """What the rest takes; None where nothing is finished yet."""
         if not self._finished:
             return None
-        took = sum(seconds for _, seconds in self._finished)
-        predicted = sum(self._predicted(cell) for cell, _ in self._finished)
-        rest = sum(weight * self._predicted(cell) for cell, weight in self._wanted())
-        return rest * (took / predicted if predicted else 1.0) + self._preparing_s()
+        again_s, anew = 0.0, defaultdict[str, float](float)
+        for cell, weight in self._wanted():
+            if took := self._took.get(_kind(cell)):  # another turn of what was measured
+                again_s += weight * statistics.fmean(took)
+            else:
+                anew[cell.case] += weight * self._predicted(cell)
+        return again_s + sum(seconds * self._correction(case) for case, seconds in anew.items()) + self._preparing_s()
+
+    def _correction(self, case: str) -> float:
+        """What finished cells took, over what is predicted of them: of this case, where it has any, else of all."""
+        some = [each for each in self._finished if each[0].case == case] or self._finished
+        predicted = sum(self._predicted(cell) for cell, _ in some)
+        return sum(seconds for _, seconds in some) / predicted if predicted else 1.0
 
     def _preparing_s(self) -> float:
         unprepared = {cell.case for cell in self.left} - set(self._prepared)
@@ -136,11 +152,12 @@ class Remaining:
 
     def _wanted(self) -> Iterator[tuple[Cell, float]]:
         """Each cell that is left, and how probably it is measured."""
-        begun = set(self._seen)
+        begun = set(self._took)
         for cell in self.left:
             kind = _kind(cell)
             if kind not in self._skipped:
-                yield cell, self._methods[cell.method].share() if kind in begun else 1.0
+                settled = kind not in begun or len(self._took.get(kind, ())) > 1
+                yield cell, 1.0 if settled else self._methods[cell.method].share()
             begun.add(kind)
 
     def _size(self, cell: Cell) -> float:
