@@ -82,8 +82,8 @@ class Remaining:
     """Of a run with these cells. `sizes` are the cases' in any unit; a case that is not in it has the size 1."""
 
     def __init__(self, cells: Iterable[Cell], sizes: Mapping[str, float], effort: Effort) -> None:
-        self.left = list(cells)
-        """Those that are neither finished nor skipped."""
+        self.left = [(_kind(cell), cell) for cell in cells]
+        """Those that are neither finished nor skipped, each with its kind."""
         self._sizes, self._effort = sizes, effort
         self._methods: dict[str, _Method] = defaultdict(_Method)
         self._finished: list[tuple[Cell, float]] = []
@@ -98,42 +98,52 @@ class Remaining:
 
     def finished(self, record: Record, seconds: float) -> None:
         """One of the cells has its row, after so long."""
-        self.left.remove(record.cell)
+        kind = self._take(record.cell)
         self._finished.append((record.cell, seconds))
         method = self._methods[record.cell.method]
         calls_s = self._note_calls(method, record)
         method.beside[self._size(record.cell)].append(max(0.0, seconds - calls_s))
-        turns = self._took[_kind(record.cell)]
+        turns = self._took[kind]
         turns.append(seconds)
         if len(turns) > 1:
             method.later[True] += 1
 
     def skipped(self, cell: Cell) -> None:
         """One of the cells needs no row, and so do all others of its kind."""
-        self.left.remove(cell)
+        self._skipped.add(self._take(cell))
         self._methods[cell.method].later[False] += 1
-        self._skipped.add(_kind(cell))
 
     def seconds(self) -> float | None:
         """What the rest takes; None where nothing is finished yet."""
         if not self._finished:
             return None
         again_s, anew = 0.0, defaultdict[str, float](float)
-        for cell, weight in self._wanted():
-            if took := self._took.get(_kind(cell)):  # another turn of what was measured
-                again_s += weight * statistics.fmean(took)
+        for cell, weight, turns in self._wanted():
+            if turns:
+                again_s += weight * statistics.fmean(turns)
             else:
                 anew[cell.case] += weight * self._predicted(cell)
-        return again_s + sum(seconds * self._correction(case) for case, seconds in anew.items()) + self._preparing_s()
+        return again_s + self._corrected(anew) + self._preparing_s()
 
-    def _correction(self, case: str) -> float:
-        """What finished cells took, over what is predicted of them: of this case, where it has any, else of all."""
-        some = [each for each in self._finished if each[0].case == case] or self._finished
-        predicted = sum(self._predicted(cell) for cell, _ in some)
-        return sum(seconds for _, seconds in some) / predicted if predicted else 1.0
+    def _take(self, cell: Cell) -> str:
+        """One like it is left no more. Its kind."""
+        kind = _kind(cell)
+        self.left.remove((kind, cell))
+        return kind
+
+    def _corrected(self, seconds: Mapping[str, float]) -> float:
+        """What is predicted of cells, by their case, times what finished ones took over what is predicted of these: of
+        the same case, where it has any, else of all."""
+        took, predicted = defaultdict[str, float](float), defaultdict[str, float](float)
+        for cell, some in self._finished:
+            took[cell.case] += some
+            predicted[cell.case] += self._predicted(cell)
+        of_all = _ratio(sum(took.values()), sum(predicted.values()))
+        return sum(some * (_ratio(took[case], predicted[case]) if case in took else of_all)
+                   for case, some in seconds.items())
 
     def _preparing_s(self) -> float:
-        unprepared = {cell.case for cell in self.left} - set(self._prepared)
+        unprepared = {cell.case for _, cell in self.left} - set(self._prepared)
         return len(unprepared) * statistics.fmean(self._prepared.values()) if self._prepared else 0.0
 
     def _note_calls(self, method: _Method, record: Record) -> float:
@@ -150,18 +160,21 @@ class Remaining:
             return statistics.fmean(seconds for _, seconds in self._finished)
         return known.seconds(self._size(cell), self._effort)
 
-    def _wanted(self) -> Iterator[tuple[Cell, float]]:
-        """Each cell that is left, and how probably it is measured."""
+    def _wanted(self) -> Iterator[tuple[Cell, float, list[float]]]:
+        """Each cell that is left, how probably it is measured, and the seconds of its turns so far."""
         begun = set(self._took)
-        for cell in self.left:
-            kind = _kind(cell)
+        for kind, cell in self.left:
+            turns = self._took.get(kind, [])
             if kind not in self._skipped:
-                settled = kind not in begun or len(self._took.get(kind, ())) > 1
-                yield cell, 1.0 if settled else self._methods[cell.method].share()
+                yield cell, 1.0 if kind not in begun or len(turns) > 1 else self._methods[cell.method].share(), turns
             begun.add(kind)
 
     def _size(self, cell: Cell) -> float:
         return self._sizes.get(cell.case, 1.0)
+
+
+def _ratio(took: float, predicted: float) -> float:
+    return took / predicted if predicted else 1.0
 
 
 def _kind(cell: Cell) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from impls.frameworks.torch.bits import FewerBits
+from impls.frameworks.torch.internals import tensors
 from impls.frameworks.torch.support import Forward, Params, one_example, precision
 from impls.networks.torch_case import functional
 from reference import Case, Request
@@ -35,7 +36,7 @@ class _Rounding(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         exact = func.overloadpacket.__name__ in _EXACT or any(r.alias_info is not None for r in func._schema.returns)
-        reads = any(isinstance(a, Tensor) and a.is_floating_point() for a in _flat(args))
+        reads = any(a.is_floating_point() for a in tensors(args))
         if exact or not reads:
             return result
         if isinstance(result, tuple | list):
@@ -163,11 +164,3 @@ def _grad(y: Tensor, leaves: Params, u: Tensor | None) -> Sequence[Tensor]:
 
 def _joined(parts: Sequence[Tensor]) -> np.ndarray:
     return torch.cat([part.detach().reshape(-1).double() for part in parts]).numpy()
-
-
-def _flat(values: Any) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, tuple | list):
-            yield from _flat(value)
-        else:
-            yield value

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from impls.frameworks.torch.internals import Watching
+from impls.frameworks.torch.internals import Watching, tensors
 
 
 class FewerBits(Watching):
@@ -20,15 +18,6 @@ class FewerBits(Watching):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        depends = any(a.dtype == torch.float64 and a.requires_grad for a in _tensors(args))
-        self.seen |= depends and any(r.is_floating_point() and r.dtype != torch.float64 for r in _tensors(result))
+        depends = any(a.dtype == torch.float64 and a.requires_grad for a in tensors(args))
+        self.seen |= depends and any(r.is_floating_point() and r.dtype != torch.float64 for r in tensors(result))
         return result
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """Those of an operation's arguments or results, which are at most lists in tuples."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list):
-        for part in value:
-            yield from _tensors(part)

@@ -47,6 +47,7 @@ __all__ = [
     "is_random",
     "memory",
     "overload_name",
+    "tensors",
     "unset_fake_temporarily",
     "written",
 ]
@@ -59,6 +60,15 @@ class Watching(TorchDispatchMode):
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """Those of an operation's arguments or results, which stand in tuples and lists at most."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from tensors(part)
 
 
 def changes_arguments(op: OpOverload) -> bool:

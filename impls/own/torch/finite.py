@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from impls.frameworks.arrays import first_bad
-from impls.frameworks.torch.internals import OpOverload, Watching
+from impls.frameworks.torch.internals import OpOverload, Watching, tensors
 from impls.frameworks.torch.support import precision
 from impls.given.network import OwnNetwork
 
@@ -25,7 +24,7 @@ class _Finite(Watching):
 
     def __torch_dispatch__(self, func: OpOverload, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        for tensor in _tensors(args):
+        for tensor in tensors(args):
             self.last = self.names.get((tensor.untyped_storage().data_ptr(), tensor.storage_offset()), self.last)
         if not self.found and not _finite(out) and _finite(args):
             after = f", at or after parameter {self.last!r}" if self.last else ""
@@ -57,13 +56,5 @@ def backward(own: OwnNetwork, example: Tensor) -> str | None:
     return None
 
 
-def _tensors(some: Any) -> Iterator[Tensor]:
-    if isinstance(some, Tensor):
-        yield some
-    elif isinstance(some, list | tuple):
-        for each in some:
-            yield from _tensors(each)
-
-
 def _finite(some: Any) -> bool:
-    return all(bool(torch.isfinite(tensor).all()) for tensor in _tensors(some) if tensor.is_floating_point())
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors(some) if tensor.is_floating_point())
