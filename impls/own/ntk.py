@@ -19,6 +19,7 @@ from impls.frameworks.faces import free_memory
 from impls.given.asked import Asked
 from impls.given.batches import OwnBatches, in_batches
 from impls.given.network import OwnNetwork
+from impls.given.saying import saying
 from impls.given.selection import Where
 from impls.own import finite, selfcheck, sides
 from impls.own.halves import half, own_network
@@ -63,7 +64,7 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
     if not isinstance(method, str):
         raise InputError(f"method must be the name of a method, got {reprlib.repr(method)}; one that is not in the "
                          "registry has a function `kernel` of its own")
-    say = print if verbose else _say_nothing
+    say = saying(verbose)
     if method != "auto":
         here, framework = own, registry.framework(method)
         if crosses := framework in ("jax", "torch") and framework != own.framework:
@@ -250,9 +251,6 @@ def _explained(name: str, own: OwnNetwork, request: Request, *, explain: bool) -
         return request
     return replace(request, options={**request.options, "explain": True})
 
-
-def _say_nothing(_: str) -> None:
-    """For verbose=False."""
 
 
 def _method(name: str, framework: Framework) -> Method:

@@ -17,6 +17,7 @@ except ModuleNotFoundError as error:
 from impls.frameworks.arrays import to_numpy
 from impls.given.asked import Asked
 from impls.given.network import OwnNetwork, check_finite
+from impls.given.saying import saying
 from impls.given.selection import Where
 from impls.own import across, finite
 from impls.own.across import Side
@@ -41,7 +42,7 @@ def ntk_operator(model: Any, x1: Any, x2: Any = None, *, params: Any = None, out
                          "output, as by select=lambda y: y[:, :1], or take outputs='trace', their sum, or 'full'")
     own = half(own.framework).whole(own)
     room = memory(own, memory_limit, batch_size)
-    say = print if verbose else _say_nothing
+    say = saying(verbose)
     found = way(own, room, say)
     say(f"ntk_operator: by {found}; {room.vectors} vectors at once, blocks of "
         f"{room.block(1, len(own.x1))} examples for one of them")
@@ -211,9 +212,3 @@ class NTKOperator(LinearOperator):
 
 def _is_finite(vectors: Array) -> bool:
     return bool(np.isfinite(to_numpy(vectors)).all())
-
-
-def _say_nothing(_: str) -> None:
-    """For verbose=False."""
-
-

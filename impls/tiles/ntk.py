@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from impls.given.asked import Asked
+from impls.given.saying import saying
 from impls.given.selection import Where
 from impls.own.ntk import check_no_options
 from impls.programs.traces import traced_once
@@ -34,8 +35,4 @@ def ntk(model: Any, x1: Any, x2: Any = None, *, out: str | Path, tile: Any, devi
     limit = sizes.LIMIT if memory_limit is None else int(memory_limit)
     asking = Asking(outputs, method, tile, limit, batch_size, seed, options, devices, Asked(inputs, select, where))
     found = job(model, x1, x2, params=params, asking=asking, path=out)
-    return run(found, out, check=check, watch=bar if progress else nothing, say=print if verbose else _say_nothing)
-
-
-def _say_nothing(_: str) -> None:
-    """For verbose=False."""
+    return run(found, out, check=check, watch=bar if progress else nothing, say=saying(verbose))

@@ -13,6 +13,7 @@ import numpy as np
 
 from impls.choice.costs import STRUCTURED
 from impls.given.network import OwnNetwork
+from impls.given.saying import say_nothing
 from impls.own import finite, selfcheck
 from impls.tiles.compute import Computer, examples
 from impls.tiles.job import Job
@@ -66,7 +67,7 @@ class Worker:
         if values is None:
             return None
         check_finite(self.job, region, values)
-        if self.unchecked and is_wrong(self.job, region, values, _say_nothing):
+        if self.unchecked and is_wrong(self.job, region, values, say_nothing):
             raise InputError(f"{self.job.chosen.method} computes a wrong kernel of this network in the tile "
                              f"{tuple(tile)} of {self.store.path}; name another method, and another store")
         self.unchecked = False
@@ -114,7 +115,3 @@ def _of_tile(job: Job, region: Region) -> OwnNetwork:
         if own.x2 is not None or region.rows != region.columns:
             x2 = examples(own.x1 if own.x2 is None else own.x2, region.columns)
         return own._replace(x1=examples(own.x1, region.rows), x2=x2, first=None)
-
-
-def _say_nothing(_: str) -> None:
-    """What a check took."""
