@@ -79,7 +79,7 @@ class Structured:
         """What `kernel` runs; to be kept by those who need kernels of one network at many parameters: calls after the
         first take less time. On a GPU the second call in a row with parameters at the same places is captured as a CUDA
         graph, which later ones replay and which holds the memory of a call; not with `memory_limit`, nor with kernels
-        of more than 64 MiB or by the plan 4 GiB beside them. Raises `InputError` in ``torch.inference_mode``.
+        of more than 64 MiB or by the plan 4 GiB beside them.
         """
         options = check_options(self.name, request, STRUCTURED)
         engine = Engine(

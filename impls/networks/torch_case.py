@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from impls.frameworks.crossing import ways
-from impls.frameworks.torch.support import device
+from impls.frameworks.torch.support import device, with_derivatives
 from impls.networks import foreign
 from impls.networks.torch_native import Functional, native, unsupported
 from reference import Case, Request
@@ -14,6 +14,7 @@ def unsupported_function(case: Case) -> str | None:
     return ways.obstacle("torch") if foreign.is_foreign(case, "torch") else unsupported(case)
 
 
+@with_derivatives()
 def functional(case: Case, request: Request) -> Functional:
     """`case` as a function of its trainable parameters; raises as `built` does."""
     if foreign.is_foreign(case, "torch"):

@@ -48,8 +48,9 @@ class ModuleFunction:
 
     @property
     def params(self) -> dict[str, Tensor]:
-        """The values of the trainable parameters, in the module's own memory, detached."""
-        return {name: p.detach() for name, p in self.trained.items()}
+        """The values of the trainable parameters, detached, in the module's own memory where they can be differentiated
+        there."""
+        return {name: differentiable(p.detach()) for name, p in self.trained.items()}
 
     def __call__(self, params: Params, *args: Any, **kwargs: Any) -> Any:
         if self._writes_parameters and any(is_mapped(value) for value in (*params.values(), *args)):
@@ -82,7 +83,7 @@ class ModuleFunction:
         copies: dict[int, Tensor] = {}
 
         def taken(tensor: Tensor) -> Tensor:
-            value = values.get(id(tensor), tensor)
+            value = differentiable(values.get(id(tensor), tensor))
             if self._watched is not None and value is not tensor and value.requires_grad:
                 return value  # the caller's own, who looks after it
             if id(tensor) in self.written or self._watched is not None:
@@ -121,6 +122,11 @@ class ModuleFunction:
                                 if _version(copy) != version or not _same(copy.detach(), before.detach())}
             finally:
                 self._watched = None
+
+
+def differentiable(tensor: Tensor) -> Tensor:
+    """It, or a copy of one made in ``torch.inference_mode``, which PyTorch differentiates nowhere."""
+    return tensor.clone() if tensor.is_inference() and not torch.is_inference_mode_enabled() else tensor
 
 
 def with_gradients(f: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

@@ -38,15 +38,26 @@ def device(name: str) -> torch.device:
 
 
 @contextmanager
+def with_derivatives() -> Iterator[None]:
+    """Inside, PyTorch takes derivatives though the caller is in ``torch.inference_mode``, where it takes all for 0."""
+    if not torch.is_inference_mode_enabled():
+        yield
+        return
+    with torch.inference_mode(False), torch.set_grad_enabled(False):  # as in `torch.no_grad`
+        yield
+
+
+@contextmanager
 def precision(dtype: str | torch.dtype) -> Iterator[None]:
     """Products in the full precision of `dtype`: no TF32, no bfloat16 inside float32, no autocast.
 
     Attention runs unfused: the fused kernels may use TF32, and lack forward mode and batching rules. These settings of
-    PyTorch hold for the whole process; they are put back when the last thread leaves.
+    PyTorch hold for the whole process; they are put back when the last thread leaves. ``torch.inference_mode`` is left.
     """
     if dtype not in (*DTYPES, *DTYPES.values()):
         raise InputError(f"dtype {dtype} is not one of {', '.join(DTYPES)}; convert the parameters and the inputs")
-    with _OF_THE_PROCESS, torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+    with (with_derivatives(), _OF_THE_PROCESS,
+          torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False)):
         yield
 
 

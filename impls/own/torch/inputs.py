@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from impls.frameworks.torch.module import differentiable
 from impls.frameworks.torch.support import DTYPES, Forward, Params
 from impls.given.batches import OwnBatches, is_batches
 from impls.given.items import Chosen, Takes, inputs_of, spread
@@ -102,7 +103,7 @@ class _Read:
         if not isinstance(x, Tensor):
             raise InputError(f"{what} must be a tensor or a NumPy array for this model, got {type(x).__name__}")
         check_numbers(str(x.dtype), of_several or not (x.is_complex() or x.dtype == torch.bool), what)
-        x = x.detach()
+        x = differentiable(x.detach())
         if x.is_complex():
             return x.to(COMPLEX[DTYPES[self.dtype]]).resolve_conj()
         return x.to(DTYPES[self.dtype]) if x.is_floating_point() else x

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from impls.frameworks.torch.first_pass import Checked, checked
 from impls.frameworks.torch.internals import has_hooks
-from impls.frameworks.torch.module import ModuleFunction, unwrapped
-from impls.frameworks.torch.support import Forward, Params, dtype_of, module_function
+from impls.frameworks.torch.module import ModuleFunction, differentiable, unwrapped
+from impls.frameworks.torch.support import Forward, Params, dtype_of, module_function, with_derivatives
 from impls.given.asked import ALL, Asked
 from impls.given.batches import OwnBatches
 from impls.given.items import ONE, Takes, describe, takes
@@ -25,6 +25,7 @@ from impls.own.torch.params import Real
 from reference import InputError
 
 
+@with_derivatives()
 def own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked = ALL) -> OwnNetwork:
     """The network as a batched function; x1 and x2 in the dtype of its parameters, or integers. Raises `InputError`."""
     base, real, takes = _function(network, asked)
@@ -59,7 +60,8 @@ def _function(network: UserNetwork, asked: Asked) -> tuple[Any, Real, Takes]:
         module = base.module
         _warn_of_hooks(base)
         return base, torch_params.real(params, torch_params.constants_of(module), asked), takes(module.forward)
-    params = {name: p.detach() for name, p in network.params.items() if p.is_floating_point() or p.is_complex()}
+    params = {name: differentiable(p.detach()) for name, p in network.params.items()
+              if p.is_floating_point() or p.is_complex()}
     rest = {name: p for name, p in network.params.items() if name not in params}
     return torch_params.of_function(network.model, rest), torch_params.real(params, {}, asked), ONE
 

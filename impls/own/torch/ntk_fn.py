@@ -12,7 +12,7 @@ from torch.func import jacrev, vmap
 
 from impls.frameworks.torch.cotangents import ContiguousCotangents
 from impls.frameworks.torch.first_pass import checked
-from impls.frameworks.torch.module import ModuleFunction, on_copies, unwrapped
+from impls.frameworks.torch.module import ModuleFunction, differentiable, on_copies, unwrapped
 from impls.frameworks.torch.rerun import Rerun
 from impls.frameworks.torch.support import (
     Forward,
@@ -22,6 +22,7 @@ from impls.frameworks.torch.support import (
     module_function,
     one_example,
     precision,
+    with_derivatives,
 )
 from reference import InputError
 from reference.case import Outputs
@@ -46,12 +47,15 @@ def kernel_function(f: Forward, outputs: Outputs, method: str, *,
                 "auto": _either}[method]
     of_copies = on_copies(f)
 
+    @with_derivatives()
     def kernel(params: Params, x1: Tensor, x2: Tensor | None) -> Tensor:
         nonlocal unchecked
         for what, x in (("x1", x1), ("x2", x2)):
             if not isinstance(x, Tensor) and (what == "x1" or x is not None):
                 raise InputError(f"{what} must be a tensor, got {type(x).__name__}; of a model of several inputs, make "
                                  "one that takes them in one tensor, or use impls.ntk")
+        x1, x2 = differentiable(x1), None if x2 is None else differentiable(x2)
+        params = {name: differentiable(p) for name, p in params.items()}
         if unchecked:
             _check_differentiable(f, params, x1)
             unchecked = False

@@ -31,14 +31,12 @@ from impls.structured.torch.graphs import Graphed, worth_a_graph
 from impls.structured.torch.rules import BOOK
 from impls.structured.torch.separable import pairs_of
 from impls.structured.torch.sizes import SIZES
-from reference import InputError
 
 Examples = Tensor | Reread[Tensor]
 
 
 class Engine:
-    """The kernel of the batched ``f(params, x)`` for examples of given shapes. Raises `InputError` where
-    ``torch.inference_mode`` is on, in which PyTorch takes every derivative for 0.
+    """The kernel of the batched ``f(params, x)`` for examples of given shapes.
 
     `memory_limit`: bytes beyond the kernel itself, None for no limit. A function that cannot be written down as a
     list of operations is differentiated example by example; the plan then says why. `components`: the kernels of the
@@ -48,7 +46,6 @@ class Engine:
     def __init__(self, f: Forward, params: Params, x1: Examples, x2: Examples | None, *, outputs: planner.Outputs,
                  batch_size: int | None = None, memory_limit: int | None = None, components: bool = False,
                  once: bool = False, planned_for: planner.Device | None = None) -> None:
-        _check_mode()
         params, x1 = {name: p.resolve_neg() for name, p in params.items()}, _signed(x1)
         self.f, self.names, self.once, self.replayed = f, tuple(params), once, True
         self.device = next(iter(params.values())).device
@@ -119,7 +116,6 @@ class Engine:
 
     def components(self, params: Params, x1: Examples, x2: Examples | None) -> dict[str, Tensor]:
         """The kernel of each parameter by its name, of an engine made with `components`; else the sum, under ""."""
-        _check_mode()
         params, x1, x2 = {name: p.resolve_neg() for name, p in params.items()}, _signed(x1), _signed(x2)
         with torch.no_grad(), precision(self.dtype):
             try:
@@ -169,11 +165,6 @@ class Engine:
         if self.passes is None:
             return looped_gradients(self.f, params, x)
         return self.passes([params[name].detach() for name in self.names], x)
-
-
-def _check_mode() -> None:
-    if torch.is_inference_mode_enabled():
-        raise InputError("torch.inference_mode() is on, in which PyTorch takes no derivatives; use torch.no_grad()")
 
 
 AnyExamples = TypeVar("AnyExamples", Examples, Examples | None)

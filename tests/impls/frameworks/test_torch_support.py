@@ -73,11 +73,6 @@ def test_values_do_not_depend_on_the_callers_settings(method: str, ambient: str,
     assert comparison.ok, comparison.reason
 
 
-def test_inference_mode_is_refused_not_answered_with_zeros() -> None:
-    with torch.inference_mode(), pytest.raises(InputError, match="inference_mode"):
-        impls.load("torch_autograd.per_example").prepare(case("mlp_relu"), Request())
-
-
 def test_precision_of_threads_that_overlap() -> None:
     """The settings are the process's: the first thread to leave must not take them from the other, and the other must
     not put back what the first had set."""

@@ -50,8 +50,10 @@ def test_two_processes_of_pytorch_are_one(tmp_path: Path) -> None:
     x = np.load(tmp_path / "X.npy", mmap_mode="r")
     two = ntk(torch_network(), x, outputs="trace", out=tmp_path / "two.zarr", tile=6, devices=2)
     assert_same(two, in_memory(torch_network(), X, None, "trace"))
-    lists = list((tmp_path / "two.zarr").glob("ntk/done/*.txt"))
-    assert len(lists) == 3, "of the first tile, and of each process"
+    lists = list((tmp_path / "two.zarr").glob("ntk/done/*.txt"))  # named by process
+    here = [one for one in lists if one.name.startswith(f"{os.getpid()}-")]
+    assert len(here) == 1, "of the first tile"
+    assert len(lists) in (2, 3), "of each process, where one did not do all before the other began"
     assert sum(len(one.read_text().splitlines()) for one in lists) == len(Store.open(tmp_path / "two.zarr").plan.tiles)
 
 
