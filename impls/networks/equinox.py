@@ -65,8 +65,9 @@ def _conv_layers(network: ConvNet, params: dict[str, jax.Array]) -> list[Any]:
     layers: list[Any] = []
     for i, conv in enumerate(network.convs):
         channels = network.feature_shapes()[i][0]
-        layer = partial(eqx.nn.Conv2d, channels, conv.channels, conv.kernel, conv.stride, conv.padding)
-        layers += [_loaded(network, layer, f"conv{i}", params), eqx.nn.Lambda(ACTIVATIONS[network.activation])]
+        before, padding = equinox_layers.zeros_before(conv.kernel, conv.stride, conv.padding)
+        layer = partial(eqx.nn.Conv2d, channels, conv.channels, conv.kernel, conv.stride, padding)
+        layers += [*before, _loaded(network, layer, f"conv{i}", params), eqx.nn.Lambda(ACTIVATIONS[network.activation])]
         if conv.pool is not None:
             layers.append(eqx.nn.AvgPool2d(conv.pool, conv.pool))
     return [*layers, eqx.nn.Lambda(_global_mean if network.head == "global" else jnp.ravel)]

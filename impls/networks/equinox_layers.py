@@ -7,13 +7,14 @@ Every array of the case stands in the table once, so that what is tied, and what
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import singledispatch
+from functools import partial, singledispatch
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from impls.frameworks.jax.convolutions import Lengths, is_padded_before, with_zeros
 from impls.networks.jax_layers import activation
 from reference import Layered, layers
 from reference.layers import Layer, Shape, met
@@ -178,10 +179,19 @@ def _(layer: layers.WeightNormDense, shape: Shape, table: Table) -> Any:
 
 @module.register
 def _(layer: layers.Convolution, shape: Shape, table: Table) -> Any:
-    made = _empty(eqx.nn.Conv2d, shape[0], layer.channels, layer.kernel, layer.stride, layer.padding, layer.dilation,
+    before, padding = zeros_before(layer.kernel, layer.stride, layer.padding)
+    made = _empty(eqx.nn.Conv2d, shape[0], layer.channels, layer.kernel, layer.stride, padding, layer.dilation,
                   layer.groups, use_bias=layer.bias)
     made = _filled(made, weight=table[f"{layer.name}.weight"])
-    return _filled(made, bias=table[f"{layer.name}.bias"]) if layer.bias else made
+    made = _filled(made, bias=table[f"{layer.name}.bias"]) if layer.bias else made
+    return eqx.nn.Sequential([*before, made]) if before else made
+
+
+def zeros_before(kernel: Lengths, stride: Lengths, padding: Lengths) -> tuple[list[eqx.nn.Lambda], Lengths]:
+    """A layer that puts zeros around the input where that is not left to a convolution, and what is left to it."""
+    if not is_padded_before(kernel, stride, padding):
+        return [], padding
+    return [eqx.nn.Lambda(partial(with_zeros, padding=padding))], (0,) * len(padding)
 
 
 @module.register

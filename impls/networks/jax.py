@@ -12,6 +12,7 @@ import jax
 from jax import lax
 from jax.tree_util import Partial
 
+from impls.frameworks.jax.convolutions import padded
 from impls.networks.jax_layers import ACTIVATIONS, through
 from reference import MLP, Conv, ConvNet, Layered, Network
 from reference.networks import bias_scale, weight_scale
@@ -46,9 +47,9 @@ def _conv_net(network: ConvNet, params: Params, x: jax.Array) -> jax.Array:
 
 def _conv(network: ConvNet, params: Params, x: jax.Array, i: int, conv: Conv) -> jax.Array:
     weight = params[f"conv{i}.weight"]
-    padding = [(pad, pad) for pad in conv.padding]
+    x, padding = padded(x, conv.kernel, conv.stride, conv.padding)
     x = weight_scale(network, weight.shape) * lax.conv_general_dilated(
-        x, weight, conv.stride, padding, dimension_numbers=("NCHW", "OIHW", "NCHW"))
+        x, weight, conv.stride, [(pad, pad) for pad in padding], dimension_numbers=("NCHW", "OIHW", "NCHW"))
     return x + bias_scale(network) * params[f"conv{i}.bias"][:, None, None] if network.bias else x
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from impls.frameworks.jax.convolutions import padded
 from reference import layers
 from reference.layers import Layer
 
@@ -65,8 +66,9 @@ def _(layer: layers.WeightNormDense, arrays: Arrays, x: jax.Array) -> jax.Array:
 
 @apply.register
 def _(layer: layers.Convolution, arrays: Arrays, x: jax.Array) -> jax.Array:
+    x, padding = padded(x, layer.kernel, layer.stride, layer.padding)
     y = lax.conv_general_dilated(
-        x, arrays[f"{layer.name}.weight"], layer.stride, [(pad, pad) for pad in layer.padding],
+        x, arrays[f"{layer.name}.weight"], layer.stride, [(pad, pad) for pad in padding],
         rhs_dilation=layer.dilation, feature_group_count=layer.groups, dimension_numbers=("NCHW", "OIHW", "NCHW"))
     return y + arrays[f"{layer.name}.bias"][:, None, None] if layer.bias else y
 

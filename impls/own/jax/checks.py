@@ -12,6 +12,7 @@ from jax.core import Tracer
 from jax.extend.core import Jaxpr, Literal
 
 from impls.frameworks.arrays import on_host
+from impls.frameworks.jax.convolutions import ending_the_process
 from impls.frameworks.jax.kept import kept
 from impls.frameworks.jax.support import Batched, flat_outputs
 from impls.frameworks.jax.xla import options
@@ -47,6 +48,7 @@ class _Checked:
             raise
         except Exception as error:  # the user's own code may raise anything
             raise InputError(failure(f, params, x1, error)) from error
+        _check_convolutions(traced.jaxpr.jaxpr, params)
         _check_depends(traced.jaxpr.jaxpr, len(jax.tree.leaves(params)))
         run = traced.lower().compile(compiler_options={**options(quick=True)})
         both, alone = (np.asarray(y) for y in run(params, two))
@@ -82,6 +84,15 @@ def _check_apart(y: np.ndarray, alone: np.ndarray) -> None:
         raise InputError("the model's examples influence each other: its outputs for an example change with the others "
                          "in the batch (is there a mean over the batch, as of BatchNorm in training mode?), so that it "
                          "has no kernel of pairs of examples; or they are drawn at random, anew for each batch")
+
+
+def _check_convolutions(jaxpr: Jaxpr, params: Any) -> None:
+    """Raise `InputError` where XLA for the CPU would end the process; nothing can be done once it compiles."""
+    if any(device.platform != "cpu" for leaf in jax.tree.leaves(params) for device in leaf.devices()):
+        return
+    if (found := next(ending_the_process(jaxpr), None)) is not None:
+        raise InputError("XLA for the CPU ends the process when it compiles the derivative of the model's convolution "
+                         f"of {found}: the outputs are the same (impls.frameworks.jax.convolutions)")
 
 
 def _check_depends(jaxpr: Jaxpr, n_params: int) -> None:
