@@ -71,7 +71,8 @@ Form = tuple[bool, DType, Outputs]
 ALL_FORMS: tuple[Form, ...] = tuple(product((False, True), get_args(DType), get_args(Outputs)))
 
 # How a method treats outputs, dtypes and symmetry does not depend on what the layers are, and compiling takes nearly
-# all of the gate's time: on networks of layers every value of each is checked, not every combination.
+# all of the gate's time: on networks of layers every value of each is checked, not every combination. Those with all
+# outputs have both dtypes, and x2 = x1 as well as another x2; the others too.
 LAYERED_FORMS: tuple[Form, ...] = (
     (False, "float64", "full"), (True, "float32", "full"), (True, "float64", "diagonal"), (False, "float32", "trace"))
 
@@ -93,12 +94,15 @@ def is_due(check: Check, framework: str, seed: int) -> bool:
 
     Of a method in JAX, which compiles each form anew, each kind of outputs in each dtype is asked of every case, in one
     dtype with x2 = x1 and in the other without: in which, is drawn at each run, for each case. So a program that serves
-    every kind of outputs is compiled twice. Of one that chooses among others, each kind of outputs is asked for.
+    every kind of outputs is compiled twice. Of one that chooses among others, each kind of outputs is asked for. On a
+    network of layers, either the forms with all outputs are asked for, or the others.
     """
-    if framework != "jax" or isinstance(check.case.network, Layered):
+    if framework != "jax":
         return True
     drawn = np.random.default_rng([seed, seed_of(f"{check.method} {check.case.name}")])
     swapped, dtypes = drawn.integers(2, size=2)
+    if isinstance(check.case.network, Layered):
+        return (check.outputs == "full") == bool(swapped)
     i, j = get_args(Outputs).index(check.outputs), get_args(DType).index(check.dtype)
     if check.case.symmetric != bool((j + swapped) % 2):
         return False

@@ -14,13 +14,14 @@ import pytest
 
 from impls import names
 from impls.protocol import Kind, Method
-from reference import Case, seed_of
-from tests.gate.checks import CHOOSERS, Check, cases_for, cases_for_pairs, checks, is_due
+from reference import Case
+from tests.gate.checks import Check, cases_for, cases_for_pairs, checks, is_due
 from tests.gate.compilation import drop_many_programs, fitting_optimizations
 from tests.gate.known_wrong import expected_failure
 from tests.gate.limit_rate import rate_cases
 from tests.gate.quantities import QuantityCheck, quantity_checks
 from tests.gate.selection import SELECTION, Selection
+from tests.gate.shares import is_drawn, share_of
 from tests.gate.stochastic import few_cases
 from tests.gate.summary import Tag
 
@@ -75,31 +76,16 @@ def _cases_of(fixture: str, method: Method, selection: Selection) -> Sequence[Ca
     return cases_for(method.kind) if fixture == "stochastic_case" else cases_for_pairs(method.kind)
 
 
-DRAWN = {"test_drawn", "test_calls", "test_surroundings", "test_functions", "test_stochastic_drawn", "test_limit_drawn"}
-"""Modules of which a run of many methods asks each for a share that is drawn, and one of a single method for all."""
-
-SHARE, SHARE_IN_JAX = 1 / 2, 1 / 4
-"""JAX compiles nearly every request anew."""
-
-OF_EACH_CASE, SHARE_OF_CHOOSERS = {"test_independence", "test_laws", "test_requests"}, 1 / 3
-"""Of a method that compiles several to choose one, which are held to the same by their own names (`CHOOSERS`)."""
-
-
 def _is_left_out(item: pytest.Item, tag: Tag, selection: Selection) -> bool:
     if selection.alone:
         return False
     if tag.is_check:
         check = cast(Check, cast(pytest.Function, item).callspec.params["check"])
         return not is_due(check, selection.methods[tag.method].framework, selection.gate_seed)
-    if tag.method in CHOOSERS and item.path.stem in OF_EACH_CASE:
-        share = SHARE_OF_CHOOSERS
-    elif item.path.stem == "test_quantities":
-        share = SHARE
-    elif item.path.stem in DRAWN:
-        share = SHARE_IN_JAX if selection.methods[tag.method].framework == "jax" else SHARE
-    else:
-        return False
-    return seed_of(f"{selection.gate_seed} {item.nodeid}") > share * 2**32
+    method = selection.methods.get(tag.method)  # of other kernels alone it has none
+    share = share_of(item.path.stem, cast(pytest.Function, item).originalname, tag.method,
+                     None if method is None else method.framework)
+    return not is_drawn(item.nodeid, share, selection.gate_seed)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -23,6 +23,9 @@ from tests.gate.selection import Selection
 SLOW = {(f"neural_tangents.{name}", "long_recurrences"): "it compiles for a quarter of an hour, step by step"
         for name in ("structured_derivatives", "auto")}
 
+ONE_FORM = ("nngeometry.gram",)
+"""A backward pass for each pair of outputs: in a run of many methods half a minute for each form."""
+
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)
 def test_drawn(exact_method: Method, dimension: str, selection: Selection) -> None:
@@ -49,7 +52,7 @@ def _due(method: Method, dimension: str, selection: Selection) -> Iterator[tuple
     if not selection.alone:
         able = [one for one in drawn if unsupported(method, one.case, one.requests[0]) is None] or drawn
         draws = Draws(selection.gate_seed, f"{method.name} {dimension}")
-        drawn, n_forms = [draws.one_of(*able)], 1 if method.framework == "jax" else 2
+        drawn, n_forms = [draws.one_of(*able)], 1 if method.framework == "jax" or method.name in ONE_FORM else 2
     for one in drawn:
         for request in selection.on_device(one.requests[:n_forms]):
             yield one.what, one.case, request, one

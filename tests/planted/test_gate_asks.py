@@ -12,6 +12,7 @@ import pytest
 
 from impls import Method
 from impls.protocol import Kind
+from impls.registry import framework
 from reference import MLP, Case, Layered, Request, case, random_case, seed_of
 from reference.layers import Dense, FourierFeatures
 from tests.gate import test_requests
@@ -32,6 +33,7 @@ from tests.gate.checks import (
 )
 from tests.gate.limit import expected_limit, limit_cases
 from tests.gate.selection import Selection
+from tests.gate.shares import is_drawn, share_of
 from tests.gate.test_independence import compare_with, plain_request
 from tests.gate.test_independence import test_batch_size as batch_size
 from tests.gate.test_independence import test_other_parameters as other_parameters
@@ -389,6 +391,26 @@ def test_another_kernel_of_the_same_seed_is_said_to_be_one() -> None:
         seed((stochastic.FROM_THE_CLOCK, case("linear")), SELECTION)
 
 
+@pytest.mark.parametrize(("module", "test", "method", "share"), [
+    ("test_independence", "test_batch_size", "equinox.exact", 1 / 2),
+    ("test_independence", "test_batch_size", "neural_tangents.auto", 1 / 3),
+    ("test_independence", "test_batch_size", "structured_torch", 1),
+    ("test_stochastic", "test_unbiased", "structured_torch.monte_carlo", 1 / 2),
+    ("test_stochastic", "test_convergence", "structured_jax.monte_carlo", 1),
+    ("test_drawn", "test_drawn", "structured_jax", 1 / 4),
+    ("test_drawn", "test_drawn", "structured_torch", 1 / 2),
+    ("test_state", "test_state", "equinox.exact", 1),
+])
+def test_shares_of_a_run_of_many_methods(module: str, test: str, method: str, share: float) -> None:
+    """About that share at each run, and over the runs every test; a whole one is asked for always."""
+    names, seeds = [f"tests/gate/{module}.py::{test}[{method}-{i}]" for i in range(20)], range(40)
+    given = share_of(module, test, method, framework(method))
+    asked = {name: sum(is_drawn(name, given, seed) for seed in seeds) for name in names}
+    assert given == share
+    assert min(asked.values()) > 0
+    assert abs(sum(asked.values()) / (len(names) * len(seeds)) - share) < 0.08
+
+
 @pytest.mark.parametrize(("method", "n_forms"), [("equinox.exact", 6), ("neural_tangents.auto", 3)])
 def test_forms_of_a_run_of_many_methods(method: str, n_forms: int) -> None:
     """Each kind of outputs in each dtype for every case; over the runs, every form."""
@@ -400,6 +422,7 @@ def test_forms_of_a_run_of_many_methods(method: str, n_forms: int) -> None:
             assert len(by_case[name]) == n_forms
             assert len({form[:2] for form in by_case[name]}) == n_forms
             assert [len({form[i] for form in by_case[name]}) for i in range(3)] == [3, 2, 2]
-        assert len(by_case["transformer"]) == 4
-    assert len({form for by_case in forms.values() for form in by_case["mlp_relu"]}) == 12
+        assert [len({form[i] for form in by_case["transformer"]}) for i in (1, 2)] == [2, 2]
+    for name, every in (("mlp_relu", 12), ("transformer", 4)):
+        assert len({form for by_case in forms.values() for form in by_case[name]}) == every
     assert all(is_due(check, "torch", 0) for check in checks(method, "exact"))
