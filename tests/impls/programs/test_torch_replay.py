@@ -16,12 +16,14 @@ from torch import Tensor  # noqa: E402
 from torch.func import grad, vmap  # noqa: E402
 
 from impls.programs.torch.replay import Replayed, Result  # noqa: E402
+from impls.programs.traces import traced_once  # noqa: E402
 from impls.structured.torch.engine import Engine  # noqa: E402
 from tests.impls.structured.test_torch import NETWORKS, OUTPUTS, drawn  # noqa: E402
 
 
 @pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "x2"])
 @pytest.mark.parametrize("name", NETWORKS)
+@traced_once()
 def test_other_numbers_through_the_same_engine(name: str, symmetric: bool) -> None:
     """What an engine gives at its first call, from one that has been called at other numbers."""
     f, params, x1, x2 = drawn(NETWORKS[name], "float64", symmetric)

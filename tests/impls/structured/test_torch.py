@@ -30,6 +30,7 @@ from impls.frameworks.torch.blocks import summed  # noqa: E402
 from impls.frameworks.torch.checks import check_batched  # noqa: E402
 from impls.frameworks.torch.support import Forward, Params, module_function, precision  # noqa: E402
 from impls.methods.structured_torch import METHODS  # noqa: E402
+from impls.programs.traces import traced_once  # noqa: E402
 from impls.structured.torch.engine import Engine  # noqa: E402
 from impls.structured.torch.sizes import SIZES, Sizes  # noqa: E402
 from tests import ROOT  # noqa: E402
@@ -74,8 +75,8 @@ def kernels(module: nn.Module, x1: Tensor, x2: Tensor, part: str | None = None) 
 
 
 @cache
-def expected_of(name: str) -> dict[bool, Expected]:
-    return kernels(*NETWORKS[name].draw(N1, N2, torch.float64))
+def expected_of(name: str, part: str | None = None) -> dict[bool, Expected]:
+    return kernels(*NETWORKS[name].draw(N1, N2, torch.float64), part)
 
 
 def assert_kernel(kernel: Tensor, right: Expected, outputs: Outputs, dtype: DType) -> None:
@@ -100,6 +101,7 @@ def drawn(small: Small, dtype: DType, symmetric: bool) -> tuple[Forward, Params,
 
 @pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "x2"])
 @pytest.mark.parametrize("name", NETWORKS)
+@traced_once()
 def test_every_rule_in_float64(name: str, symmetric: bool) -> None:
     f, params, x1, x2 = drawn(NETWORKS[name], "float64", symmetric)
     for outputs in OUTPUTS:
@@ -108,6 +110,7 @@ def test_every_rule_in_float64(name: str, symmetric: bool) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+@traced_once()
 def test_x1_and_x2_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As they pass through the network where they are many; so few go as one batch."""
     f, params, x1, x2 = drawn(NETWORKS[name], "float64", False)
@@ -121,6 +124,7 @@ def test_x1_and_x2_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "x2"])
 @pytest.mark.parametrize("name", ["mlp", "convnet", "transformer", "causal_attention", "scaled_views"])
+@traced_once()
 def test_as_planned_for_a_gpu(name: str, symmetric: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a CPU would have several blocks of everything."""
     set_hardware(monkeypatch, block_rows=1, symmetry_flops=0, few_rows=0)
@@ -137,6 +141,7 @@ def test_as_planned_for_a_gpu(name: str, symmetric: bool, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "x2"])
 @pytest.mark.parametrize("name", ["mlp", "convnet", "transformer"])
+@traced_once()
 def test_a_large_kernel_is_filled_from_panels(name: str, symmetric: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SIZES, "cpu", replace(SIZES["cpu"], whole_kernel_bytes=1, panels_kernel_bytes=1))
     f, params, x1, x2 = drawn(NETWORKS[name], "float64", symmetric)
@@ -191,6 +196,7 @@ def test_expected_rules(name: str) -> None:
 @pytest.mark.parametrize(
     ("batch_size", "memory_limit"), [(2, None), (4, None), (None, 1), (None, 100_000), (3, 30_000)]
 )
+@traced_once()
 def test_blocks(name: str, symmetric: bool, batch_size: int | None, memory_limit: int | None) -> None:
     f, params, x1, x2 = drawn(MODULES[name], "float64", symmetric)
     for outputs in OUTPUTS:
@@ -209,6 +215,7 @@ def test_float32(name: str) -> None:
 
 
 @pytest.mark.parametrize("n_outputs", [1, 3])
+@traced_once()
 def test_rows_in_several_blocks(n_outputs: int) -> None:
     """Enough examples for several blocks of rows, whole outputs or parts of one."""
     with torch.random.fork_rng(devices=[]):
@@ -235,6 +242,7 @@ def test_parameters_may_change() -> None:
 
 @pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "x2"])
 @pytest.mark.parametrize("name", ["mlp", "tied", "transformer", "frozen_and_unused", "scaled_views", "own_derivative"])
+@traced_once()
 def test_components(name: str, symmetric: bool) -> None:
     """Each is the kernel that one parameter has alone."""
     f, params, x1, x2 = drawn(MODULES[name], "float64", symmetric)
@@ -243,14 +251,14 @@ def test_components(name: str, symmetric: bool) -> None:
         assert list(parts) == list(params)
         assert_kernel(summed(part.clone() for part in parts.values()), expected_of(name)[symmetric], outputs, "float64")
     together = METHODS[0].components(f, params, x1, x2, Request(dtype="float64"))
-    module, first, second = MODULES[name].draw(N1, N2, torch.float64)
     for part in params:
-        assert_kernel(together[part], kernels(module, first, second, part)[symmetric], "full", "float64")
+        assert_kernel(together[part], expected_of(name, part)[symmetric], "full", "float64")
 
 
 @pytest.mark.parametrize("name", ["mlp", "transformer"])
 @pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "x2"])
 @pytest.mark.parametrize("memory_limit", [None, 1, 20_000])
+@traced_once()
 def test_batches(name: str, symmetric: bool, memory_limit: int | None) -> None:
     f, params, x1, x2 = drawn(MODULES[name], "float64", symmetric)
     pairs = DataLoader(TensorDataset(x1, torch.zeros(N1)), batch_size=2)

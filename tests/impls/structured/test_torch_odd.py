@@ -12,6 +12,7 @@ from impls.frameworks.torch.internals import FakeTensorMode  # noqa: E402
 from impls.frameworks.torch.support import module_function  # noqa: E402
 from impls.programs.program import Constant, Value  # noqa: E402
 from impls.programs.torch.program import Step, Untraceable, check_known  # noqa: E402
+from impls.programs.traces import traced_once  # noqa: E402
 from impls.structured.torch import local as torch_local  # noqa: E402
 from impls.structured.torch.engine import Engine  # noqa: E402
 from impls.structured.torch.rows import add_product  # noqa: E402
@@ -23,6 +24,7 @@ aten = torch.ops.aten
 
 
 @pytest.mark.parametrize("name", ODD)
+@traced_once()
 def test_kernel(name: str) -> None:
     module, x1, x2 = ODD[name].draw(3, 2, torch.float64)
     (f, params), right = module_function(module), kernels(module, x1, x2)

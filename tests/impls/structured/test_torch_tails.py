@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -19,10 +20,11 @@ from torch import Tensor, nn  # noqa: E402
 from impls.frameworks.torch.support import module_function  # noqa: E402
 from impls.methods.structured_torch import METHODS  # noqa: E402
 from impls.networks.torch_case import functional  # noqa: E402
+from impls.programs.traces import traced_once  # noqa: E402
 from impls.structured.explain import explain  # noqa: E402
 from impls.structured.torch.engine import Engine  # noqa: E402
 from tests.impls.structured.tails import NOT_SEPARABLE, SEPARABLE  # noqa: E402
-from tests.impls.structured.test_torch import N1, N2, OUTPUTS, assert_kernel, drawn, kernels  # noqa: E402
+from tests.impls.structured.test_torch import N1, N2, OUTPUTS, Expected, assert_kernel, drawn, kernels  # noqa: E402
 
 ALL = SEPARABLE | NOT_SEPARABLE
 LAST = {"pool_grouped": "grouped.weight", "pool_of_what_is_gated": "last.bias"}
@@ -30,6 +32,11 @@ LAST = {"pool_grouped": "grouped.weight", "pool_of_what_is_gated": "last.bias"}
 
 LIMITS = ((None, None), (2, None), (None, 20_000))
 """Of examples at once, and bytes."""
+
+
+@cache
+def expected_of(name: str) -> dict[bool, Expected]:
+    return kernels(*ALL[name].draw(N1, N2, torch.float64))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -43,10 +50,10 @@ def test_found_where_it_is(name: str, separated: None) -> None:
 
 @pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "x2"])
 @pytest.mark.parametrize("name", ALL)
+@traced_once()
 def test_kernel(name: str, symmetric: bool, separated: None) -> None:
     f, params, x1, x2 = drawn(ALL[name], "float64", symmetric)
-    module, first, second = ALL[name].draw(N1, N2, torch.float64)
-    right = kernels(module, first, second)[symmetric]
+    right = expected_of(name)[symmetric]
     for outputs in OUTPUTS:
         for batch_size, memory_limit in LIMITS if name in SEPARABLE else LIMITS[:1]:
             engine = Engine(f, params, x1, x2, outputs=outputs, batch_size=batch_size, memory_limit=memory_limit)
