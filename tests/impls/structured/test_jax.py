@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -64,11 +65,18 @@ def assert_kernel(kernel: Any, full: np.ndarray, scale: np.ndarray, outputs: str
 def all_kernels(name: str, dtype: str) -> tuple[Any, Any, Any, Any, dict[bool, tuple[np.ndarray, np.ndarray]]]:
     """The network with its batches, and by symmetry the right kernel and its scale, from float64."""
     small = NETWORKS[name]
-    params, x1, x2 = small.draw(5, 3, dtype)
+    return small.f, *small.draw(5, 3, dtype), right_kernels(name, dtype)
+
+
+@cache
+def right_kernels(name: str, dtype: str) -> dict[bool, tuple[np.ndarray, np.ndarray]]:
+    """By symmetry, of what is drawn in that dtype; compiled once for all tests of the network."""
+    small = NETWORKS[name]
     with precision("float64"):
-        exact = [jax.tree.map(lambda a: a.astype("float64") if a.dtype.kind == "f" else a, t) for t in (params, x1, x2)]
+        exact = [jax.tree.map(lambda a: a.astype("float64") if a.dtype.kind == "f" else a, t)
+                 for t in small.draw(5, 3, dtype)]
         j1, j2 = jacobians(small, *exact)
-    return small.f, params, x1, x2, {True: contracted(j1, j1), False: contracted(j1, j2)}
+    return {True: contracted(j1, j1), False: contracted(j1, j2)}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
