@@ -40,7 +40,8 @@ def rows_before(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     lines = path.read_text().splitlines()
-    return {mutant.name: line for mutant in MUTANTS for line in lines if line.startswith(unjudged(mutant))}
+    beginnings = {mutant.name: unjudged(mutant) for mutant in MUTANTS}
+    return {name: line for name, beginning in beginnings.items() for line in lines if line.startswith(beginning)}
 
 
 def unjudged(mutant: Mutant) -> str:
