@@ -13,7 +13,7 @@ from reference.case import DType, Outputs
 
 
 def jax_expected(f: Callable[..., Any], params: Any, x1: np.ndarray, x2: np.ndarray | None) -> Expected:
-    """Of a batched ``f(params, x)``; every leaf of `params` is a parameter."""
+    """Of a batched ``f(params, x)``; every leaf of `params` is a parameter. x1 and x2 as one batch: one program."""
     import jax
     import jax.numpy as jnp
 
@@ -25,7 +25,10 @@ def jax_expected(f: Callable[..., Any], params: Any, x1: np.ndarray, x2: np.ndar
             leaves = jax.tree.leaves(derivative(params, jnp.asarray(x, "float64" if x.dtype.kind == "f" else None)))
             return np.concatenate([np.asarray(leaf).reshape(*leaf.shape[:2], -1) for leaf in leaves], axis=-1)
 
-        return from_jacobians(jacobian(x1), jacobian(x1 if x2 is None else x2))
+        if x2 is None:
+            return from_jacobians(*[jacobian(x1)] * 2)
+        both = jacobian(np.concatenate([x1, x2]))
+        return from_jacobians(both[:len(x1)], both[len(x1):])
 
 
 def torch_expected(f: Callable[..., Any], params: Any, x1: np.ndarray, x2: np.ndarray | None) -> Expected:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from impls import ntk
 from impls.frameworks.jax.identity import same
-from reference import InputError
+from reference import Expected, InputError
 from tests.naive_kernels import assert_right, jax_expected
 
 pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
@@ -51,11 +51,13 @@ def weight(dtype: str = "float64") -> Any:
 
 
 def right(kernel: Any, of: Callable[..., Any], params: Any, x: Any, dtype: Any = "float64") -> None:
+    assert_right(kernel, expected_of(of, params, x), dtype)
+
+
+def expected_of(of: Callable[..., Any], params: Any, x: Any) -> Expected:
     """`of` must take real floating-point `params` alone, all of them, and the example's number instead of x."""
     numbers = np.arange(len(jax.tree.leaves(x)[0]))
-    expected = jax_expected(lambda p, n: of(p, jax.tree.map(lambda array: jnp.asarray(array)[n], x)), params, numbers,
-                            None)
-    assert_right(kernel, expected, dtype)
+    return jax_expected(lambda p, n: of(p, jax.tree.map(lambda array: jnp.asarray(array)[n], x)), params, numbers, None)
 
 
 # --- parameters: nothing is dropped ---
@@ -73,12 +75,17 @@ REAL: dict[str, tuple[Callable[[], Any], Callable[..., Any], Callable[..., Any]]
 }
 
 
+@cache
+def expected_of_leaves(what: str) -> Expected:
+    make, _, plain = REAL[what]
+    return expected_of(plain, {name: leaf for name, leaf in make().items() if name in ("w", "s")}, X)
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("what", REAL)
 def test_leaves_of_every_kind(what: str, method: str) -> None:
-    make, of, plain = REAL[what]
-    trained = {name: leaf for name, leaf in make().items() if name in ("w", "s")}
-    right(ntk(of, X, params=make(), method=method), plain, trained, X)
+    make, of, _ = REAL[what]
+    assert_right(ntk(of, X, params=make(), method=method), expected_of_leaves(what), "float64")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -354,12 +361,17 @@ SEVERAL: dict[str, tuple[Callable[..., Any], Any]] = {
 }
 
 
+@cache
+def expected_of_several_inputs() -> Expected:
+    return expected_of(lambda p, x: masked(p, *x), {"w": weight()}, (TOKENS, MASK))
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("what", SEVERAL)
 def test_several_inputs(what: str, method: str) -> None:
     of, x = SEVERAL[what]
-    right(ntk(of, x, params={"w": weight()}, method=method, batch_size=2), lambda p, x: masked(p, *x),
-          {"w": weight()}, (TOKENS, MASK))
+    kernel = ntk(of, x, params={"w": weight()}, method=method, batch_size=2)
+    assert_right(kernel, expected_of_several_inputs(), "float64")
 
 
 def test_several_arguments_of_an_equinox_module() -> None:
@@ -370,7 +382,7 @@ def test_several_arguments_of_an_equinox_module() -> None:
             return masked({"w": self.w}, tokens[None], mask[None])[0]
 
     for x in ((TOKENS, MASK), {"tokens": TOKENS, "mask": MASK}):
-        right(ntk(Net(weight()), x), lambda p, x: masked(p, *x), {"w": weight()}, (TOKENS, MASK))
+        assert_right(ntk(Net(weight()), x), expected_of_several_inputs(), "float64")
     with pytest.raises(InputError, match=r"missing 1 required .*'mask'.*given as a tuple"):
         ntk(Net(weight()), TOKENS)
 
@@ -382,7 +394,7 @@ def test_batches_of_several_inputs_and_a_selected_output(method: str) -> None:
 
     batches = [(TOKENS[:2], MASK[:2]), (TOKENS[2:], MASK[2:])]
     kernel = ntk(lambda p, a, b: of(p, (a, b)), batches, params={"w": weight()}, method=method, select="logits")
-    right(kernel, lambda p, x: masked(p, *x), {"w": weight()}, (TOKENS, MASK))
+    assert_right(kernel, expected_of_several_inputs(), "float64")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -406,12 +418,17 @@ INPUTS: dict[str, tuple[Any, Callable[..., Any]]] = {
 }
 
 
+@cache
+def expected_of_inputs(what: str) -> Expected:
+    x, of = INPUTS[what]
+    return expected_of(of, {"w": weight()}, x if x.dtype.kind in "bcu" else x.astype("float64"))
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("what", INPUTS)
 def test_inputs_of_every_kind(what: str, method: str) -> None:
     x, of = INPUTS[what]
-    as_used = x if x.dtype.kind in "bcu" else x.astype("float64")
-    right(ntk(of, x, params={"w": weight()}, method=method), of, {"w": weight()}, as_used)
+    assert_right(ntk(of, x, params={"w": weight()}, method=method), expected_of_inputs(what), "float64")
 
 
 # --- functions that are more than arithmetic ---
@@ -428,11 +445,16 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
+@cache
+def expected_of_function(what: str) -> Expected:
+    return expected_of(FUNCTIONS[what], {"w": weight()}, X.astype("float64"))
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("what", FUNCTIONS)
 def test_functions_of_functions(what: str, method: str) -> None:
-    of = FUNCTIONS[what]
-    right(ntk(of, X, params={"w": weight()}, method=method), of, {"w": weight()}, X.astype("float64"))
+    kernel = ntk(FUNCTIONS[what], X, params={"w": weight()}, method=method)
+    assert_right(kernel, expected_of_function(what), "float64")
 
 
 # --- errors ---
