@@ -24,14 +24,16 @@ pytest_plugins = ["pytester"]
 TESTS = Path(__file__).parents[1]
 PLANTED = TESTS / "planted"
 GATE = str(TESTS / "gate")
+VALUES, STATE = str(TESTS / "gate" / "test_values.py"), str(TESTS / "gate" / "test_state.py")
+"""Where one test is asked for, the others need not be collected."""
 
 # One network with biases and two hidden layers (with one, K[n, m] is symmetric in its outputs), N1 ≠ N2 and O = 3.
 ONE_CASE = ("-k", "mlp_gelu")
 
 
-def run_gate(pytester: pytest.Pytester, file: str, name: str, *args: str) -> pytest.RunResult:
-    """The gate on a planted method, from a directory that is not the repository's."""
-    return pytester.runpytest_inprocess(GATE, "--impl", f"{PLANTED / file}:{name}", "-p", "no:cacheprovider", *args)
+def run_gate(pytester: pytest.Pytester, file: str, name: str, *args: str, part: str = GATE) -> pytest.RunResult:
+    """The gate, or a `part` of it, on a planted method, from a directory that is not the repository's."""
+    return pytester.runpytest_inprocess(part, "--impl", f"{PLANTED / file}:{name}", "-p", "no:cacheprovider", *args)
 
 
 def test_a_right_method_passes_every_check(pytester: pytest.Pytester) -> None:
@@ -91,20 +93,21 @@ def test_a_random_method_with_a_mistake_fails_and_is_named(pytester: pytest.Pyte
     ("RIGHT_LIMIT", 0), ("LIMIT_OF_RELU_WITHOUT_BIAS", 12), ("LIMIT_OF_GELU_WITHOUT_BIAS", 12)])
 def test_a_limit_that_is_two_percent_off_fails(pytester: pytest.Pytester, name: str, failed: int) -> None:
     """In every form, of those cases only."""
-    result = run_gate(pytester, "laws.py", name, "-k", "test_kernel and (limit_relu or limit_gelu)")
+    result = run_gate(pytester, "laws.py", name, "-k", "test_kernel and (limit_relu or limit_gelu)", part=VALUES)
     result.assert_outcomes(passed=48 - failed, failed=failed)
     if failed:
         result.stdout.fnmatch_lines(["E *error 0.02 > *every entry is off by the factor 1.02"])
 
 
 def test_the_kernel_of_another_case_fails(pytester: pytest.Pytester) -> None:
-    result = run_gate(pytester, "exact.py", "CACHED_BY_SIZE", "-k", "test_kernel and (mlp_wide or mlp_relu)")
+    result = run_gate(pytester, "exact.py", "CACHED_BY_SIZE", "-k", "test_kernel and (mlp_wide or mlp_relu)",
+                      part=VALUES)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["E *error * entries are wrong*"])
 
 
 def test_a_changed_generator_fails(pytester: pytest.Pytester) -> None:
-    result = run_gate(pytester, "exact.py", "GENERATOR_RESEEDED", "-k", "global_state")
+    result = run_gate(pytester, "exact.py", "GENERATOR_RESEEDED", "-k", "global_state", part=STATE)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["E *AssertionError: by the call*", "E *numpy.random.get_state()*"])
 
@@ -183,7 +186,7 @@ def test_a_method_can_end_no_test(pytester: pytest.Pytester, raised: str) -> Non
         "    def prepare(self, case, request):\n"
         f"        {raised}\n\n"
         "ENDS = Ends()\n"))
-    result = pytester.runpytest_inprocess(GATE, "--impl", "ends.py:ENDS", "-p", "no:cacheprovider", "-k",
+    result = pytester.runpytest_inprocess(VALUES, "--impl", "ends.py:ENDS", "-p", "no:cacheprovider", "-k",
                                           "mlp_gelu and test_kernel and trace")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(failed=4)
@@ -310,7 +313,7 @@ def test_a_crash_is_not_what_was_expected(pytester: pytest.Pytester) -> None:
 
 
 def test_only_what_was_selected_is_held_to_account(pytester: pytest.Pytester) -> None:
-    result = run_gate(pytester, "correct.py", "CORRECT", "-k", "global_state")
+    result = run_gate(pytester, "correct.py", "CORRECT", "-k", "global_state", part=STATE)
     assert result.ret == pytest.ExitCode.OK
     result.stdout.no_fnmatch_line("GATE FAILED*")
 
@@ -358,7 +361,7 @@ def test_a_method_that_leaves_out_more_than_half_is_said_to_prove_little(
     due = [check.case.name for check in checks("some", "exact") if check.id.endswith("float64-full")]
     ran, of = sum(name.startswith(names) for name in due), len(due)
     for strict in ((), ("--require-all",)):
-        result = pytester.runpytest_inprocess(GATE, "--impl", "some.py:SOME", "-p", "no:cacheprovider", "-k",
+        result = pytester.runpytest_inprocess(VALUES, "--impl", "some.py:SOME", "-p", "no:cacheprovider", "-k",
                                               "test_kernel and float64-full and not symmetric", *strict)
         assert result.ret == (pytest.ExitCode.TESTS_FAILED if says and strict else pytest.ExitCode.OK)
         result.stdout.fnmatch_lines([f"coverage: some: {ran} of {of} checks of the stored cases"])
