@@ -21,6 +21,8 @@ from reference.statistics import compare_stochastic
 from tests.gate.stochastic import Shares, estimate_of, judge_bias
 from tests.naive_kernels import assert_right, jax_expected
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 METHOD: Any = load("equinox.monte_carlo")
 PROJ_DIM = 130  # not a multiple of the projections that are pushed through the network together
 

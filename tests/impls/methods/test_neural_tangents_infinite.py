@@ -36,6 +36,8 @@ from reference.case import DType, Outputs  # noqa: E402
 from reference.tolerances import LIMIT_BIAS, LIMIT_STANDARD_ERRORS  # noqa: E402
 from tests import ROOT  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_of_module")
+
 INFINITE = load("neural_tangents.infinite")
 RELU = MLP((5, 7, 3), "relu", parameterization="ntk", W_std=1.4, b_std=0.3)
 
