@@ -25,12 +25,13 @@ def outputs(model: Any, x: Any, *, params: Any = None) -> np.ndarray:
 def _of_torch(module: Any, x: Any) -> Any:
     import torch
 
+    from impls.frameworks.torch.support import apart
     from impls.own.torch.ntk_fn import of_module
 
     f, params = of_module(module)
     first = next(iter(params.values()))
-    examples = torch.as_tensor(x).to(first.device)
-    with torch.no_grad():
+    examples = torch.as_tensor(x, device=first.device)
+    with apart(), torch.no_grad():
         return f(params, examples.to(first.dtype) if examples.is_floating_point() else examples)
 
 
@@ -38,7 +39,8 @@ def _of_jax(network: UserNetwork, x: Any) -> Any:
     import jax.numpy as jnp
 
     from impls.frameworks.jax import equinox
-    from impls.frameworks.jax.support import trainable
+    from impls.frameworks.jax.support import precision, trainable, widest
 
-    f, leaves = (equinox.batched if network.framework == "equinox" else trainable)(network.model, network.params)
-    return f(leaves, jnp.asarray(x))
+    with precision(widest((network.model, network.params))):
+        f, leaves = (equinox.batched if network.framework == "equinox" else trainable)(network.model, network.params)
+        return f(leaves, jnp.asarray(x))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -16,6 +17,15 @@ from reference.case import Outputs
 
 class Half(Protocol):
     """The functions of `impls.own.jax.half` and `impls.own.torch.half`."""
+
+    def apart(self) -> AbstractContextManager[None]:
+        """Inside, nothing that the user has switched on around the call changes the numbers. Raises `InputError` where
+        there are none, inside of the framework's transforms."""
+        ...
+
+    def plain(self, kernel: Any) -> Any:
+        """A kernel, or a dict of several, as the framework's own array, where x or the parameters are of a subclass."""
+        ...
 
     def own_network(self, network: UserNetwork, x1: Any, x2: Any, asked: Asked = ALL) -> OwnNetwork:
         """The network as a batched function, and its inputs, checked. Raises `InputError`."""

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impls.frameworks.arrays import to_numpy
+from impls.frameworks.uncompiled import uncompiled
 from impls.methods.options import checked_samples
+from impls.own.halves import half
 from reference import InputError, Request
 from reference.case import Outputs
 
@@ -22,19 +24,21 @@ class Average(NamedTuple):
     standard_error: Any
 
 
+@uncompiled
 def nngp(factory: Callable[..., Any], x1: Any, x2: Any = None, *, n_samples: int = 1024, seed: int = 0,
          outputs: Outputs = "full", batch_size: int | None = None) -> Average:
     """`impls.nngp`, which says what it is; it stands apart so that importing `impls` stays quick."""
     request = Request(outputs, seed=seed, batch_size=batch_size, quantity="nngp")
     checked_samples(n_samples)
     takes_key = _takes_key(factory)
-    first, second = checked_examples(x1, x2)
     if takes_key:
         from impls.own.jax.nngp import average
     else:
         from impls.own.torch.nngp import average
-    x = first if second is None else np.concatenate([first, second])
-    found = Average(*average(factory, x, len(first), second is None, n_samples, request))
+    with half("jax" if takes_key else "torch").apart():
+        first, second = checked_examples(x1, x2)
+        x = first if second is None else np.concatenate([first, second])
+        found = Average(*average(factory, x, len(first), second is None, n_samples, request))
     if not np.isfinite(to_numpy(found.kernel)).all():
         raise InputError("the average over initialisations is not finite: some networks of the factory have outputs "
                          "that are NaN or infinite; draw smaller parameters, or use float64")
@@ -58,7 +62,8 @@ def _takes_key(factory: Any) -> bool:
 
 
 def checked_examples(x1: Any, x2: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """As NumPy's arrays; raises `InputError` for what is not finite, empty, or of two shapes."""
+    """As NumPy's arrays, in the machine's order of bytes; raises `InputError` for what is not finite, empty, or of two
+    shapes."""
     first, second = _checked(x1, "x1"), None if x2 is None else _checked(x2, "x2")
     if second is not None and first.shape[1:] != second.shape[1:]:
         raise InputError(f"x1 and x2 must hold examples of one shape, got {first.shape} and {second.shape}")
@@ -66,7 +71,7 @@ def checked_examples(x1: Any, x2: Any) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _checked(x: Any, what: str) -> np.ndarray:
-    array = to_numpy(x) if not isinstance(x, np.ndarray) else x
+    array = x if isinstance(x, np.ndarray) else to_numpy(x)
     if array.ndim < 1 or array.size == 0:
         raise InputError(f"{what} is empty (shape {array.shape}); it needs at least one example")
     if array.dtype.kind not in "fiu":
@@ -74,4 +79,4 @@ def _checked(x: Any, what: str) -> np.ndarray:
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise InputError(f"{what} is not finite at index {where} (value {array[where]}); remove or mask such values")
-    return array
+    return np.array(array, array.dtype.newbyteorder("="), order="C")

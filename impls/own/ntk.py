@@ -16,13 +16,14 @@ from impls.choice.costs import FACTORS, STRUCTURED
 from impls.choice.halves import half as choice_half
 from impls.frameworks.crossing import ways as crossing
 from impls.frameworks.faces import free_memory
+from impls.frameworks.uncompiled import uncompiled
 from impls.given.asked import Asked
 from impls.given.batches import OwnBatches, in_batches
 from impls.given.network import OwnNetwork
 from impls.given.saying import saying
 from impls.given.selection import Where
 from impls.own import finite, selfcheck, sides
-from impls.own.halves import half, own_network
+from impls.own.halves import framework_of, half, own_network
 from impls.own.recognise import user_network
 from impls.programs.traces import traced_once
 from impls.protocol import Array, Framework, Method, MethodNotInstalled
@@ -42,6 +43,7 @@ OF_FILES = ("out", "tile", "devices", "progress")
 """What `impls.ntk` takes besides, for a kernel on disk."""
 
 
+@uncompiled
 @traced_once()
 def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None = None, *, params: Any = None,
         outputs: Outputs = "full", method: str = "auto", batch_size: int | None = None,
@@ -51,20 +53,28 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
         **options: Any) -> Any:
     """`impls.ntk`, which says what it is; it stands apart so that importing `impls` stays quick."""
     network, asked = user_network(model, params), Asked(inputs, select, where)
-    second = sides.Second(model2, params2, pairs)
-    found = sides.kernel(network, x1, x2, second, asked, own_network, user_network, outputs=outputs, method=method,
-                         batch_size=batch_size, memory_limit=memory_limit, components=components, seed=seed,
-                         options=options)
-    if found is not None:
-        return found
-    own = own_network(network, x1, x2, asked)
+    of = half(framework_of(network))
+    with of.apart():
+        second = sides.Second(model2, params2, pairs)
+        found = sides.kernel(network, x1, x2, second, asked, own_network, user_network, outputs=outputs, method=method,
+                             batch_size=batch_size, memory_limit=memory_limit, components=components, seed=seed,
+                             options=options)
+        if found is None:
+            own = own_network(network, x1, x2, asked)
+            found = _of_one_network(own, outputs, method, batch_size, memory_limit, seed, options, saying(verbose),
+                                    components=components, explain=explain, check=check, calls=expect_calls)
+        return of.plain(found)
+
+
+def _of_one_network(own: OwnNetwork, outputs: Outputs, method: str, batch_size: int | None, memory_limit: int | None,
+                    seed: int, options: Mapping[str, Any], say: Callable[[str], None], *, components: bool,
+                    explain: bool, check: bool, calls: int) -> Any:
     if memory_limit is not None and not (isinstance(memory_limit, int | float) and memory_limit > 0):
         raise InputError(f"memory_limit must be a positive number of bytes, got {memory_limit!r}")
     request = Request(outputs, own.dtype, own.device, seed, batch_size, options)
     if not isinstance(method, str):
         raise InputError(f"method must be the name of a method, got {reprlib.repr(method)}; one that is not in the "
                          "registry has a function `kernel` of its own")
-    say = saying(verbose)
     if method != "auto":
         here, framework = own, registry.framework(method)
         if crosses := framework in ("jax", "torch") and framework != own.framework:
@@ -76,13 +86,13 @@ def ntk(model: Any, x1: Array | Iterable[Any], x2: Array | Iterable[Any] | None 
         request = _explained(method, own, request, explain=explain)
         kernel = _checked(method, own, request, say, components=components, check=check)
         return crossing.back(kernel, here) if crosses else kernel
-    if not isinstance(expect_calls, int) or expect_calls < 1:
-        raise InputError(f"expect_calls must be a positive number of calls, got {expect_calls!r}")
-    if expect_calls == 1 and memory_limit is None and not explain and not options:
+    if not isinstance(calls, int) or calls < 1:
+        raise InputError(f"expect_calls must be a positive number of calls, got {calls!r}")
+    if calls == 1 and memory_limit is None and not explain and not options:
         kernel = _untraced(own, request, say, components=components, check=check)
         if kernel is not None:
             return kernel
-    return _first_that_can(own, request, memory_limit, say, calls=expect_calls, components=components, explain=explain,
+    return _first_that_can(own, request, memory_limit, say, calls=calls, components=components, explain=explain,
                            check=check)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,13 +15,14 @@ except ModuleNotFoundError as error:
     raise MethodNotInstalled("ntk_operator needs scipy, which is not installed: pip install scipy") from error
 
 from impls.frameworks.arrays import to_numpy
+from impls.frameworks.uncompiled import uncompiled
 from impls.given.asked import Asked
 from impls.given.network import OwnNetwork, check_finite
 from impls.given.saying import saying
 from impls.given.selection import Where
 from impls.own import across, finite
 from impls.own.across import Side
-from impls.own.halves import half, own_network
+from impls.own.halves import framework_of, half, own_network
 from impls.own.multiplying import Memory, Way, memory, way
 from impls.own.recognise import user_network
 from impls.protocol import Array
@@ -29,20 +30,27 @@ from reference import InputError, Request
 from reference.case import Outputs
 
 
+@uncompiled
 def ntk_operator(model: Any, x1: Any, x2: Any = None, *, params: Any = None, outputs: Outputs = "full",
                  batch_size: int | None = None, memory_limit: int | None = None, verbose: bool = False,
                  inputs: Any = None, select: Any = None, where: Where = None) -> NTKOperator:
     """`impls.ntk_operator`, which says what it is; it stands apart so that importing `impls` stays quick."""
     if memory_limit is not None and not (isinstance(memory_limit, int | float) and memory_limit > 0):
         raise InputError(f"memory_limit must be a positive number of bytes, got {memory_limit!r}")
-    own = own_network(user_network(model, params), x1, x2, Asked(inputs, select, where))
+    network = user_network(model, params)
+    with half(framework_of(network)).apart():
+        return _operator(own_network(network, x1, x2, Asked(inputs, select, where)), outputs, batch_size, memory_limit,
+                         saying(verbose))
+
+
+def _operator(own: OwnNetwork, outputs: Outputs, batch_size: int | None, memory_limit: int | None,
+              say: Callable[[str], None]) -> NTKOperator:
     request = Request(outputs, own.dtype, own.device, batch_size=batch_size)
     if outputs == "diagonal":
         raise InputError("outputs='diagonal' is O matrices, one of each output, and an operator is one: select an "
                          "output, as by select=lambda y: y[:, :1], or take outputs='trace', their sum, or 'full'")
     own = half(own.framework).whole(own)
     room = memory(own, memory_limit, batch_size)
-    say = saying(verbose)
     found = way(own, room, say)
     say(f"ntk_operator: by {found}; {room.vectors} vectors at once, blocks of "
         f"{room.block(1, len(own.x1))} examples for one of them")
@@ -107,6 +115,7 @@ class NTKOperator(LinearOperator):
         """The examples of the columns."""
         return self.x1 if self.x2 is None else self.x2
 
+    @uncompiled
     def diagonal(self) -> Array:
         """(N1·O,) or (N1,), the framework's own array: from Jacobians of one block of examples after the other.
         `InputError` where N1 ≠ N2."""
@@ -117,8 +126,9 @@ class NTKOperator(LinearOperator):
         assert left is not None
         request = Request("diagonal" if outputs == "full" else "trace", own.dtype, own.device,
                           batch_size=self.kernel.request.batch_size)
-        return across.kernel(left, right, request, method="auto", pairs="same", components=False,
-                             memory_limit=self.kernel.memory_limit).reshape(-1)
+        with half(own.framework).apart():
+            return across.kernel(left, right, request, method="auto", pairs="same", components=False,
+                                 memory_limit=self.kernel.memory_limit).reshape(-1)
 
     def trace(self) -> float:
         """The sum of the diagonal, exact but for rounding."""
@@ -132,11 +142,16 @@ class NTKOperator(LinearOperator):
         """(N1·O, len(places)), likewise."""
         return self._lines(places, self.right, self.x1, self.shape[1], "columns").T
 
+    @uncompiled
     def _lines(self, places: Any, some: Array, all_others: Array, most: int, what: str) -> Array:
         numbers = np.atleast_1d(np.asarray(places))
         if numbers.dtype.kind not in "iu" or not len(numbers) or not ((-most <= numbers) & (numbers < most)).all():
             raise InputError(f"{what} are numbered 0 to {most - 1}, got {places!r}")
-        numbers, O, size = numbers % most, self.kernel.n_outputs, self.kernel.room.vectors
+        with half(self.kernel.own.framework).apart():
+            return self._lines_of(numbers % most, some, all_others)
+
+    def _lines_of(self, numbers: np.ndarray, some: Array, all_others: Array) -> Array:
+        O, size = self.kernel.n_outputs, self.kernel.room.vectors
         operator = half(self.kernel.own.framework).operator()
         groups = []
         for start in range(0, len(numbers), size):
@@ -189,8 +204,13 @@ class NTKOperator(LinearOperator):
     def _is_ours(self, x: Any) -> bool:
         return half(self.kernel.own.framework).operator().is_ours(x)
 
+    @uncompiled
     def _product(self, X: Any) -> Array:
         """K X for X (M2,), (M2, 1) or (M2, k), the framework's own array whatever X is."""
+        with half(self.kernel.own.framework).apart():
+            return self._product_of(X)
+
+    def _product_of(self, X: Any) -> Array:
         if X.ndim not in (1, 2) or X.shape[0] != self.shape[1]:
             raise InputError(f"an operator of shape {self.shape} multiplies ({self.shape[1]},) and ({self.shape[1]}, k)"
                              f", got {tuple(X.shape)}")

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from impls.frameworks.uncompiled import uncompiled
 from impls.given.asked import Asked
 from impls.given.saying import saying
 from impls.given.selection import Where
+from impls.own.halves import framework_of, half
 from impls.own.ntk import check_no_options
+from impls.own.recognise import user_network
 from impls.programs.traces import traced_once
 from impls.tiles import sizes
 from impls.tiles.job import Asking, job
@@ -20,6 +23,7 @@ from reference import InputError
 from reference.case import Outputs
 
 
+@uncompiled
 @traced_once()
 def ntk(model: Any, x1: Any, x2: Any = None, *, out: str | Path, tile: Any, devices: Any, progress: bool, params: Any,
         outputs: Outputs, method: str, batch_size: int | None, memory_limit: int | None, verbose: bool, seed: int,
@@ -34,5 +38,7 @@ def ntk(model: Any, x1: Any, x2: Any = None, *, out: str | Path, tile: Any, devi
         raise InputError(f"memory_limit must be a positive number of bytes, got {memory_limit!r}")
     limit = sizes.LIMIT if memory_limit is None else int(memory_limit)
     asking = Asking(outputs, method, tile, limit, batch_size, seed, options, devices, Asked(inputs, select, where))
-    found = job(model, x1, x2, params=params, asking=asking, path=out)
-    return run(found, out, check=check, watch=bar if progress else nothing, say=saying(verbose))
+    network = user_network(model, params)
+    with half(framework_of(network)).apart():
+        found = job(network, x1, x2, asking=asking, path=out)
+        return run(found, out, check=check, watch=bar if progress else nothing, say=saying(verbose))

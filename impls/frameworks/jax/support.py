@@ -19,17 +19,34 @@ Batched = Callable[[Any, jax.Array], jax.Array]
 
 
 @contextmanager
+def apart() -> Iterator[None]:
+    """Inside, what the caller has switched on around against slips of its own neither stops a computation nor changes
+    it: ranks may differ in a product, constants go to devices, and what is not finite is looked for in what is asked
+    for, not in what is computed on the way and not taken."""
+    with (jax.numpy_rank_promotion("allow"), jax.transfer_guard("allow"), jax.debug_nans(False),
+          jax.debug_infs(False)):
+        yield
+
+
+@contextmanager
 def precision(dtype: str) -> Iterator[None]:
     """Inside, float64 exists where `dtype` asks for it, and matrix products and convolutions keep all their bits.
 
     "highest" rules out TF32 on CUDA. Both settings are this thread's and end with the block. A function compiled inside
-    must be called inside, else it is compiled anew.
+    must be called inside, else it is compiled anew. And `apart`.
     """
     with ExitStack() as stack:
+        stack.enter_context(apart())
         if dtype == "float64":
             stack.enter_context(jax.enable_x64(True))
         stack.enter_context(jax.default_matmul_precision("highest"))
         yield
+
+
+def widest(tree: Any) -> str:
+    """The precision of the arrays of a pytree: "float64" where any is of that, or a complex one of such."""
+    kinds = {str(leaf.dtype) for leaf in jax.tree.leaves(tree) if hasattr(leaf, "dtype")}
+    return "float64" if kinds & {"float64", "complex128"} else "float32"
 
 
 def device(name: str) -> jax.Device:  # pyright: ignore[reportInvalidTypeForm]  (jax exports it as a variable)

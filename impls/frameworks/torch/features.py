@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from impls.frameworks.torch.module import ModuleFunction, unwrapped
+from impls.frameworks.torch.module import ModuleFunction, one_at_a_time, unwrapped
+from impls.frameworks.torch.support import apart
 from impls.frameworks.watching import Observed, Recording, missing_layer
 
 
+@one_at_a_time
 def observe(model: nn.Module, x: Any, layers: Sequence[str]) -> Observed:
     """One forward pass on the batch `x`. Raises `InputError` for a layer that is not there."""
     module = unwrapped(model)
@@ -26,7 +28,7 @@ def observe(model: nn.Module, x: Any, layers: Sequence[str]) -> Observed:
     x = _like_parameters(x, function)
     function.find_written(lambda: function(function.params, x))
     with ExitStack() as stack:
-        stack.enter_context(torch.autocast(x.device.type, enabled=False))  # as for the kernel
+        stack.enter_context(apart())
         for path in recording.paths:
             handle = parts[path].register_forward_hook(
                 lambda _, given, got, path=path: recording.used(path, given[0] if given else None, got))

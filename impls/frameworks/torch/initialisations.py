@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from impls.frameworks.torch.checks import check_output
+from impls.frameworks.torch.module import check_held
 from reference import InputError
 from reference.case import Outputs
 
@@ -82,6 +83,7 @@ def standard_error(drawn: Tensor, n1: int, symmetric: bool, outputs: Outputs) ->
 def _outputs(module: nn.Module, x: Tensor, batch_size: int | None) -> Tensor:
     like = next(module.parameters(), None)
     if like is not None:
+        check_held(like, "a network of the factory")
         x = x.to(device=like.device, dtype=like.dtype if x.is_floating_point() else None)
     size = len(x) if batch_size is None else batch_size
     return torch.cat([_flat(module(part), len(part)) for part in x.split(size)])

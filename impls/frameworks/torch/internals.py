@@ -7,13 +7,15 @@ There is no public way to see the operations of a function as they are executed,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 try:
-    from torch._C._functorch import is_functionaltensor, is_functorch_wrapped_tensor
+    from torch._C import _autograd, _get_dispatch_mode, _TorchDispatchModeKey
+    from torch._C._functorch import is_functionaltensor, is_functorch_wrapped_tensor, peek_interpreter_stack
     from torch._ops import OpOverload
     from torch._subclasses.fake_tensor import (
         DataDependentOutputException,
@@ -47,8 +49,10 @@ __all__ = [
     "is_random",
     "memory",
     "overload_name",
+    "surrounding_transform",
     "tensors",
     "unset_fake_temporarily",
+    "without_saved_hooks",
     "written",
 ]
 
@@ -136,3 +140,26 @@ def memory(tensor: Tensor) -> int:
 def is_mapped(value: Any) -> bool:
     """Whether it is a tensor that stands for others: written down, mapped or differentiated by a transform."""
     return isinstance(value, FakeTensor) or (isinstance(value, Tensor) and is_functorch_wrapped_tensor(value))
+
+
+@contextmanager
+def without_saved_hooks() -> Iterator[None]:
+    """Inside, none of the hooks of `torch.autograd.graph.saved_tensors_hooks` that are around acts: `torch.func` takes
+    no derivatives under any, and those of a user's may refuse, count or round what they are given."""
+    found = []
+    while (pair := _autograd._top_saved_tensors_default_hooks(True)) is not None:
+        _autograd._pop_saved_tensors_default_hooks()
+        found.append(pair)
+    try:
+        yield
+    finally:
+        for pair in reversed(found):
+            _autograd._push_saved_tensors_default_hooks(*pair)
+
+
+def surrounding_transform() -> str | None:
+    """What is around in which tensors have no numbers, or stand for others."""
+    if _get_dispatch_mode(_TorchDispatchModeKey.FAKE) is not None:
+        return "FakeTensorMode"
+    inside = peek_interpreter_stack()
+    return None if inside is None else f"torch.func.{inside.key().name.lower()}"

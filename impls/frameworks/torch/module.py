@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import wraps
 from threading import RLock
 from typing import Any
 
@@ -17,13 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from impls.frameworks.torch.cotangents import ContiguousCotangents
-from impls.frameworks.torch.internals import is_mapped
+from impls.frameworks.torch.internals import FakeTensor, is_mapped
 from impls.frameworks.torch.places import Places
+from reference import InputError
 
 Params = Mapping[str, Tensor]
 
 # The places of a module's parameters are its own: one call at a time, whatever module shares them.
-_ONE_AT_A_TIME = RLock()
+ONE_AT_A_TIME = RLock()
 
 
 class ModuleFunction:
@@ -39,9 +41,10 @@ class ModuleFunction:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         # What a class of the user's own says of its parts and parameters is for its user.
-        self.parts = list(nn.Module.modules(module))
-        self.trained = {name: p for name, p in nn.Module.named_parameters(module) if p.requires_grad}
-        self.held = {**dict(nn.Module.named_buffers(module)), **dict(nn.Module.named_parameters(module))}
+        with ONE_AT_A_TIME:  # else another thread's values might be in their places
+            self.parts = list(nn.Module.modules(module))
+            self.trained = {name: p for name, p in nn.Module.named_parameters(module) if p.requires_grad}
+            self.held = {**dict(nn.Module.named_buffers(module)), **dict(nn.Module.named_parameters(module))}
         self.written: set[int] = set()
         self._watched: dict[int, tuple[Tensor, int, Tensor]] | None = None
         self._staying: ExitStack | None = None
@@ -56,7 +59,7 @@ class ModuleFunction:
         if self._writes_parameters and any(is_mapped(value) for value in (*params.values(), *args)):
             raise NotImplementedError("the model writes into its parameters in its forward pass, which is followed on "
                                       "numbers alone, one example at a time")
-        with _ONE_AT_A_TIME, torch.enable_grad(), ContiguousCotangents(), ExitStack() as this_call:
+        with ONE_AT_A_TIME, torch.enable_grad(), ContiguousCotangents(), ExitStack() as this_call:
             (self._staying or this_call).enter_context(self._exchanged(params))
             for part in self.parts if self._staying is not None else ():
                 part.__dict__["forward"] = self._mended(part.forward)  # put back with all other attributes
@@ -69,7 +72,7 @@ class ModuleFunction:
     @contextmanager
     def staying(self) -> Iterator[None]:
         """Inside, the parameters of a call stay in their places after it, as those of a module in training do."""
-        with _ONE_AT_A_TIME, ExitStack() as self._staying:
+        with ONE_AT_A_TIME, ExitStack() as self._staying:
             try:
                 yield
             finally:
@@ -114,7 +117,7 @@ class ModuleFunction:
     def find_written(self, run: Callable[[], Any]) -> None:
         """Which of the module's tensors `run`, which calls this function, writes into; it is given copies of them, but
         of values that require gradients, which `run` takes for this alone."""
-        with _ONE_AT_A_TIME:
+        with ONE_AT_A_TIME:
             self._watched = {}
             try:
                 run()
@@ -125,8 +128,34 @@ class ModuleFunction:
 
 
 def differentiable(tensor: Tensor) -> Tensor:
-    """It, or a copy of one made in ``torch.inference_mode``, which PyTorch differentiates nowhere."""
-    return tensor.clone() if tensor.is_inference() and not torch.is_inference_mode_enabled() else tensor
+    """It, or a copy of one that PyTorch does not differentiate as others: made in ``torch.inference_mode``, or the
+    negative of what stands in memory."""
+    if tensor.is_inference() and not torch.is_inference_mode_enabled():
+        tensor = tensor.clone()
+    return tensor.resolve_neg()
+
+
+def check_held(tensor: Tensor, what: str) -> None:
+    """Raise `InputError` for a tensor that has no numbers, or not in a row."""
+    if tensor.is_meta or isinstance(tensor, FakeTensor):
+        raise InputError(f"{what} is on the device meta, or of FakeTensorMode: it has a shape, and no numbers to "
+                         "compute a kernel from; give it some, e.g. by to_empty(device=...) and load_state_dict")
+    if tensor.is_nested or tensor.is_quantized or tensor.layout != torch.strided:
+        kind = "nested" if tensor.is_nested else "quantized" if tensor.is_quantized else str(tensor.layout)
+        remedy = "dequantize" if tensor.is_quantized else "to_padded_tensor" if tensor.is_nested else "to_dense"
+        raise InputError(f"{what} is a tensor of the kind {kind.removeprefix('torch.')}, of which PyTorch has few "
+                         f"derivatives; convert it by {remedy}()")
+
+
+def one_at_a_time(function: Any) -> Any:
+    """A function that looks at a module as it is, in which no other thread may have put values, hooks or gradients."""
+
+    @wraps(function)
+    def alone(*args: Any, **kwargs: Any) -> Any:
+        with ONE_AT_A_TIME:
+            return function(*args, **kwargs)
+
+    return alone
 
 
 def with_gradients(f: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

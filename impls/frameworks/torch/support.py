@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import UninitializedParameter
 
 from impls.frameworks.torch.checks import check_output
+from impls.frameworks.torch.internals import without_saved_hooks
 from impls.frameworks.torch.module import ModuleFunction
 from reference import InputError
 
@@ -48,20 +49,28 @@ def with_derivatives() -> Iterator[None]:
 
 
 @contextmanager
-def precision(dtype: str | torch.dtype) -> Iterator[None]:
-    """Products in the full precision of `dtype`: no TF32, no bfloat16 inside float32, no autocast.
+def apart() -> Iterator[None]:
+    """Inside, numbers are what they are elsewhere, whatever the caller has switched on around: no autocast, no TF32,
+    no bfloat16 inside float32, no ``torch.inference_mode``, no hooks of saved tensors.
 
     Attention runs unfused: the fused kernels may use TF32, and lack forward mode and batching rules. These settings of
-    PyTorch hold for the whole process; they are put back when the last thread leaves. ``torch.inference_mode`` is left.
+    PyTorch hold for the whole process; they are put back when the last thread leaves.
     """
-    if dtype not in (*DTYPES, *DTYPES.values()):
-        raise InputError(f"dtype {dtype} is not one of {', '.join(DTYPES)}; convert the parameters and the inputs")
-    with (with_derivatives(), _OF_THE_PROCESS,
+    with (with_derivatives(), without_saved_hooks(), _OF_THE_PROCESS,
           torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False)):
         yield
 
 
-class _WhileAnyoneIsInside:
+@contextmanager
+def precision(dtype: str | torch.dtype) -> Iterator[None]:
+    """Products in the full precision of `dtype`, as `apart` says."""
+    if dtype not in (*DTYPES, *DTYPES.values()):
+        raise InputError(f"dtype {dtype} is not one of {', '.join(DTYPES)}; convert the parameters and the inputs")
+    with apart():
+        yield
+
+
+class WhileAnyoneIsInside:
     """Of a context of the whole process: the first thread enters it, and the last one leaves it. Else one would put
     back what another had set, or still needs."""
 
@@ -123,13 +132,17 @@ def differentiating(by: str, run: Callable[[], Any], remedy: str = "") -> Iterat
     except RuntimeError as error:
         if "memory" in str(error):
             raise
+        if "Nested forward mode" in str(error):
+            raise NotImplementedError(f"{by} needs forward mode, of which PyTorch has none inside another: the call "
+                                      "stands within torch.autograd.forward_ad.dual_level; make it outside, or choose "
+                                      "a method of backward passes") from error
         run()
         raise NotImplementedError(f"{by} cannot map or differentiate an operation of this network "
                                   f"({type(error).__name__}: {str(error).strip().splitlines()[0]})"
                                   f"{remedy and f'; {remedy}'}") from error
 
 
-_OF_THE_PROCESS = _WhileAnyoneIsInside(_ieee_float32, _no_attention_fastpath, lambda: sdpa_kernel(SDPBackend.MATH))
+_OF_THE_PROCESS = WhileAnyoneIsInside(_ieee_float32, _no_attention_fastpath, lambda: sdpa_kernel(SDPBackend.MATH))
 
 
 def dtype_of(params: Params) -> torch.dtype:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from impls.frameworks.jax.contraction import contract
 from impls.frameworks.jax.loops import jacobian
-from impls.frameworks.jax.support import Batched, flat_outputs
+from impls.frameworks.jax.support import Batched, apart, flat_outputs, precision, widest
 from impls.frameworks.jax.xla import compiled
 from impls.structured.jax.engine import Engine
 from reference import InputError
@@ -38,11 +38,13 @@ def kernel_function(f: Batched, outputs: Outputs, method: str) -> Callable[[Any,
 
     alone, inside = compiled(kernel), jax.jit(kernel)
 
+    @apart()
     def call(params: Any, x1: Any, x2: Any) -> jax.Array:
         new = jnp.zeros(())  # it belongs to the program around, if there is one
         if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, x1, x2, new))):
             try:
-                return alone(params, x1, x2)
+                with precision(widest(params)):
+                    return alone(params, x1, x2)
             except InputError as error:
                 if not isinstance(error.__cause__, ValueError):  # else f holds what a program around differentiates
                     raise

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from impls.frameworks.torch.module import differentiable
+from impls.frameworks.torch.module import check_held, differentiable
 from impls.frameworks.torch.support import DTYPES, Forward, Params
 from impls.given.batches import OwnBatches, is_batches
 from impls.given.items import Chosen, Takes, inputs_of, spread
@@ -102,6 +102,7 @@ class _Read:
             x = self.of_numpy(x, what)
         if not isinstance(x, Tensor):
             raise InputError(f"{what} must be a tensor or a NumPy array for this model, got {type(x).__name__}")
+        check_held(x, what)
         check_numbers(str(x.dtype), of_several or not (x.is_complex() or x.dtype == torch.bool), what)
         x = differentiable(x.detach())
         if x.is_complex():
@@ -117,7 +118,7 @@ class _Read:
             dtype = torch.bool
         else:
             dtype = {"f": DTYPES[self.dtype], "c": COMPLEX[DTYPES[self.dtype]]}.get(x.dtype.kind, torch.int64)
-        native = np.ascontiguousarray(x, x.dtype.newbyteorder("=")).reshape(x.shape)
+        native = np.array(x, x.dtype.newbyteorder("="), order="C")  # of one example too, which is contiguous backwards
         return torch.tensor(native, dtype=dtype, device=self.where)
 
 

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from impls.frameworks.torch.first_pass import Checked, checked
 from impls.frameworks.torch.internals import has_hooks
-from impls.frameworks.torch.module import ModuleFunction, differentiable, unwrapped
+from impls.frameworks.torch.module import (
+    ModuleFunction,
+    check_held,
+    differentiable,
+    one_at_a_time,
+    unwrapped,
+)
 from impls.frameworks.torch.support import Forward, Params, dtype_of, module_function, with_derivatives
 from impls.given.asked import ALL, Asked
 from impls.given.batches import OwnBatches
@@ -26,6 +32,7 @@ from reference import InputError
 
 
 @with_derivatives()
+@one_at_a_time
 def own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked = ALL) -> OwnNetwork:
     """The network as a batched function; x1 and x2 in the dtype of its parameters, or integers. Raises `InputError`."""
     base, real, takes = _function(network, asked)
@@ -57,9 +64,12 @@ def _function(network: UserNetwork, asked: Asked) -> tuple[Any, Real, Takes]:
             raise InputError("a torch.nn.Module carries its parameters: leave params out, and freeze what is not "
                              "trained with requires_grad_(False)")
         base, params = module_function(unwrapped(network.model))
-        module = base.module
         _warn_of_hooks(base)
-        return base, torch_params.real(params, torch_params.constants_of(module), asked), takes(module.forward)
+        for name, tensor in base.trained.items():
+            check_held(tensor, name)
+        return base, torch_params.real(params, torch_params.constants_of(base), asked), takes(base.module.forward)
+    for name, p in network.params.items():
+        check_held(p, f"params[{name!r}]")
     params = {name: differentiable(p.detach()) for name, p in network.params.items()
               if p.is_floating_point() or p.is_complex()}
     rest = {name: p for name, p in network.params.items() if name not in params}

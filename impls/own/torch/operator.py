@@ -117,7 +117,7 @@ def vector(own: OwnNetwork, v: Any) -> Tensor:
     """`v`, an array of PyTorch's or NumPy's, in the parameters' dtype, on their device. Raises `InputError`."""
     first = next(iter(own.params.values()))
     if isinstance(v, np.ndarray):
-        return torch.tensor(np.ascontiguousarray(v, np.dtype(own.dtype)), device=first.device)
+        return torch.tensor(np.array(v, np.dtype(own.dtype), order="C"), device=first.device)
     if v.device != first.device:
         raise InputError(f"the vector is on {v.device}, and the network on {first.device}; move it there")
     return v.detach().to(DTYPES[own.dtype])

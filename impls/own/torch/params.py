@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from impls.frameworks.torch.module import ModuleFunction, check_held, differentiable
 from impls.frameworks.torch.support import DTYPES, Forward, Params
 from impls.given.asked import Asked
 from impls.given.selection import names_where, selected
@@ -20,6 +21,9 @@ from reference import InputError
 from reference.case import DType
 
 NARROW = (torch.float16, torch.bfloat16)
+PREFIXES = ("module.", "_orig_mod.")
+"""Of the names in the state of what `unwrapped` unwraps."""
+
 WIDE = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 
 
@@ -76,6 +80,9 @@ def _exchanged(params: Mapping[str, Tensor], constants: Mapping[str, Tensor], va
     """Parameters and constants with other values, and the constants among these. Raises `InputError` for a parameter
     that has none, and for unlike shapes."""
     known = {**params, **constants}
+    for prefix in PREFIXES:
+        if not any(name in known for name in values) and all(name.startswith(prefix) for name in values):
+            values = {name.removeprefix(prefix): value for name, value in values.items()}
     if missing := [name for name in params if name not in values]:
         raise InputError(f"params2 has no {', '.join(missing[:5])}; it holds a value for each of the module's "
                          "parameters, as its state_dict() does")
@@ -83,14 +90,14 @@ def _exchanged(params: Mapping[str, Tensor], constants: Mapping[str, Tensor], va
         if name in known and tuple(value.shape) != tuple(known[name].shape):
             raise InputError(f"params2[{name!r}] is of shape {tuple(value.shape)}, and the module's of "
                              f"{tuple(known[name].shape)}")
-    changed = {name: values[name].detach() for name in constants if name in values}
-    return {name: values[name].detach() for name in params}, {**constants, **changed}, changed
+        check_held(value, f"params2[{name!r}]")
+    changed = {name: differentiable(values[name].detach()) for name in constants if name in values}
+    return {name: differentiable(values[name].detach()) for name in params}, {**constants, **changed}, changed
 
 
-def constants_of(module: nn.Module) -> Params:
+def constants_of(f: ModuleFunction) -> Params:
     """Frozen parameters and buffers, by the names under which the module takes others."""
-    frozen = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
-    return frozen | {name: buffer.detach() for name, buffer in module.named_buffers()}
+    return {name: value.detach() for name, value in f.held.items() if name not in f.trained}
 
 
 def _widest(params: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> DType:

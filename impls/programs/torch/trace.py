@@ -31,7 +31,7 @@ from impls.frameworks.torch.internals import (
     memory,
     overload_name,
 )
-from impls.frameworks.torch.support import Forward, Params, one_example
+from impls.frameworks.torch.support import Forward, Params, WhileAnyoneIsInside, one_example
 from impls.programs.program import Constant, Operand, Value, alive
 from impls.programs.torch.parts import parted
 from impls.programs.torch.program import (
@@ -79,7 +79,7 @@ def _trace(f: Forward, params: Params, example: Tensor, *, pure: bool = False) -
     def run(*tensors: Tensor) -> Tensor:
         return one_example(f)(dict(zip(params, tensors[:-1], strict=True)), tensors[-1])
 
-    with torch.enable_grad(), _separate_operations(), fake, recorder:
+    with torch.enable_grad(), _OF_THE_PROCESS, fake, recorder:
         y = (functionalize(run) if pure else run)(*tensors, x)
         output = recorder.operand(y)
     steps = alive(recorder.steps, [output])
@@ -99,6 +99,9 @@ def _separate_operations() -> Iterator[None]:
     finally:
         for backend, enabled in zip(backends, before, strict=True):
             backend.enabled = enabled
+
+
+_OF_THE_PROCESS = WhileAnyoneIsInside(_separate_operations)
 
 
 class _StaleView(Untraceable):
