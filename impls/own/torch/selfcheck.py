@@ -22,7 +22,7 @@ from reference import Request
 def products(own: OwnNetwork, x1: Tensor, x2: Tensor, u: np.ndarray, v: np.ndarray,
              rounded: int | None = None) -> tuple[Mapping[str, float], float]:
     """As `impls.own.halves.Half` says."""
-    leaves = {name: (p.detach() if rounded is None else _rounded(p.detach(), rounded, i)).requires_grad_()
+    leaves = {name: (p.detach() if rounded is None else one_place_off(p.detach(), rounded, i)).requires_grad_()
               for i, (name, p) in enumerate(own.params.items())}
     known = None if rounded is not None or own.first is None else own.first  # of the first example of x1
     shares, scale = dict.fromkeys(leaves, 0.0), 0.0
@@ -104,7 +104,7 @@ def _length(gradients: tuple[Tensor, ...]) -> float:
     return sum(float(each.double().square().sum()) for each in gradients) ** 0.5
 
 
-def _rounded(p: Tensor, seed: int, number: int) -> Tensor:
+def one_place_off(p: Tensor, seed: int, number: int) -> Tensor:
     """With relative errors of one unit in the last place, either way; PyTorch's own generator is not touched."""
     signs = torch.tensor(np.random.default_rng((seed, number)).integers(0, 2, tuple(p.shape)) * 2 - 1, device=p.device)
     return p * (1 + torch.finfo(p.dtype).eps * signs.to(p.dtype))
