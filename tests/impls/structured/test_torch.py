@@ -308,6 +308,12 @@ def test_internals_of_pytorch() -> None:
     assert not internals.has_hooks(x)
     x.register_hook(lambda gradient: gradient)
     assert internals.has_hooks(x)
+    assert internals.surrounding_transform() is None
+    assert torch.func.vmap(lambda x: x.exp() * (internals.surrounding_transform() == "torch.func.vmap"))(x).all()
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: x + 1, lambda x: x):
+        with internals.without_saved_hooks():
+            assert torch.autograd.grad(x.exp().sum(), x)[0].allclose(x.exp())
+        assert torch.autograd.grad(x.exp().sum(), x)[0].allclose(x.exp() + 1)
     with internals.FakeTensorMode() as fake:
         first, second = (fake.from_tensor(torch.zeros(4)) for _ in range(2))
         assert internals.memory(first) == internals.memory(first[1:])
