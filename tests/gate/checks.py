@@ -89,15 +89,16 @@ CHOOSERS = ("neural_tangents.auto",)
 """They compile three methods to compute with one of them, and each of the three is asked by its own name."""
 
 
-def is_due(check: Check, framework: str, seed: int) -> bool:
+def is_due(check: Check, method: Method, seed: int) -> bool:
     """Whether a run of many methods asks for it; one of a single method asks for all.
 
     Of a method in JAX, which compiles each form anew, each kind of outputs in each dtype is asked of every case, in one
     dtype with x2 = x1 and in the other without: in which, is drawn at each run, for each case. So a program that serves
-    every kind of outputs is compiled twice. Of one that chooses among others, each kind of outputs is asked for. On a
-    network of layers, either the forms with all outputs are asked for, or the others.
+    every kind of outputs is compiled twice. Of one that chooses among others, and of a random one, which further tests
+    hold to more projections, each kind of outputs is asked for in one dtype. On a network of layers, either the forms
+    with all outputs are asked for, or the others.
     """
-    if framework != "jax":
+    if method.framework != "jax":
         return True
     drawn = np.random.default_rng([seed, seed_of(f"{check.method} {check.case.name}")])
     swapped, dtypes = drawn.integers(2, size=2)
@@ -106,7 +107,8 @@ def is_due(check: Check, framework: str, seed: int) -> bool:
     i, j = get_args(Outputs).index(check.outputs), get_args(DType).index(check.dtype)
     if check.case.symmetric != bool((j + swapped) % 2):
         return False
-    return check.method not in CHOOSERS or j == (i // 2 + dtypes) % 2
+    in_every_dtype = method.kind != "stochastic" and method.name not in CHOOSERS
+    return in_every_dtype or j == (i // 2 + dtypes) % 2
 
 
 def skip_unsupported(method: Method, case: Case, request: Request) -> None:

@@ -81,7 +81,7 @@ def _is_left_out(item: pytest.Item, tag: Tag, selection: Selection) -> bool:
         return False
     if tag.is_check:
         check = cast(Check, cast(pytest.Function, item).callspec.params["check"])
-        return not is_due(check, selection.methods[tag.method].framework, selection.gate_seed)
+        return not is_due(check, selection.methods[tag.method], selection.gate_seed)
     method = selection.methods.get(tag.method)  # of other kernels alone it has none
     share = share_of(item.path.stem, cast(pytest.Function, item).originalname, tag.method,
                      None if method is None else method.framework)

@@ -12,7 +12,7 @@ import pytest
 
 from impls import Method
 from impls.protocol import Kind
-from impls.registry import framework
+from impls.registry import framework, load
 from reference import MLP, Case, Layered, Request, case, random_case, seed_of
 from reference.layers import Dense, FourierFeatures
 from tests.gate import test_requests
@@ -411,12 +411,14 @@ def test_shares_of_a_run_of_many_methods(module: str, test: str, method: str, sh
     assert abs(sum(asked.values()) / (len(names) * len(seeds)) - share) < 0.08
 
 
-@pytest.mark.parametrize(("method", "n_forms"), [("equinox.exact", 6), ("neural_tangents.auto", 3)])
+@pytest.mark.parametrize(("method", "n_forms"), [
+    ("equinox.exact", 6), ("neural_tangents.auto", 3), ("structured_jax.monte_carlo", 3)])
 def test_forms_of_a_run_of_many_methods(method: str, n_forms: int) -> None:
-    """Each kind of outputs in each dtype for every case; over the runs, every form."""
+    """Each kind of outputs for every case, mostly in each dtype; over the runs, every form."""
+    of, torch = load(method), load("structured_torch")
     forms = {seed: {name: [(check.outputs, check.dtype, check.case.symmetric) for check in checks(method, "exact")
-                           if check.case.name == name and is_due(check, "jax", seed)]
-                    for name in ("mlp_relu", "conv_stride", "transformer")} for seed in range(8)}
+                           if check.case.name == name and is_due(check, of, seed)]
+                    for name in ("mlp_relu", "conv_stride", "transformer")} for seed in range(20)}
     for by_case in forms.values():
         for name in ("mlp_relu", "conv_stride"):
             assert len(by_case[name]) == n_forms
@@ -425,4 +427,4 @@ def test_forms_of_a_run_of_many_methods(method: str, n_forms: int) -> None:
         assert [len({form[i] for form in by_case["transformer"]}) for i in (1, 2)] == [2, 2]
     for name, every in (("mlp_relu", 12), ("transformer", 4)):
         assert len({form for by_case in forms.values() for form in by_case[name]}) == every
-    assert all(is_due(check, "torch", 0) for check in checks(method, "exact"))
+    assert all(is_due(check, torch, 0) for check in checks(method, "exact"))
