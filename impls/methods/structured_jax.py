@@ -69,7 +69,8 @@ class Structured:
         """
         request = limited(request)
         with precision(request.dtype):
-            rows, columns = _reread(batches1, request), None if batches2 is None else _reread(batches2, request)
+            rows = _reread(batches1, params, request)
+            columns = None if batches2 is None else _reread(batches2, params, request)
             engine = self.engine(f, params, _all(rows), None if columns is None else _all(columns), request)
             return engine(params, rows, columns)
 
@@ -90,10 +91,10 @@ def _run(engine: Engine, params: Any, x1: jax.Array, x2: jax.Array | None, reque
         return engine(params, x1, x2)
 
 
-def _reread(batches: Iterable[Any], request: Request) -> Reread[jax.Array]:
-    """In the request's dtype (integers as they are) and on its device."""
+def _reread(batches: Iterable[Any], params: Any, request: Request) -> Reread[jax.Array]:
+    """In the request's dtype (integers as they are) and on the parameters' device."""
     return Reread(batches, "an array", lambda x: np.asarray(x) if hasattr(x, "__array__") else None, np.asarray,
-                  lambda x: place(x, request), jnp.concatenate)
+                  lambda x: place(x, request, params), jnp.concatenate)
 
 
 def _all(batches: Reread[jax.Array]) -> jax.ShapeDtypeStruct:

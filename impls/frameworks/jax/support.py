@@ -58,9 +58,11 @@ def device(name: str) -> jax.Device:  # pyright: ignore[reportInvalidTypeForm]  
                          'use device="cpu", or install JAX for it, e.g. pip install "jax[cuda12]"') from error
 
 
-def place(tree: Any, request: Request) -> Any:
-    """The pytree with every floating-point array in the request's dtype, and all arrays on its device."""
-    target = device(request.device)
+def place(tree: Any, request: Request, beside: Any = None) -> Any:
+    """The pytree with every floating-point array in the request's dtype, and all arrays on its device: of several of
+    that kind on the one where the arrays of `beside` are."""
+    there = [leaf.sharding for leaf in jax.tree.leaves(beside) if isinstance(leaf, jax.Array)]
+    target = there[0] if there else device(request.device)
 
     def place_one(leaf: Any) -> Any:
         if not _is_array(leaf):

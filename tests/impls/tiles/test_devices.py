@@ -28,8 +28,17 @@ from tests.impls.tiles.networks import TILE, X, assert_same, in_memory, torch_ne
 
 FOUR = """
 import sys
+import equinox
+import jax
+import numpy as np
 from impls import ntk
 from tests.impls.tiles.networks import X, jax_network
+
+there = equinox.filter_shard(jax_network(), jax.devices()[1])
+kernels = [ntk(there, x, outputs="trace", method="structured_jax") for x in (X, [X[:5], X[5:]])]
+assert all(kernel.devices() == {jax.devices()[1]} for kernel in kernels)
+np.save(f"{sys.argv[1]}/whole.npy", kernels[0])
+np.save(f"{sys.argv[1]}/batches.npy", kernels[1])
 
 kinds = {"one": None, "four": 4}
 for name, devices in kinds.items():
@@ -43,6 +52,8 @@ def test_four_devices_of_jax_are_one(tmp_path: Path) -> None:
                    env={**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": flags})
     one, four = (np.asarray(open_kernel(tmp_path / f"{name}.zarr")) for name in ("one", "four"))
     assert np.array_equal(one, four)
+    whole, batches = (np.load(tmp_path / f"{name}.npy") for name in ("whole", "batches"))
+    assert_same(batches, whole)
 
 
 def test_two_processes_of_pytorch_are_one(tmp_path: Path) -> None:
