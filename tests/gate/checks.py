@@ -94,11 +94,11 @@ def is_due(check: Check, method: Method, seed: int) -> bool:
 
     Of a method in JAX, which compiles each form anew, each kind of outputs in each dtype is asked of every case, in one
     dtype with x2 = x1 and in the other without: in which, is drawn at each run, for each case. So a program that serves
-    every kind of outputs is compiled twice. Of one that chooses among others, and of a random one, which further tests
-    hold to more projections, each kind of outputs is asked for in one dtype. On a network of layers, either the forms
-    with all outputs are asked for, or the others.
+    every kind of outputs is compiled twice. Of one that chooses among others, each kind of outputs is asked for in one
+    dtype, and so it is of a random one in any framework, which further tests hold to more projections. On a network of
+    layers, either the forms with all outputs are asked for, or the others.
     """
-    if method.framework != "jax":
+    if method.framework != "jax" and method.kind != "stochastic":
         return True
     drawn = np.random.default_rng([seed, seed_of(f"{check.method} {check.case.name}")])
     swapped, dtypes = drawn.integers(2, size=2)

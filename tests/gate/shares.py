@@ -1,7 +1,7 @@
 """What a run of many methods asks each of them for: a share of the gate's tests, drawn anew at each run.
 
-A run of a single method asks for all. So does one of many for values (`checks.is_due` says in which forms), for
-convergence, for what a method leaves behind; the rest takes turns. Over the methods, and the runs, all of it is asked.
+A run of a single method asks for all. So does one of many for values (`checks.is_due` says in which forms) and for what
+a method leaves behind; the rest takes turns. Over the methods, and over the runs, all of it is asked.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from tests.gate.checks import CHOOSERS
 DRAWN = {"test_drawn", "test_calls", "test_surroundings", "test_functions", "test_stochastic_drawn", "test_limit_drawn"}
 """Modules of which what they ask is drawn itself."""
 
-OF_EACH_CASE = {"test_independence", "test_requests"}
-"""Modules that ask every method the same of every case."""
+OF_EACH = {"test_independence", "test_requests", "test_laws"}
+"""Modules that ask every method the same of every case, or of random networks of each family."""
 
-MANY_PROJECTIONS = {"test_unbiased"}
-"""The dearest tests of a random method, of every case."""
+MANY_PROJECTIONS = {"test_unbiased", "test_convergence"}
+"""The dearest tests of a random method, of one case after the other."""
 
 HALF = 1 / 2
 
@@ -29,11 +29,11 @@ OF_CHOOSERS = 1 / 3
 
 def share_of(module: str, test: str, method: str, framework: str | None) -> float:
     """Of the tests of that name in that module of the gate, for a method of that framework: between 0 and 1."""
-    if method in CHOOSERS and module in {"test_laws", *OF_EACH_CASE}:
+    if method in CHOOSERS and module in OF_EACH:
         return OF_CHOOSERS
     if module in DRAWN:
         return OF_DRAWN_IN_JAX if framework == "jax" else HALF
-    if module == "test_quantities" or test in MANY_PROJECTIONS or (module in OF_EACH_CASE and framework == "jax"):
+    if module == "test_quantities" or test in MANY_PROJECTIONS or (module in OF_EACH and framework == "jax"):
         return HALF
     return 1
 
