@@ -15,13 +15,13 @@ import pytest
 from impls import names
 from impls.protocol import Kind, Method
 from reference import Case
-from tests.gate.checks import Check, cases_for, cases_for_pairs, checks, is_due
+from tests.gate.checks import CHOOSERS, Check, cases_for, cases_for_pairs, checks, is_due
 from tests.gate.compilation import drop_many_programs, fitting_optimizations
 from tests.gate.known_wrong import expected_failure
 from tests.gate.limit_rate import rate_cases
 from tests.gate.quantities import QuantityCheck, quantity_checks
 from tests.gate.selection import SELECTION, Selection
-from tests.gate.shares import is_drawn, share_of
+from tests.gate.shares import OF_CHOOSERS, is_drawn, share_of
 from tests.gate.stochastic import few_cases
 from tests.gate.summary import Tag
 
@@ -81,7 +81,9 @@ def _is_left_out(item: pytest.Item, tag: Tag, selection: Selection) -> bool:
         return False
     if tag.is_check:
         check = cast(Check, cast(pytest.Function, item).callspec.params["check"])
-        return not is_due(check, selection.methods[tag.method], selection.gate_seed)
+        unchosen = check.method in CHOOSERS and not is_drawn(f"{check.method} {check.case.name}", OF_CHOOSERS,
+                                                            selection.gate_seed)
+        return unchosen or not is_due(check, selection.methods[tag.method], selection.gate_seed)
     method = selection.methods.get(tag.method)  # of other kernels alone it has none
     share = share_of(item.path.stem, cast(pytest.Function, item).originalname, tag.method,
                      None if method is None else method.framework)

@@ -1,7 +1,8 @@
 """What a run of many methods asks each of them for: a share of the gate's tests, drawn anew at each run.
 
-A run of a single method asks for all. So does one of many for values (`checks.is_due` says in which forms) and for what
-a method leaves behind; the rest takes turns. Over the methods, and over the runs, all of it is asked.
+A run of a single method asks for all. So does one of many for values, in the forms that `checks.is_due` says and of
+those that choose among others on a third of the cases, and for what a method leaves behind; the rest takes turns. Over
+the methods, and over the runs, all of it is asked.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ def share_of(module: str, test: str, method: str, framework: str | None) -> floa
         return OF_CHOOSERS
     if module in DRAWN:
         return OF_DRAWN_IN_JAX if framework == "jax" else HALF
-    if module == "test_quantities" or test in MANY_PROJECTIONS or (module in OF_EACH and framework == "jax"):
+    if module in {"test_quantities", "test_laws"} or test in MANY_PROJECTIONS:
         return HALF
-    return 1
+    return HALF if module in OF_EACH and framework == "jax" else 1
 
 
 def is_drawn(test: str, share: float, seed: int) -> bool:
