@@ -10,14 +10,8 @@ from torch import Tensor, nn
 
 from impls.frameworks.torch.first_pass import Checked, checked
 from impls.frameworks.torch.internals import has_hooks
-from impls.frameworks.torch.module import (
-    ModuleFunction,
-    check_held,
-    differentiable,
-    one_at_a_time,
-    unwrapped,
-)
-from impls.frameworks.torch.support import Forward, Params, dtype_of, module_function, with_derivatives
+from impls.frameworks.torch.module import ModuleFunction, check_held, differentiable, one_at_a_time, unwrapped
+from impls.frameworks.torch.support import Forward, Params, dtype_of, module_function
 from impls.given.asked import ALL, Asked
 from impls.given.batches import OwnBatches
 from impls.given.items import ONE, Takes, describe, takes
@@ -31,7 +25,6 @@ from impls.own.torch.params import Real
 from reference import InputError
 
 
-@with_derivatives()
 @one_at_a_time
 def own_network(network: UserNetwork, x1: Any, x2: Any, asked: Asked = ALL) -> OwnNetwork:
     """The network as a batched function; x1 and x2 in the dtype of its parameters, or integers. Raises `InputError`."""

@@ -17,7 +17,7 @@ from impls.frameworks.torch.cotangents import ContiguousCotangents, pulled_back
 from impls.frameworks.torch.forward_mode import as_in_training, jvp
 from impls.frameworks.torch.module import differentiable
 from impls.frameworks.torch.operations import counting
-from impls.frameworks.torch.support import DTYPES, precision, with_derivatives
+from impls.frameworks.torch.support import DTYPES, precision
 from impls.given.network import OwnNetwork
 from reference import InputError
 
@@ -43,7 +43,6 @@ class Passes(NamedTuple):
         """J(left) J(right)ᵀ v of each v of `vectors` (k, n2, O), in blocks of that many examples: (k, n1, O)."""
         gradients: Gradients | None = None
         with precision(self.own.dtype):
-            left, right, vectors = map(differentiable, (left, right, vectors))
             for x, v in zip(right.split(block), vectors.split(block, 1), strict=True):
                 found = self._pulled(x, v)
                 gradients = found if gradients is None else [a + b for a, b in zip(gradients, found, strict=True)]
@@ -105,14 +104,13 @@ def bytes_of_pass(own: OwnNetwork) -> tuple[float, float]:
     """That a forward pass writes for each example, and for none of them."""
     def written(x: Tensor) -> float:
         with torch.enable_grad(), precision(own.dtype), counting() as found:
-            own.f({name: p.detach().requires_grad_() for name, p in own.params.items()}, differentiable(x))
+            own.f({name: p.detach().requires_grad_() for name, p in own.params.items()}, x)
         return found.bytes
 
     one, two = written(own.x1[:1]), written(own.x1[:1][[0, 0]])
     return max(two - one, 0.0), max(2 * one - two, 0.0)
 
 
-@with_derivatives()
 def vector(own: OwnNetwork, v: Any) -> Tensor:
     """`v`, an array of PyTorch's or NumPy's, in the parameters' dtype, on their device. Raises `InputError`."""
     first = next(iter(own.params.values()))
@@ -120,7 +118,7 @@ def vector(own: OwnNetwork, v: Any) -> Tensor:
         return torch.tensor(np.array(v, np.dtype(own.dtype), order="C"), device=first.device)
     if v.device != first.device:
         raise InputError(f"the vector is on {v.device}, and the network on {first.device}; move it there")
-    return v.detach().to(DTYPES[own.dtype])
+    return differentiable(v.detach()).to(DTYPES[own.dtype])
 
 
 def is_ours(v: Any) -> bool:
