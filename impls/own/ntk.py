@@ -262,7 +262,6 @@ def _explained(name: str, own: OwnNetwork, request: Request, *, explain: bool) -
     return replace(request, options={**request.options, "explain": True})
 
 
-
 def _method(name: str, framework: Framework) -> Method:
     if (its_framework := registry.framework(name)) != framework:
         raise InputError(f"{name} works on {its_framework}, but the model is of {framework}; choose one of "

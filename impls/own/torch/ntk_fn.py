@@ -28,7 +28,7 @@ from impls.frameworks.torch.support import (
 )
 from impls.frameworks.uncompiled import uncompiled
 from impls.own.torch.across import SLACK
-from impls.own.torch.selfcheck import one_place_off
+from impls.own.torch.selfcheck import length, one_place_off
 from reference import InputError, tolerance
 from reference.case import DType, Outputs
 
@@ -111,11 +111,11 @@ class Looks:
 def _agree_twice(f: Forward, params: Params, x: Tensor) -> bool:
     """Up to rounding, and a multiple of what one unit in the last place of the parameters does."""
     mapped, looped = (_gradient(jacobian, f, params, x) for jacobian in (_mapped, _one_by_one))
-    off, allowed = _length(mapped, looped), SLACK * tolerance(_name(dtype_of(params))) * _length(looped)
+    off, allowed = _apart(mapped, looped), SLACK * tolerance(_name(dtype_of(params))) * length(looped)
     if off <= allowed:
         return True
     moved = {name: one_place_off(p.detach(), 0, i) for i, (name, p) in enumerate(params.items())}
-    return off <= allowed + SLACK * _length(_gradient(_one_by_one, f, moved, x), looped)
+    return off <= allowed + SLACK * _apart(_gradient(_one_by_one, f, moved, x), looped)
 
 
 def _gradient(jacobian: Callable[..., Params], f: Forward, params: Params, x: Tensor) -> list[Tensor]:
@@ -136,10 +136,8 @@ def _name(dtype: torch.dtype) -> DType:
     return "float64" if dtype == torch.float64 else "float32"
 
 
-def _length(some: list[Tensor], others: list[Tensor] | None = None) -> float:
-    """Of all numbers together; of the differences, where there are others."""
-    parts = some if others is None else [a - b for a, b in zip(some, others, strict=True)]
-    return sum(float(each.detach().double().square().sum()) for each in parts) ** 0.5
+def _apart(some: list[Tensor], others: list[Tensor]) -> float:
+    return length(a - b for a, b in zip(some, others, strict=True))
 
 
 def _mapped(f: Forward, params: Params, x: Tensor) -> Params:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ def products(own: OwnNetwork, x1: Tensor, x2: Tensor, u: np.ndarray, v: np.ndarr
             right = _pulled_back(y2, row2, leaves)
             for name, a, b in zip(leaves, left, right, strict=True):
                 shares[name] += float((a.double() * b.double()).sum())
-            scale += _length(left) * _length(right)
+            scale += length(left) * length(right)
     return shares, scale
 
 
@@ -92,16 +92,17 @@ class LooksAtJacobians:
 def _agrees(cotangent: Tensor, jacobians: Params, gradients: Params, allowed: float) -> bool:
     found = [cotangent @ jacobian for jacobian in jacobians.values()]
     due = [gradients[name].reshape(-1) for name in jacobians]
-    off = _length(tuple(a - b for a, b in zip(found, due, strict=True)))
-    return off <= allowed * _length(tuple(due))
+    off = length(tuple(a - b for a, b in zip(found, due, strict=True)))
+    return off <= allowed * length(tuple(due))
 
 
 def _pulled_back(y: Tensor, row: np.ndarray, leaves: Params) -> tuple[Tensor, ...]:
     return pulled_back(y, torch.tensor(row, dtype=y.dtype, device=y.device), tuple(leaves.values()))
 
 
-def _length(gradients: tuple[Tensor, ...]) -> float:
-    return sum(float(each.double().square().sum()) for each in gradients) ** 0.5
+def length(gradients: Iterable[Tensor]) -> float:
+    """Of all their numbers together."""
+    return sum(float(each.detach().double().square().sum()) for each in gradients) ** 0.5
 
 
 def one_place_off(p: Tensor, seed: int, number: int) -> Tensor:
